@@ -1,0 +1,1 @@
+"""The change-detection engine: numpy, torch and rasterio, without QGIS."""

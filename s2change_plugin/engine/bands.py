@@ -1,0 +1,153 @@
+"""The Sentinel-2 bands: names, order, wavelength, ground sampling distance, and how files spell them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+
+@dataclass(frozen=True)
+class Band:
+    """One band of the MultiSpectral Instrument.
+
+    Attributes:
+        name: "B02" … "B8A".
+        band_id: number in the product metadata, 0–12.
+        wavelength_nm: central wavelength, Sentinel-2A, rounded.
+        gsd_m: ground sampling distance, metres.
+
+    Source: ESA, Sentinel-2 Products Specification Document, table of spectral bands.
+    """
+
+    name: str
+    band_id: int
+    wavelength_nm: int
+    gsd_m: int
+
+
+BANDS = {
+    band.name: band
+    for band in (
+        Band("B01", 0, 443, 60),
+        Band("B02", 1, 490, 10),
+        Band("B03", 2, 560, 10),
+        Band("B04", 3, 665, 10),
+        Band("B05", 4, 704, 20),
+        Band("B06", 5, 740, 20),
+        Band("B07", 6, 783, 20),
+        Band("B08", 7, 833, 10),
+        Band("B8A", 8, 865, 20),
+        Band("B09", 9, 945, 60),
+        Band("B10", 10, 1374, 60),
+        Band("B11", 11, 1614, 20),
+        Band("B12", 12, 2202, 20),
+    )
+}
+ALL_BANDS = tuple(BANDS)
+TEN_BANDS = tuple(name for name, band in BANDS.items() if band.gsd_m <= 20)
+L2A_BANDS = tuple(name for name in BANDS if name != "B10")
+
+# Orders in which stacks without descriptions usually come, by number of layers.
+USUAL_ORDERS = {
+    3: ("B04", "B03", "B02"),
+    4: ("B02", "B03", "B04", "B08"),
+    10: TEN_BANDS,
+    12: L2A_BANDS,
+    13: ALL_BANDS,
+}
+
+# Common names of the STAC EO extension and of catalogues and exporters that spell them out.
+_COMMON_NAMES = {
+    "coastal": "B01",
+    "coastalaerosol": "B01",
+    "aerosol": "B01",
+    "aerosols": "B01",
+    "blue": "B02",
+    "green": "B03",
+    "red": "B04",
+    "rededge": "B05",
+    "rededge1": "B05",
+    "vegetationrededge1": "B05",
+    "re1": "B05",
+    "rededge2": "B06",
+    "vegetationrededge2": "B06",
+    "re2": "B06",
+    "rededge3": "B07",
+    "vegetationrededge3": "B07",
+    "re3": "B07",
+    "nir": "B08",
+    "nir1": "B08",
+    "nearinfrared": "B08",
+    "nir08": "B8A",
+    "nir2": "B8A",
+    "rededge4": "B8A",
+    "nirnarrow": "B8A",
+    "narrownir": "B8A",
+    "watervapour": "B09",
+    "watervapor": "B09",
+    "nir09": "B09",
+    "cirrus": "B10",
+    "swir1": "B11",
+    "swir16": "B11",
+    "swir2": "B12",
+    "swir22": "B12",
+}
+_BAND_CODE = re.compile(r"(?<![a-z0-9])b(0?[1-9]|1[0-2]|0?8a)(?![a-z0-9])", re.IGNORECASE)
+_WAVELENGTH = re.compile(r"(\d{3,4}(?:\.\d+)?)\s*nm", re.IGNORECASE)
+_FILE = re.compile(r"(?:^|[_\-. ])(B\d\d|B8A)(?:_(?:10|20|60)m)?$", re.IGNORECASE)
+
+
+def band_of_description(text: str | None) -> str | None:
+    """The band that a layer's description names, or None.
+
+    Knows "B2", "B02", "B4, central wavelength 665 nm", "red", "NIR", "SWIR 1", "665 nm". "Band 4" alone is only a layer's
+    number and names nothing.
+    """
+    if not text:
+        return None
+    code = _BAND_CODE.search(text.replace("_", " "))
+    if code:
+        return _canonical(code.group(1))
+    common = _COMMON_NAMES.get(re.sub(r"[^a-z0-9]", "", text.lower()))
+    return common or _band_of_wavelength(text)
+
+
+def band_of_file(path: str) -> str | None:
+    """The band that a single-band file's name ends with ("…_B02.tif", "…_B02_10m.jp2"), or None."""
+    found = _FILE.search(PurePosixPath(path.replace("\\", "/")).stem)
+    return found.group(1).upper() if found else None
+
+
+def parse_bands(text: str) -> tuple[str | None, ...]:
+    """The layers' bands from an option such as "B02,B03,-,B08"; "-" (None) stands for a layer to leave out.
+
+    Raises:
+        ValueError: a name is none of the thirteen bands, or comes twice; the text says which.
+    """
+    names = tuple(None if name in ("-", "") else _named(name) for name in (part.strip() for part in text.split(",")))
+    known = [name for name in names if name]
+    twice = sorted({name for name in known if known.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} is named twice in {text!r}; each layer is one band")
+    return names
+
+
+def _named(text: str) -> str:
+    band = band_of_description(text)
+    if band is None:
+        raise ValueError(f"{text!r} is not a Sentinel-2 band; the names are {', '.join(ALL_BANDS)}, and - for a layer to skip")
+    return band
+
+
+def _canonical(code: str) -> str:
+    return "B8A" if code.upper().endswith("A") else f"B{int(code):02d}"
+
+
+def _band_of_wavelength(text: str) -> str | None:
+    found = _WAVELENGTH.search(text)
+    if not found:
+        return None
+    near = min(BANDS.values(), key=lambda band: abs(band.wavelength_nm - float(found.group(1))))
+    # Sentinel-2A and 2B differ by up to 17 nm in B12 and by at most 5 nm elsewhere.
+    return near.name if abs(near.wavelength_nm - float(found.group(1))) <= max(5, near.wavelength_nm * 0.01) else None

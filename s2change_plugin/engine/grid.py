@@ -1,0 +1,209 @@
+"""Grids: CRS, transform and shape; the common grid of a pair; windows and true areas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from pyproj import CRS as ProjCRS
+from pyproj import Geod, Transformer
+from pyproj.aoi import AreaOfInterest
+from pyproj.database import query_utm_crs_info
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.warp import transform_bounds
+from rasterio.windows import Window
+
+from .errors import GridMismatch
+
+Bounds = tuple[float, float, float, float]
+
+TARGET_GSD_M = 10.0
+# A grid whose pixels measure this much on the ground is a Sentinel-2 10 m grid, whatever its CRS.
+NATIVE_GSD_M = (8.0, 12.0)
+_WGS84 = Geod(ellps="WGS84")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A raster's place on the ground.
+
+    Attributes:
+        crs: coordinate reference system.
+        transform: affine from (col, row) of a pixel's upper left corner to CRS coordinates.
+        height, width: pixels.
+    """
+
+    crs: CRS
+    transform: Affine
+    height: int
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.height, self.width
+
+    @property
+    def bounds(self) -> Bounds:
+        """(left, bottom, right, top) in CRS units, of the four corners' hull."""
+        corners = [self.transform * corner for corner in ((0, 0), (self.width, 0), (0, self.height), (self.width, self.height))]
+        xs, ys = zip(*corners, strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
+    @property
+    def window(self) -> Window:
+        """All of it."""
+        return Window(0, 0, self.width, self.height)
+
+    @property
+    def north_up(self) -> bool:
+        """True where rows run south and columns east, without rotation."""
+        t = self.transform
+        return t.b == 0 and t.d == 0 and t.a > 0 and t.e < 0
+
+    def crop(self, window: Window) -> Grid:
+        """The part of it under a window of whole pixels."""
+        moved = self.transform @ Affine.translation(window.col_off, window.row_off)
+        return Grid(self.crs, moved, int(window.height), int(window.width))
+
+
+def pixel_size_m(grid: Grid) -> tuple[float, float]:
+    """Height and width of the central pixel on the ground, geodesic metres."""
+    row, col = grid.height / 2, grid.width / 2
+    corners = [grid.transform * corner for corner in ((col, row), (col, row + 1), (col + 1, row))]
+    lon, lat = _to_lonlat(grid.crs).transform(*zip(*corners, strict=True))
+    _, _, metres = _WGS84.inv([lon[0], lon[0]], [lat[0], lat[0]], lon[1:], lat[1:])
+    return float(metres[0]), float(metres[1])
+
+
+def is_native(grid: Grid) -> bool:
+    """True where windows of the grid can go to the network as they are: north up, pixels of 8–12 m on the ground."""
+    low, high = NATIVE_GSD_M
+    return grid.north_up and all(low <= size <= high for size in pixel_size_m(grid))
+
+
+def base_grid(grid: Grid) -> Grid:
+    """The 10 m grid of a scene: its own where that measures 8–12 m on the ground, else one in its UTM zone."""
+    return grid if is_native(grid) else utm_grid(grid)
+
+
+def utm_grid(grid: Grid) -> Grid:
+    """A 10 m grid over the same ground, in the UTM zone of its centre, aligned to multiples of 10 m.
+
+    Raises:
+        GridMismatch: the place lies outside all UTM zones.
+    """
+    west, south, east, north = transform_bounds(grid.crs, "EPSG:4326", *grid.bounds)
+    lon, lat = (west + east) / 2, (south + north) / 2
+    zones = query_utm_crs_info("WGS 84", AreaOfInterest(lon, lat, lon, lat))
+    if not zones:
+        raise GridMismatch(f"No UTM zone covers longitude {lon:.2f}, latitude {lat:.2f}; give rasters on a 10 m grid.")
+    crs = CRS.from_epsg(int(zones[0].code))
+    left, bottom, right, top = transform_bounds(grid.crs, crs, *grid.bounds)
+    step = TARGET_GSD_M
+    left, bottom = math.floor(left / step) * step, math.floor(bottom / step) * step
+    width, height = math.ceil((right - left) / step), math.ceil((top - bottom) / step)
+    return Grid(crs, Affine(step, 0, left, 0, -step, bottom + height * step), height, width)
+
+
+def bounds_window(grid: Grid, bounds: Bounds, crs: CRS) -> Window | None:
+    """The window of whole pixels of a north-up grid that covers bounds given in any CRS, or None where they do not meet.
+
+    Bounds that end within a hundredth of a pixel of an edge end at that edge.
+    """
+    if crs != grid.crs:
+        try:
+            bounds = transform_bounds(crs, grid.crs, *bounds)
+        except CRSError as error:
+            raise GridMismatch(f"Bounds {bounds} in {name_of(crs)} cannot be placed in {name_of(grid.crs)}: {error}.") from error
+    if not all(math.isfinite(value) for value in bounds):
+        return None
+    left, top = ~grid.transform * (bounds[0], bounds[3])
+    right, bottom = ~grid.transform * (bounds[2], bounds[1])
+    slack = 0.01
+    col, row = max(0, math.floor(left + slack)), max(0, math.floor(top + slack))
+    last_col, last_row = min(grid.width, math.ceil(right - slack)), min(grid.height, math.ceil(bottom - slack))
+    if last_col <= col or last_row <= row:
+        return None
+    return Window(col, row, last_col - col, last_row - row)
+
+
+def windows(height: int, width: int, size: int) -> list[Window]:
+    """Windows of at most size × size pixels that cover height × width once, row by row, aligned to the origin."""
+    return [
+        Window(col, row, min(size, width - col), min(size, height - row))
+        for row in range(0, height, size)
+        for col in range(0, width, size)
+    ]
+
+
+def grow(window: Window, halo: int) -> Window:
+    """The window with a margin of halo pixels on each side; it may reach beyond the raster."""
+    return Window(window.col_off - halo, window.row_off - halo, window.width + 2 * halo, window.height + 2 * halo)
+
+
+def intersect(one: Window, other: Window) -> Window | None:
+    """What two windows share, or None; unlike rasterio's, it raises nothing for windows that do not meet."""
+    col, row = max(one.col_off, other.col_off), max(one.row_off, other.row_off)
+    last_col = min(one.col_off + one.width, other.col_off + other.width)
+    last_row = min(one.row_off + one.height, other.row_off + other.height)
+    return Window(col, row, last_col - col, last_row - row) if last_col > col and last_row > row else None
+
+
+def slices_in(window: Window, frame: Window) -> tuple[slice, slice]:
+    """Where a window lies in an array that holds the frame: (rows, cols)."""
+    row, col = int(window.row_off - frame.row_off), int(window.col_off - frame.col_off)
+    return slice(row, row + int(window.height)), slice(col, col + int(window.width))
+
+
+def pixel_area_m2(grid: Grid, window: Window) -> float:
+    """Mean area of a window's pixels on the WGS 84 ellipsoid, square metres.
+
+    Within a window of 512 pixels of 10 m the area varies by less than 0.1 % up to latitude 60, in degrees as in UTM.
+    """
+    part = grid.crop(window)
+    left, bottom, right, top = part.bounds
+    xs, ys = _densified_ring(left, bottom, right, top)
+    lon, lat = _to_lonlat(grid.crs).transform(xs, ys)
+    area, _ = _WGS84.polygon_area_perimeter(lon, lat)
+    return abs(float(area)) / (part.height * part.width)
+
+
+def geodesic_areas_m2(geometries: Any, crs: CRS) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Area of each polygon on the WGS 84 ellipsoid, square metres; geometries are shapely's, in the given CRS."""
+    import geopandas
+
+    lonlat = geopandas.GeoSeries(list(geometries), crs=crs.to_wkt()).to_crs("EPSG:4326")
+    return np.array([abs(_WGS84.geometry_area_perimeter(polygon)[0]) for polygon in lonlat], dtype=np.float64)
+
+
+def name_of(crs: CRS) -> str:
+    """A CRS in the few characters that a message has room for, such as "EPSG:32631"."""
+    epsg = crs.to_epsg()
+    return f"EPSG:{epsg}" if epsg else str(ProjCRS.from_wkt(crs.to_wkt()).name)
+
+
+def _densified_ring(left: float, bottom: float, right: float, top: float) -> tuple[list[float], list[float]]:
+    steps = np.linspace(0, 1, 9)[:-1]
+    xs = [*(left + steps * (right - left)), *[right] * 8, *(right - steps * (right - left)), *[left] * 8]
+    ys = [*[bottom] * 8, *(bottom + steps * (top - bottom)), *[top] * 8, *(top - steps * (top - bottom))]
+    return xs, ys
+
+
+def _to_lonlat(crs: CRS) -> Transformer:
+    return Transformer.from_crs(ProjCRS.from_wkt(crs.to_wkt()), "EPSG:4326", always_xy=True)
+
+
+def sample_windows(height: int, width: int, size: int, most: int) -> Iterator[Window]:
+    """At most `most` windows of size × size, spread evenly over height × width; smaller where the raster is smaller."""
+    rows = max(1, min(round(most**0.5), height // size))
+    cols = max(1, min(most // rows, width // size))
+    tall, wide = min(size, height), min(size, width)
+    for row in np.linspace(0, height - tall, rows):
+        for col in np.linspace(0, width - wide, cols):
+            yield Window(int(col), int(row), wide, tall)

@@ -119,12 +119,16 @@ def band_of_file(path: str) -> str | None:
     return found.group(1).upper() if found else None
 
 
-def parse_bands(text: str) -> tuple[str | None, ...]:
+def parse_layers(text: str | None) -> tuple[str | None, ...] | None:
     """The layers' bands from an option such as "B02,B03,-,B08"; "-" (None) stands for a layer to leave out.
+
+    None, or an empty text, is no option at all: None.
 
     Raises:
         ValueError: a name is none of the thirteen bands, or comes twice; the text says which.
     """
+    if not text:
+        return None
     names = tuple(None if name in ("-", "") else _named(name) for name in (part.strip() for part in text.split(",")))
     known = [name for name in names if name]
     twice = sorted({name for name in known if known.count(name) > 1})

@@ -188,6 +188,12 @@ def name_of(crs: CRS) -> str:
     return f"EPSG:{epsg}" if epsg else str(ProjCRS.from_wkt(crs.to_wkt()).name)
 
 
+def place_of(grid: Grid) -> str:
+    """A grid's bounds and CRS as a message shows them."""
+    digits = 4 if grid.crs.is_geographic else 0
+    return f"({', '.join(f'{value:.{digits}f}' for value in grid.bounds)}) in {name_of(grid.crs)}"
+
+
 def _densified_ring(left: float, bottom: float, right: float, top: float) -> tuple[list[float], list[float]]:
     steps = np.linspace(0, 1, 9)[:-1]
     xs = [*(left + steps * (right - left)), *[right] * 8, *(right - steps * (right - left)), *[left] * 8]

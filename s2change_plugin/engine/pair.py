@@ -13,7 +13,7 @@ from rasterio.windows import Window
 
 from .bands import TEN_BANDS
 from .errors import GridMismatch, UnitsUnclear, UnreadableInput
-from .grid import Grid, base_grid, bounds_window, name_of, sample_windows
+from .grid import Grid, base_grid, bounds_window, place_of, sample_windows
 from .radiometry import Array, band_shifts, is_added_offset
 from .registration import NOT_ASKED, Shift, measure_shift
 from .scene import Scene, SceneReader
@@ -48,7 +48,7 @@ class Pair:
         window = bounds_window(base, after.grid.bounds, after.grid.crs)
         if window is None:
             raise GridMismatch(
-                f"{after.source} does not overlap {before.source}: {_place(after.grid)} against {_place(before.grid)}. "
+                f"{after.source} does not overlap {before.source}: {place_of(after.grid)} against {place_of(before.grid)}. "
                 "Pick two scenes of one place."
             )
         self.before, self.after = before, after
@@ -140,7 +140,3 @@ def _moved(grid: Grid, shift: Shift) -> Grid:
     """The grid laid where `after` shows what `before` shows on the grid itself."""
     return Grid(grid.crs, grid.transform @ Affine.translation(shift.cols, shift.rows), grid.height, grid.width)
 
-
-def _place(grid: Grid) -> str:
-    digits = 4 if grid.crs.is_geographic else 0
-    return f"({', '.join(f'{value:.{digits}f}' for value in grid.bounds)}) in {name_of(grid.crs)}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_gradient_magnitude
 from skimage.registration import phase_cross_correlation
 
@@ -69,7 +70,7 @@ def measure_shift(before: Sequence[Array], after: Sequence[Array]) -> Shift:
     spread = float(np.median(np.abs(found - middle).max(axis=1)))
     if spread > _LARGEST_SPREAD:
         return _unmeasured(f"the places that were compared disagree by {spread:.1f} px")
-    rows, cols = float(middle[0]), float(middle[1])
+    rows, cols = (round(float(value), 3) for value in middle)
     return Shift(True, rows, cols, f"After lies {rows:+.2f} px (down) and {cols:+.2f} px (right) of before.")
 
 
@@ -90,7 +91,7 @@ def _sample_shift(before: Array, after: Array) -> Array:
     return -np.asarray(towards, np.float32)
 
 
-def _edges(image: Array, seen: np.ndarray) -> Array:  # type: ignore[type-arg]
+def _edges(image: Array, seen: NDArray[np.bool_]) -> Array:
     """Gradient magnitude, tapered to the sample's borders, with unseen ground left flat."""
     filled = np.where(seen, image, np.median(image[seen]))
     # Bright roofs and clouds must not outweigh all other edges.

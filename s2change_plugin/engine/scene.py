@@ -16,7 +16,7 @@ from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from .bands import ALL_BANDS, BANDS, USUAL_ORDERS, band_of_description, band_of_file, parse_bands
+from .bands import ALL_BANDS, BANDS, USUAL_ORDERS, band_of_description, band_of_file
 from .errors import BandsUnknown, GridMismatch, UnreadableInput
 from .grid import Grid, intersect, sample_windows, slices_in
 from .radiometry import Array, DnRule, rule_for, to_reflectance
@@ -157,7 +157,7 @@ class SceneReader:
 
     def _open(self, path: str, band: BandSource) -> tuple[DatasetReader, Window]:
         """The file, resampled where its grid differs, and where it lies on ours."""
-        dataset = self._stack.enter_context(_open_raster(path))
+        dataset = self._stack.enter_context(open_raster(path))
         place = _pixel_place(band.grid, self.grid)
         if place is not None:
             return dataset, Window(*place, band.grid.width, band.grid.height)
@@ -194,7 +194,7 @@ class SceneReader:
 
 def _stack_layers(source: str, bands: tuple[str | None, ...] | None, side: str) -> dict[str, tuple[str, int]]:
     """Band name to (path, layer) of a stack."""
-    with _open_raster(source) as dataset:
+    with open_raster(source) as dataset:
         descriptions, count = dataset.descriptions, dataset.count
     if bands is None:
         if count == 1:
@@ -259,7 +259,7 @@ def _finest(name: str, paths: list[Path]) -> Path:
 
 
 def _band_source(path: str, index: int, units: str, side: str) -> BandSource:
-    with _open_raster(path) as dataset:
+    with open_raster(path) as dataset:
         if dataset.crs is None:
             raise GridMismatch(f"{path} has no CRS, so its place is unknown. Assign one (gdal_edit.py -a_srs EPSG:… FILE).")
         grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
@@ -284,7 +284,8 @@ def _largest(dataset: DatasetReader, index: int) -> float:
     return max(peaks, default=float("nan"))
 
 
-def _open_raster(path: str) -> DatasetReader:
+def open_raster(path: str) -> DatasetReader:
+    """An open raster; UnreadableInput where there is none."""
     try:
         return rasterio.open(path)
     except RasterioError as error:
@@ -310,7 +311,3 @@ def _pixel_place(grid: Grid, frame: Grid) -> tuple[int, int] | None:
     straight = grid.north_up and frame.north_up
     return (round(col), round(row)) if straight and max(map(abs, same)) < _SAME_PIXEL else None
 
-
-def layer_option(text: str | None) -> tuple[str | None, ...] | None:
-    """The value of --before-bands or --after-bands; an empty one is none at all."""
-    return parse_bands(text) if text else None

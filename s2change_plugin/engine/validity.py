@@ -21,11 +21,17 @@ class Quality(IntEnum):
     SATURATED = 6
 
 
-QUALITY_NAMES = {
+QUALITY_NAMES: dict[int, str] = {
     Quality.OBSERVED: "observed",
     Quality.NODATA_BEFORE: "no data before",
     Quality.NODATA_AFTER: "no data after",
     Quality.SATURATED: "saturated",
+}
+QUALITY_COLOURS: dict[int, tuple[int, int, int]] = {
+    Quality.OBSERVED: (242, 242, 242),
+    Quality.NODATA_BEFORE: (90, 90, 90),
+    Quality.NODATA_AFTER: (160, 160, 160),
+    Quality.SATURATED: (255, 176, 0),
 }
 
 

@@ -1,0 +1,144 @@
+"""The commands: python -m s2change_plugin.engine detect, models, picture."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import click
+
+from .errors import Cancelled, S2ChangeError
+from .events import Events, JsonEvents, TerminalEvents, stop_when_input_closes
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_UNITS = click.Choice(["auto", "dn", "dn+1000", "reflectance"])
+_FILE = click.Path(path_type=Path, dir_okay=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def main() -> None:
+    """Change detection between two Sentinel-2 dates."""
+
+
+def scene_options(command: F) -> F:
+    """BEFORE, AFTER and the options that say what is in them."""
+    for option in (
+        click.option("--after-units", type=_UNITS, default="auto", show_default=True, help="Unit of AFTER, where the file does not say."),
+        click.option("--before-units", type=_UNITS, default="auto", show_default=True, help="Unit of BEFORE, where the file does not say."),
+        click.option("--after-bands", metavar="B02,B03,…", help="Layers of AFTER in their order; - skips one."),
+        click.option("--before-bands", metavar="B02,B03,…", help="Layers of BEFORE in their order; - skips one."),
+        click.argument("after"),
+        click.argument("before"),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@scene_options
+@click.option("--mask", type=_FILE, required=True, help="Change mask to write: 1 change, 0 no change, 255 not observed.")
+@click.option("--probability", type=_FILE, help="Probability of change to write, 0–1.")
+@click.option("--quality", type=_FILE, help="Raster to write that says observed, or why not.")
+@click.option("--polygons", type=_FILE, help="GeoPackage of changed areas to write.")
+@click.option("--record", type=_FILE, help="JSON to write with everything needed to repeat the run.")
+@click.option("--model", help="Name or path of a model; see the command models.")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Probability from which a pixel is change; else the model's own.")
+@click.option("--bounds", nargs=4, type=float, metavar="LEFT BOTTOM RIGHT TOP", help="Part to look at, in BEFORE's CRS.")
+@click.option("--bounds-crs", metavar="CRS", help="CRS of the bounds, if it is another one.")
+@click.option("--register/--no-register", default=True, help="Take the sub-pixel shift between the dates out.", show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True)
+@click.option("--events", is_flag=True, help="Say all as JSON lines on standard output, and stop when standard input closes.")
+def detect(events: bool, **given: Any) -> None:
+    """Find what changed from BEFORE to AFTER.
+
+    Each is a stacked GeoTIFF, COG or VRT with one layer per band, or a folder of single-band files (…_B02.tif).
+    """
+    with telling(events) as said:
+        from .detect import DetectOptions
+        from .detect import detect as run
+
+        try:
+            options = DetectOptions(**given)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        run(options, said)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def models(as_json: bool) -> None:
+    """List the models that are known by name."""
+    from .model import list_models
+
+    cards = list_models()
+    if as_json:
+        click.echo(json.dumps([{"name": card.name, "path": str(path), "threshold": card.threshold} for path, card in cards]))
+        return
+    for path, card in cards:
+        click.echo(f"{card.name:24} {card.level}, {len(card.bands)} bands, threshold {card.threshold:g}   {path}")
+
+
+@main.command()
+@scene_options
+@click.option("--mask", type=_FILE, required=True, help="Change mask of the two.")
+@click.option("--output", type=_FILE, required=True, help="PNG to write.")
+def picture(before: str, after: str, mask: Path, output: Path, **given: str | None) -> None:
+    """Draw a picture of BEFORE, AFTER and the change between them."""
+    with telling(False):
+        from .bands import parse_layers
+        from .outputs import require_folders, writing
+        from .report import write_picture
+        from .scene import open_scene
+
+        require_folders([output])
+        scenes = [
+            open_scene(source, parse_layers(given[f"{side}_bands"]), str(given[f"{side}_units"]), side)
+            for side, source in (("before", before), ("after", after))
+        ]
+        with writing(output):
+            write_picture(scenes[0], scenes[1], mask, output)
+        click.echo(f"Picture: {output}")
+
+
+@contextmanager
+def telling(as_json: bool) -> Iterator[Events]:
+    """Say what happens inside the block; where it fails or is stopped, end the process with 1 and one sentence.
+
+    A bug keeps its traceback.
+    """
+    events: Events = JsonEvents() if as_json else TerminalEvents()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    if as_json:
+        stop_when_input_closes()
+    try:
+        yield events
+    except KeyboardInterrupt:
+        failure: S2ChangeError = Cancelled("Stopped before the end; nothing was written.")
+    except MemoryError:
+        failure = S2ChangeError("The memory is not enough. Close other programs, or choose a smaller part with --bounds.")
+    except S2ChangeError as error:
+        failure = error
+    else:
+        return
+    events.error(failure)
+    sys.exit(1)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Stop once: the clean-up that follows is not to be interrupted again."""
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m s2change_plugin.engine")

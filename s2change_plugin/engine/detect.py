@@ -1,0 +1,297 @@
+"""Windows to probability to outputs: one run, from two scenes to a change map."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.windows import Window
+
+from . import outputs
+from .bands import parse_layers
+from .errors import GridMismatch, NothingObserved, OutputError
+from .events import Events, stage
+from .grid import Bounds, bounds_window, grow, intersect, name_of, pixel_area_m2, place_of, slices_in, windows
+from .model import DEFAULT_MODEL, Model, load_model
+from .outputs import RasterWriter
+from .pair import Pair, PairWindow, open_pair
+from .polygons import write_polygons
+from .radiometry import Array
+from .report import result_values, summary_of, version, write_record
+from .scene import open_scene
+from .validity import Codes, Quality
+
+T, R = TypeVar("T"), TypeVar("R")
+
+# 512 pixels and a halo of 48 on each side: the network sees 1.4 times the pixels that it must, at any size of raster in
+# well under a gigabyte.
+WINDOW_SIZE = 512
+
+
+@dataclass(frozen=True)
+class DetectOptions:
+    """One run, as asked for.
+
+    Attributes:
+        before, after: what `scene.open_scene` opens.
+        mask, probability, quality, polygons, record: where the results go; None leaves one out.
+        model: name or path; None takes the one that ships.
+        threshold: 0–1, rounded to a multiple of 0.004; None takes the model's.
+        bounds: (left, bottom, right, top); None is the whole overlap.
+        bounds_crs: CRS of the bounds; None is before's.
+        before_bands, after_bands: layers of stacks, as `bands.parse_layers` reads them.
+        before_units, after_units: see `radiometry.UNITS`.
+        register: measure the shift between the dates and take it out.
+        device: "auto", "cpu", "cuda", "mps".
+        precision: "auto", "float32", "bfloat16".
+        window_size: pixels; does not change the result.
+    """
+
+    before: str
+    after: str
+    mask: Path
+    probability: Path | None = None
+    quality: Path | None = None
+    polygons: Path | None = None
+    record: Path | None = None
+    model: str | None = None
+    threshold: float | None = None
+    bounds: Bounds | None = None
+    bounds_crs: str | None = None
+    before_bands: str | None = None
+    after_bands: str | None = None
+    before_units: str = "auto"
+    after_units: str = "auto"
+    register: bool = True
+    device: str = "auto"
+    precision: str = "auto"
+    window_size: int = WINDOW_SIZE
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            ValueError: threshold outside 0–1, bounds without area, unknown bands.
+            OutputError: two outputs in one file, or an output in place of an input.
+        """
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold {self.threshold} is not between 0 and 1")
+        if self.bounds and not (self.bounds[0] < self.bounds[2] and self.bounds[1] < self.bounds[3]):
+            raise ValueError(f"bounds {self.bounds} hold no area; give left, bottom, right, top")
+        for text in (self.before_bands, self.after_bands):
+            parse_layers(text)
+        targets = [path.resolve() for path in self.targets]
+        if len(set(targets)) < len(targets):
+            raise OutputError("Two outputs have the same file name. Give each its own.")
+        for source in (self.before, self.after):
+            if Path(source).resolve() in targets:
+                raise OutputError(f"{source} is an input and cannot be an output too. Choose another file name.")
+
+    @property
+    def targets(self) -> list[Path]:
+        """The files that are asked for."""
+        asked = (self.mask, self.probability, self.quality, self.polygons, self.record)
+        return [path for path in asked if path is not None]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What was counted over the windows: pixels, and area in square metres."""
+
+    pixels: int = 0
+    observed: int = 0
+    changed: int = 0
+    changed_m2: float = 0.0
+
+    def plus(self, mask: Codes, area_m2: float) -> Tally:
+        """With one more window, whose pixels measure area_m2 each."""
+        changed = int((mask == 1).sum())
+        observed = int((mask != outputs.NOT_OBSERVED).sum())
+        return Tally(
+            self.pixels + mask.size, self.observed + observed, self.changed + changed, self.changed_m2 + changed * area_m2
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run works on: an open pair, a loaded model, the asked part of the grid, the threshold as applied."""
+
+    pair: Pair
+    model: Model
+    area: Window
+    threshold: float
+
+    def tags(self, options: DetectOptions) -> dict[str, str]:
+        """What the rasters themselves say about how they were made."""
+        return {
+            "S2CHANGE_VERSION": version(),
+            "S2CHANGE_MODEL": self.model.card.name,
+            "S2CHANGE_MODEL_SHA256": self.model.card.sha256,
+            "S2CHANGE_THRESHOLD": f"{self.threshold:.3f}",
+            "S2CHANGE_BEFORE": options.before,
+            "S2CHANGE_AFTER": options.after,
+        }
+
+
+def detect(options: DetectOptions, events: Events) -> None:
+    """Make a change map, and say through events how it goes and what came out.
+
+    Raises:
+        S2ChangeError: one of its kinds; then nothing is left behind.
+    """
+    outputs.require_folders(options.targets)
+    with outputs.workdir_beside(options.mask) as workdir, ExitStack() as stack:
+        events.started(str(workdir.resolve()))
+        model = load_model(options.model or DEFAULT_MODEL, device=options.device, precision=options.precision)
+        pair = stack.enter_context(_opened(options, model, events))
+        asked = model.card.threshold if options.threshold is None else options.threshold
+        run = Run(pair, model, _asked_window(pair, options), outputs.applied_threshold(asked))
+        with outputs.writing(options.mask):
+            writers, tally = _write_windows(options, run, workdir, events)
+            finished = _finish(options, run, writers, workdir, events)
+            values = result_values(options, run, tally)
+            if options.record:
+                record = outputs.in_workdir(workdir, options.record)
+                write_record(record, options, run, values)
+                finished[record] = options.record
+        outputs.publish(finished)
+    events.result(values, summary_of(values))
+
+
+def predicted(
+    pair: Pair, model: Model, area: Window, size: int, progress: Callable[[Sequence[Window]], Iterator[Window]]
+) -> Iterator[tuple[Window, Array, Codes]]:
+    """Windows of an area with their probability and quality, each (row, col); the next is read while one is predicted.
+
+    Windows are aligned to the pair's grid and predicted whole, with an exact halo, so that neither their size nor the
+    area changes a result. A window in which nothing is observed does not go through the network.
+
+    Args:
+        pair: open for reading.
+        model: sets halo and alignment.
+        area: part of the pair's grid.
+        size: of the windows, pixels; rounded up to what the network's pooling needs.
+        progress: walks the windows, and stops the walk by raising.
+    """
+    step = model.alignment
+    size = math.ceil(size / step) * step
+    halo = math.ceil(model.card.halo / step) * step
+    whole = [window for window in windows(*pair.grid.shape, size) if intersect(window, area)]
+
+    def read(window: Window) -> tuple[PairWindow, Window]:
+        tall, wide = (math.ceil(length / step) * step for length in (window.height, window.width))
+        patch = grow(Window(window.col_off, window.row_off, wide, tall), halo)
+        return pair.read(patch), patch
+
+    with closing(_read_ahead(read, whole)) as reads:
+        for window in progress(whole):
+            seen, patch = next(reads)
+            inner = slices_in(window, patch)
+            quality = seen.quality[inner]
+            if (quality == Quality.OBSERVED).any():
+                probability = model.probability(seen.before, seen.after)[inner]
+            else:
+                probability = np.zeros(quality.shape, np.float32)
+            shared = intersect(window, area) or window
+            cut = slices_in(shared, window)
+            yield shared, probability[cut], quality[cut]
+
+
+def _read_ahead(read: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    """What is read for each item, one read going on while the last one is used."""
+    with ThreadPoolExecutor(1, "reader") as reader:
+        coming = reader.submit(read, items[0])
+        for item in items[1:]:
+            here, coming = coming.result(), reader.submit(read, item)
+            yield here
+        yield coming.result()
+
+
+@contextmanager
+def _opened(options: DetectOptions, model: Model, events: Events) -> Iterator[Pair]:
+    """The pair, open, with everything said that was found out about it."""
+    before = open_scene(options.before, parse_layers(options.before_bands), options.before_units, "before")
+    after = open_scene(options.after, parse_layers(options.after_bands), options.after_units, "after")
+    trusted = options.before_units != "auto" and options.after_units != "auto"
+    with ExitStack() as stack:
+        with stage(events, "register"):
+            pair = stack.enter_context(open_pair(before, after, model.card.bands, options.register, trusted))
+        events.message(f"Model {model.card.name} on {model.device}, {model.precision}.")
+        events.message(f"Before: {pair.before.units}.")
+        events.message(f"After: {pair.after.units}.")
+        if options.register:
+            events.message(pair.shift.text, "info" if pair.shift.measured else "warning")
+        yield pair
+
+
+def _asked_window(pair: Pair, options: DetectOptions) -> Window:
+    """The part of the overlap that is asked for, whole pixels.
+
+    Raises:
+        GridMismatch: the bounds lie outside, or their CRS is not one.
+    """
+    grid = pair.grid
+    if options.bounds is None:
+        return grid.window
+    try:
+        crs = CRS.from_user_input(options.bounds_crs) if options.bounds_crs else pair.before.grid.crs
+    except CRSError as error:
+        raise GridMismatch(f"{options.bounds_crs} is not a CRS that is known. Give one such as EPSG:32631.") from error
+    window = bounds_window(grid, options.bounds, crs)
+    if window is None:
+        raise GridMismatch(
+            f"The bounds {options.bounds} in {name_of(crs)} do not meet the overlap of the two dates, {place_of(grid)}. "
+            "Choose an area inside it."
+        )
+    return window
+
+
+def _write_windows(options: DetectOptions, run: Run, workdir: Path, events: Events) -> tuple[dict[str, RasterWriter], Tally]:
+    """Predict and write all windows; the open rasters and what was counted."""
+    grid, area = run.pair.grid, run.area
+    layers = {"mask": outputs.MASK, "probability": outputs.PROBABILITY, "quality": outputs.QUALITY}
+    tags = run.tags(options)
+    writers = {name: RasterWriter(workdir / name, grid.crop(area), layer, tags) for name, layer in layers.items()}
+    tally = Tally()
+    progress = partial(events.progress, "detect")
+    for window, probability, quality in predicted(run.pair, run.model, area, options.window_size, progress):
+        levels = outputs.to_levels(probability, quality)
+        mask = outputs.to_mask(levels, run.threshold)
+        place = Window(window.col_off - area.col_off, window.row_off - area.row_off, window.width, window.height)
+        writers["mask"].write(mask, place)
+        writers["probability"].write(levels, place)
+        writers["quality"].write(quality, place)
+        tally = tally.plus(mask, pixel_area_m2(grid, window))
+    if not tally.observed:
+        raise NothingObserved(
+            "No pixel is observed on both dates: the whole overlap is nodata on one of them. "
+            "Pick other scenes, or check which value means nodata."
+        )
+    return writers, tally
+
+
+def _finish(
+    options: DetectOptions, run: Run, writers: dict[str, RasterWriter], workdir: Path, events: Events
+) -> dict[Path, Path]:
+    """Everything that was asked for but the record, finished in the working folder; file there to its target."""
+    finished: dict[Path, Path] = {}
+    if options.polygons:
+        drawn = outputs.in_workdir(workdir, options.polygons)
+        with stage(events, "polygons"):
+            writers["probability"].close()
+            write_polygons(writers["probability"].path, run.threshold, drawn)
+        finished[drawn] = options.polygons
+    targets = {"mask": options.mask, "probability": options.probability, "quality": options.quality}
+    asked = [(name, target) for name, target in targets.items() if target is not None]
+    for name, target in events.progress("write", asked):
+        finished[writers[name].finish(target)] = target
+    return finished

@@ -1,0 +1,121 @@
+"""What is said while the engine runs: JSON lines for programs, a progress bar and sentences for people."""
+
+from __future__ import annotations
+
+import _thread
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+import click
+
+from .errors import S2ChangeError
+
+T = TypeVar("T")
+
+_STAGES = {"register": "Comparing dates", "detect": "Detecting change", "polygons": "Drawing polygons", "write": "Writing"}
+
+
+class Events(Protocol):
+    """Where a run tells what it does."""
+
+    def started(self, workdir: str) -> None:
+        """The folder with all unfinished files, said before anything is in it."""
+
+    def progress(self, stage: str, items: Sequence[T]) -> Iterator[T]:
+        """The items, one by one; taking the next says that the last is done."""
+
+    def message(self, text: str, level: str = "info") -> None:
+        """A sentence worth knowing; level is "info" or "warning"."""
+
+    def result(self, values: dict[str, Any], summary: str) -> None:
+        """The run's outputs and numbers, and the same as a sentence."""
+
+    def error(self, error: S2ChangeError) -> None:
+        """Why there is no result."""
+
+
+class JsonEvents:
+    """One JSON object per line on standard output."""
+
+    def started(self, workdir: str) -> None:
+        """See `Events`."""
+        _say(event="started", workdir=workdir)
+
+    def progress(self, stage: str, items: Sequence[T]) -> Iterator[T]:
+        """See `Events`."""
+        _say(event="progress", stage=stage, done=0, total=len(items))
+        for done, item in enumerate(items, start=1):
+            yield item
+            _say(event="progress", stage=stage, done=done, total=len(items))
+
+    def message(self, text: str, level: str = "info") -> None:
+        """See `Events`."""
+        _say(event="message", level=level, text=text)
+
+    def result(self, values: dict[str, Any], summary: str) -> None:
+        """See `Events`."""
+        self.message(summary)
+        _say(event="result", **values)
+
+    def error(self, error: S2ChangeError) -> None:
+        """See `Events`."""
+        _say(event="error", kind=error.kind, text=str(error))
+
+
+class TerminalEvents:
+    """A progress bar and sentences on standard error, the result on standard output."""
+
+    def started(self, workdir: str) -> None:
+        """Nothing that a person needs."""
+
+    def progress(self, stage: str, items: Sequence[T]) -> Iterator[T]:
+        """See `Events`."""
+        with click.progressbar(items, label=f"{_STAGES.get(stage, stage):17}", file=sys.stderr) as bar:
+            yield from bar
+
+    def message(self, text: str, level: str = "info") -> None:
+        """See `Events`."""
+        click.echo(f"Warning: {text}" if level == "warning" else text, err=True)
+
+    def result(self, values: dict[str, Any], summary: str) -> None:
+        """See `Events`."""
+        click.echo(summary)
+
+    def error(self, error: S2ChangeError) -> None:
+        """See `Events`."""
+        click.echo(f"Error: {error}", err=True)
+
+
+@contextmanager
+def stage(events: Events, name: str) -> Iterator[None]:
+    """A stage of a single step."""
+    for _ in events.progress(name, [None]):
+        yield
+
+
+def stop_when_input_closes() -> None:
+    """Interrupt the main thread when standard input ends: the program that started us cancelled, or is gone.
+
+    The handler for SIGINT must be Python's own, else the interrupt is lost.
+    """
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        _thread.interrupt_main()
+
+    threading.Thread(target=watch, name="stdin", daemon=True).start()
+
+
+def _say(**values: Any) -> None:
+    """Write one event; a reader that is gone is no reason for a traceback, its closed standard input ends the run."""
+    try:
+        sys.stdout.write(json.dumps(values, ensure_ascii=True, allow_nan=False) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - lives until the process ends

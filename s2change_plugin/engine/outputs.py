@@ -1,0 +1,244 @@
+"""The rasters of a run: written window by window, finished as Cloud Optimized GeoTIFF, published whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+import rasterio
+import rasterio.shutil
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from .errors import OutputError
+from .grid import Grid
+from .radiometry import Array
+from .validity import QUALITY_COLOURS, QUALITY_NAMES, Codes, Quality
+
+NOT_OBSERVED = 255
+# Probability is stored as 0–250, so that GDAL's scale shows it as 0–1 and 255 is free for "not observed".
+PROBABILITY_STEP = 0.004
+_TOP_LEVEL = round(1 / PROBABILITY_STEP)
+_WORKDIR = ".s2change-"
+
+def to_levels(probability: Array, quality: Codes) -> Codes:
+    """Probability as it is stored: uint8 0–250, 255 where the pixel was not observed.
+
+    Args:
+        probability: float32 (row, col), 0–1.
+        quality: uint8 (row, col).
+    """
+    levels = np.rint(probability * _TOP_LEVEL).astype(np.uint8)
+    levels[quality != Quality.OBSERVED] = NOT_OBSERVED
+    return levels
+
+
+def applied_threshold(threshold: float) -> float:
+    """The threshold as it can be applied to stored probability: the nearest multiple of 0.004."""
+    return round(round(threshold * _TOP_LEVEL) * PROBABILITY_STEP, 3)
+
+
+def to_mask(levels: Codes, threshold: float) -> Codes:
+    """1 change, 0 no change, 255 not observed, from the stored probability, so that a mask made later from it is the same."""
+    mask = (levels >= round(threshold * _TOP_LEVEL)).astype(np.uint8)
+    mask[levels == NOT_OBSERVED] = NOT_OBSERVED
+    return mask
+
+
+def require_folders(targets: list[Path]) -> None:
+    """Refuse targets that cannot be files.
+
+    Raises:
+        OutputError: a target is a folder, or its folder is missing.
+    """
+    for target in targets:
+        if target.is_dir():
+            raise OutputError(f"{target} is a folder. Give a file name for the result.")
+        if not target.parent.is_dir():
+            raise OutputError(f"The folder {target.parent} does not exist. Create it, or choose another place for {target.name}.")
+
+
+@contextmanager
+def workdir_beside(target: Path) -> Iterator[Path]:
+    """A folder for unfinished files beside the target, gone afterwards whatever happens.
+
+    Folders of runs on this machine whose process is gone are removed first.
+
+    Raises:
+        OutputError: the target's folder cannot be written.
+    """
+    folder = target.parent
+    _remove_stale(folder)
+    try:
+        workdir = Path(tempfile.mkdtemp(prefix=f"{_WORKDIR}{socket.gethostname()}-{os.getpid()}-", dir=folder))
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written ({error.strerror}). Choose another place for {target.name}.") from error
+    try:
+        yield workdir
+    finally:
+        shutil.rmtree(workdir, ignore_errors=True)
+
+
+def _remove_stale(folder: Path) -> None:
+    mine = f"{_WORKDIR}{socket.gethostname()}-"
+    for left in folder.glob(f"{mine}*"):
+        pid = left.name.removeprefix(mine).split("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a raster of results says about its values.
+
+    Attributes:
+        description: of its band.
+        resampling: of its overviews.
+        values: what each value means.
+        colours: value to (red, green, blue), 0–255; GeoTIFF keeps no transparency, the QGIS style does.
+        scale: value × scale is what it stands for.
+    """
+
+    description: str
+    resampling: str
+    values: dict[int, str] = field(default_factory=dict)
+    colours: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    scale: float = 1.0
+
+
+MASK = Layer(
+    "change",
+    "mode",
+    {0: "no change", 1: "change", NOT_OBSERVED: "not observed"},
+    {0: (242, 242, 242), 1: (213, 0, 87), NOT_OBSERVED: (150, 150, 150)},
+)
+PROBABILITY = Layer("probability of change", "average", {NOT_OBSERVED: "not observed"}, scale=PROBABILITY_STEP)
+QUALITY = Layer("observed, or why not", "mode", QUALITY_NAMES, QUALITY_COLOURS)
+
+
+class RasterWriter:
+    """A raster of results under construction: one uint8 band, written window by window."""
+
+    def __init__(self, path: Path, grid: Grid, layer: Layer, tags: dict[str, str]) -> None:
+        """Begin it in the working folder; tags are what the file says about its making."""
+        self.path, self._resampling = path, layer.resampling
+        self._file = rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            dtype="uint8",
+            count=1,
+            crs=grid.crs,
+            transform=grid.transform,
+            height=grid.height,
+            width=grid.width,
+            nodata=NOT_OBSERVED,
+            tiled=True,
+            blockxsize=512,
+            blockysize=512,
+            compress="deflate",
+            zlevel=1,
+            bigtiff="if_safer",
+        )
+        self._file.set_band_description(1, layer.description)
+        self._file.update_tags(**tags)
+        self._file.update_tags(1, **{str(value): meaning for value, meaning in layer.values.items()})
+        if layer.scale != 1:
+            self._file.scales = (layer.scale,)
+        if layer.colours:
+            self._file.write_colormap(1, layer.colours)
+
+    def write(self, values: Codes, window: Window) -> None:
+        """Write one window, uint8 (row, col)."""
+        self._file.write(values, 1, window=window)
+
+    def close(self) -> None:
+        """No more windows: what was written is on the disk."""
+        self._file.close()
+
+    def finish(self, target: Path) -> Path:
+        """Make the Cloud Optimized GeoTIFF of it, in the working folder under the target's name, and give its path."""
+        self.close()
+        finished = in_workdir(self.path.parent, target)
+        rasterio.shutil.copy(
+            str(self.path),
+            str(finished),
+            driver="COG",
+            compress="deflate",
+            resampling=self._resampling,
+            bigtiff="if_safer",
+            num_threads="all_cpus",
+        )
+        return finished
+
+
+def in_workdir(workdir: Path, target: Path) -> Path:
+    """Where the finished file of a target waits to be published."""
+    return workdir / f"finished-{target.name}"
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Turn what fails while files are written into a sentence.
+
+    Raises:
+        OutputError: disk full, no permission, anything else that GDAL or the system says.
+    """
+    try:
+        yield
+    except (OSError, RasterioError) as error:
+        full = getattr(error, "errno", None) == errno.ENOSPC or shutil.disk_usage(target.parent).free < 1 << 20
+        reason = "the disk is full. Free some space" if full else f"{_reason(error)}. Choose another place"
+        raise OutputError(f"{target} could not be written: {reason} and run again.") from error
+
+
+def publish(finished: dict[Path, Path]) -> None:
+    """Move finished files to where they were asked for: all of them, or none.
+
+    Args:
+        finished: file in the working folder to its target; an existing target is replaced.
+
+    Raises:
+        OutputError: one of them cannot be put there; what this call had put elsewhere is taken away again.
+    """
+    done: list[Path] = []
+    for source, target in finished.items():
+        try:
+            _move(source, target)
+        except OSError as error:
+            for path in done:
+                path.unlink(missing_ok=True)
+            raise OutputError(
+                f"{target} could not be written: {_reason(error)}. Close it where it is open, or choose another name."
+            ) from error
+        # Statistics that QGIS or GDAL keep beside an older file of this name describe that one.
+        target.with_name(f"{target.name}.aux.xml").unlink(missing_ok=True)
+        done.append(target)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Replace the target in one step, on another file system too."""
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        beside = target.with_name(f"{_WORKDIR}{os.getpid()}-{target.name}")
+        try:
+            shutil.copyfile(source, beside)
+            os.replace(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).strip().rstrip(".")

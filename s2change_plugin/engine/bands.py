@@ -153,5 +153,5 @@ def _band_of_wavelength(text: str) -> str | None:
     if not found:
         return None
     near = min(BANDS.values(), key=lambda band: abs(band.wavelength_nm - float(found.group(1))))
-    # Sentinel-2A and 2B differ by up to 17 nm in B12 and by at most 5 nm elsewhere.
-    return near.name if abs(near.wavelength_nm - float(found.group(1))) <= max(5, near.wavelength_nm * 0.01) else None
+    # Nominal values in use (842 nm for B08, 2190 for B12) and Sentinel-2B's lie up to 10 nm, or 1 %, from these.
+    return near.name if abs(near.wavelength_nm - float(found.group(1))) <= max(10, near.wavelength_nm * 0.01) else None

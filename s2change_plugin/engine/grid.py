@@ -51,7 +51,7 @@ class Grid:
     @property
     def bounds(self) -> Bounds:
         """(left, bottom, right, top) in CRS units, of the four corners' hull."""
-        corners = [self.transform * corner for corner in ((0, 0), (self.width, 0), (0, self.height), (self.width, self.height))]
+        corners = [self.transform @ corner for corner in ((0, 0), (self.width, 0), (0, self.height), (self.width, self.height))]
         xs, ys = zip(*corners, strict=True)
         return min(xs), min(ys), max(xs), max(ys)
 
@@ -75,7 +75,7 @@ class Grid:
 def pixel_size_m(grid: Grid) -> tuple[float, float]:
     """Height and width of the central pixel on the ground, geodesic metres."""
     row, col = grid.height / 2, grid.width / 2
-    corners = [grid.transform * corner for corner in ((col, row), (col, row + 1), (col + 1, row))]
+    corners = [grid.transform @ corner for corner in ((col, row), (col, row + 1), (col + 1, row))]
     lon, lat = _to_lonlat(grid.crs).transform(*zip(*corners, strict=True))
     _, _, metres = _WGS84.inv([lon[0], lon[0]], [lat[0], lat[0]], lon[1:], lat[1:])
     return float(metres[0]), float(metres[1])
@@ -123,8 +123,8 @@ def bounds_window(grid: Grid, bounds: Bounds, crs: CRS) -> Window | None:
             raise GridMismatch(f"Bounds {bounds} in {name_of(crs)} cannot be placed in {name_of(grid.crs)}: {error}.") from error
     if not all(math.isfinite(value) for value in bounds):
         return None
-    left, top = ~grid.transform * (bounds[0], bounds[3])
-    right, bottom = ~grid.transform * (bounds[2], bounds[1])
+    left, top = ~grid.transform @ (bounds[0], bounds[3])
+    right, bottom = ~grid.transform @ (bounds[2], bounds[1])
     slack = 0.01
     col, row = max(0, math.floor(left + slack)), max(0, math.floor(top + slack))
     last_col, last_row = min(grid.width, math.ceil(right - slack)), min(grid.height, math.ceil(bottom - slack))

@@ -305,8 +305,8 @@ def _pixel_place(grid: Grid, frame: Grid) -> tuple[int, int] | None:
     """(col, row) of a grid's corner on another where their pixels coincide, else None."""
     if grid.crs != frame.crs:
         return None
-    col, row = ~frame.transform * (grid.transform.c, grid.transform.f)
-    far_col, far_row = ~frame.transform * (grid.transform * (grid.width, grid.height))
+    col, row = ~frame.transform @ (grid.transform.c, grid.transform.f)
+    far_col, far_row = ~frame.transform @ (grid.transform @ (grid.width, grid.height))
     same = [col - round(col), row - round(row), far_col - round(col) - grid.width, far_row - round(row) - grid.height]
     straight = grid.north_up and frame.north_up
     return (round(col), round(row)) if straight and max(map(abs, same)) < _SAME_PIXEL else None

@@ -1,0 +1,63 @@
+import pytest
+
+from s2change_plugin.engine.bands import ALL_BANDS, BANDS, TEN_BANDS, band_of_description, band_of_file, parse_layers
+
+
+@pytest.mark.parametrize(
+    ("text", "band"),
+    [
+        ("B2", "B02"),
+        ("B02", "B02"),
+        ("b8a", "B8A"),
+        ("B08A", "B8A"),
+        ("B4, central wavelength 665 nm", "B04"),
+        ("B12", "B12"),
+        ("T32TPP_20180211T102141_B05", "B05"),
+        ("red", "B04"),
+        ("NIR", "B08"),
+        ("Red Edge 2", "B06"),
+        ("nir08", "B8A"),
+        ("SWIR 1", "B11"),
+        ("swir22", "B12"),
+        ("1613.7 nm", "B11"),
+        ("Reflectance 842 nm", "B08"),
+    ],
+)
+def test_a_description_in_a_usual_spelling_names_its_band(text: str, band: str) -> None:
+    assert band_of_description(text) == band
+
+
+@pytest.mark.parametrize("text", [None, "", "Band 4", "QA60", "SCL", "B13", "B0", "ab12", "NDVI", "550000 nm"])
+def test_a_description_that_names_no_band_gives_none(text: str | None) -> None:
+    assert band_of_description(text) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "band"),
+    [
+        ("T32TPP_20180211T102141_B8A.tif", "B8A"),
+        ("S2A_OPER_MSI_L1C_TL_EPA__20160809T015434_A000162_T32TPP_B08.tif", "B08"),
+        ("T31UDQ_20200101T000000_B05_20m.jp2", "B05"),
+        ("B02.tif", "B02"),
+        ("T31UDQ_SCL_20m.jp2", None),
+        ("B02_mask.tif", None),
+    ],
+)
+def test_a_single_band_file_is_known_by_the_end_of_its_name(name: str, band: str | None) -> None:
+    assert band_of_file(name) == band
+
+
+def test_the_ten_bands_are_those_of_10_and_20_metres() -> None:
+    assert TEN_BANDS == ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
+    assert [BANDS[name].band_id for name in ALL_BANDS] == list(range(13))
+
+
+def test_layers_are_read_in_order_with_a_dash_for_one_to_skip() -> None:
+    assert parse_layers("B02, red,-,nir") == ("B02", "B04", None, "B08")
+    assert parse_layers("") is None
+
+
+@pytest.mark.parametrize(("text", "said"), [("B02,B99", "B99"), ("B02,B2", "B02 is named twice")])
+def test_layers_that_are_no_bands_are_refused_by_name(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        parse_layers(text)

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.windows import Window
+from shapely.geometry import box
+
+from s2change_plugin.engine.grid import (
+    Grid,
+    base_grid,
+    bounds_window,
+    geodesic_areas_m2,
+    grow,
+    intersect,
+    is_native,
+    pixel_area_m2,
+    pixel_size_m,
+    sample_windows,
+    slices_in,
+    windows,
+)
+
+UTM = Grid(CRS.from_epsg(32631), Affine(10, 0, 500000, 0, -10, 5000000), 400, 300)
+DEGREES = Grid(CRS.from_epsg(4326), Affine(9.4e-5, 0, 54.5, 0, -9.4e-5, 24.4), 800, 780)
+
+
+def test_pixels_are_measured_on_the_ground_in_degrees_too() -> None:
+    assert pixel_size_m(UTM) == pytest.approx((10, 10), rel=1e-3)
+    assert pixel_size_m(DEGREES) == pytest.approx((10.4, 9.5), rel=0.01)
+    assert is_native(DEGREES)
+
+
+def test_a_grid_of_10_metres_is_kept_and_another_becomes_10_metres_of_utm() -> None:
+    coarse = Grid(CRS.from_epsg(4326), Affine(2e-4, 0, 2.3, 0, -2e-4, 48.9), 200, 200)
+    made = base_grid(coarse)
+    assert base_grid(UTM) == UTM
+    assert made.crs.to_epsg() == 32631
+    assert (made.transform.a, made.transform.e) == (10, -10)
+    assert made.transform.c % 10 == 0
+    assert bounds_window(made, coarse.bounds, coarse.crs) == made.window
+
+
+def test_a_grid_that_is_not_north_up_is_laid_anew() -> None:
+    upside_down = Grid(UTM.crs, Affine(10, 0, 500000, 0, 10, 4996000), 400, 300)
+    assert base_grid(upside_down).north_up
+
+
+def test_bounds_become_the_whole_pixels_that_they_touch() -> None:
+    assert bounds_window(UTM, (500095, 4999000, 500201, 4999990), UTM.crs) == Window(9, 1, 12, 99)
+
+
+def test_bounds_that_end_at_a_pixel_edge_take_no_further_pixel() -> None:
+    assert bounds_window(UTM, (500100, 4999000, 500200, 4999900), UTM.crs) == Window(10, 10, 10, 90)
+
+
+def test_bounds_outside_have_no_window() -> None:
+    assert bounds_window(UTM, (600000, 4999000, 600100, 4999100), UTM.crs) is None
+
+
+def test_windows_cover_every_pixel_once() -> None:
+    seen = np.zeros((700, 530), int)
+    for window in windows(700, 530, 256):
+        seen[slices_in(window, Window(0, 0, 530, 700))] += 1
+    assert (seen == 1).all()
+
+
+def test_a_grown_window_holds_the_window_at_its_halo() -> None:
+    window = Window(512, 0, 100, 90)
+    rows, cols = slices_in(window, grow(window, 48))
+    assert (rows, cols) == (slice(48, 138), slice(48, 148))
+
+
+def test_windows_that_only_touch_share_nothing() -> None:
+    assert intersect(Window(0, 0, 10, 10), Window(10, 0, 10, 10)) is None
+
+
+def test_a_pixel_in_degrees_has_its_true_area() -> None:
+    tall, wide = pixel_size_m(DEGREES)
+    assert pixel_area_m2(DEGREES, Window(200, 200, 300, 300)) == pytest.approx(tall * wide, rel=1e-3)
+
+
+def test_polygon_areas_are_the_sum_of_their_pixels() -> None:
+    part = UTM.crop(Window(20, 30, 50, 60))
+    area = geodesic_areas_m2([box(*part.bounds)], UTM.crs)[0]
+    assert area == pytest.approx(pixel_area_m2(UTM, Window(20, 30, 50, 60)) * 3000, rel=1e-4)
+    # The scale on the central meridian of UTM is 0.9996.
+    assert area == pytest.approx(300000 / 0.9996**2, rel=1e-4)
+
+
+def test_samples_are_spread_to_the_corners_and_stay_inside() -> None:
+    found = list(sample_windows(1000, 2000, 256, 16))
+    assert len(found) <= 16
+    assert (found[0].row_off, found[0].col_off) == (0, 0)
+    assert found[-1] == Window(2000 - 256, 1000 - 256, 256, 256)
+
+
+def test_a_raster_smaller_than_a_sample_is_one_sample() -> None:
+    assert list(sample_windows(40, 60, 256, 16)) == [Window(0, 0, 60, 40)]

@@ -1,0 +1,128 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rasterio.warp import transform
+from rasterio.windows import Window
+from scipy.ndimage import shift as moved
+
+from s2change_plugin.engine.bands import TEN_BANDS
+from s2change_plugin.engine.errors import GridMismatch, UnitsUnclear, UnreadableInput
+from s2change_plugin.engine.pair import open_pair
+from s2change_plugin.engine.scene import open_scene
+from s2change_plugin.engine.validity import Quality
+from tests.conftest import textured, write_stack
+
+
+def scenes(before: Path, after: Path):
+    return open_scene(str(before)), open_scene(str(after))
+
+
+@pytest.fixture
+def before(tmp_path: Path, ground: np.ndarray) -> Path:
+    return write_stack(tmp_path / "before.tif", ground)
+
+
+def test_the_grid_is_befores_own_cut_to_the_overlap(tmp_path: Path, before: Path, ground: np.ndarray) -> None:
+    after = write_stack(tmp_path / "after.tif", ground[:, 40:, :200], origin=(500000, 5000000 - 400))
+    with open_pair(*scenes(before, after)) as pair:
+        assert pair.grid.shape == (260, 200)
+        assert pair.offset == (40, 0)
+        seen = pair.read(pair.grid.window)
+    np.testing.assert_array_equal(seen.before, seen.after)
+    np.testing.assert_allclose(seen.before, ground[:, 40:, :200] / 10000, rtol=1e-6)
+
+
+def test_scenes_apart_are_refused_with_both_places(tmp_path: Path, before: Path, ground: np.ndarray) -> None:
+    after = write_stack(tmp_path / "after.tif", ground, origin=(600000, 5000000))
+    with pytest.raises(GridMismatch, match=r"does not overlap .*600000.* against .*500000.*Pick two scenes"), open_pair(*scenes(before, after)):
+        pass
+
+
+def test_one_raster_twice_is_refused(before: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.tif").symlink_to(before)
+    with pytest.raises(UnreadableInput, match="same raster"), open_pair(*scenes(before, tmp_path / "link.tif")):
+        pass
+
+
+def test_a_shift_is_found_and_taken_out(tmp_path: Path, before: Path, ground: np.ndarray) -> None:
+    later = np.stack([moved(band.astype(float), (0.4, -0.7), order=3, mode="nearest") for band in ground]).round().astype(np.uint16)
+    after = write_stack(tmp_path / "after.tif", later)
+    inner = Window(20, 20, 280, 260)
+    with open_pair(*scenes(before, after), register=False) as pair:
+        assert not pair.shift.measured
+        left = pair.read(inner)
+    with open_pair(*scenes(before, after)) as pair:
+        assert (pair.shift.rows, pair.shift.cols) == pytest.approx((0.4, -0.7), abs=0.1)
+        corrected = pair.read(inner)
+    assert np.abs(corrected.before - corrected.after).mean() < 0.25 * np.abs(left.before - left.after).mean()
+
+
+def test_another_crs_lies_on_befores_grid(tmp_path: Path) -> None:
+    """The same smooth ground, written in two neighbouring UTM zones, reads alike on the grid of the first."""
+
+    def landscape(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return 2000 + 800 * np.sin(x / 150) * np.cos(y / 130) + 400 * np.sin((x + y) / 90)
+
+    def written(path: Path, crs: str, origin: tuple[float, float], size: int) -> Path:
+        xs = origin[0] + 10 * (np.arange(size) + 0.5)
+        ys = origin[1] - 10 * (np.arange(size) + 0.5)
+        x, y = (grid.ravel() for grid in np.meshgrid(xs, ys))
+        in_first = transform(crs, "EPSG:32631", x, y) if crs != "EPSG:32631" else (x, y)
+        values = landscape(np.array(in_first[0]), np.array(in_first[1])).reshape(size, size)
+        return write_stack(path, np.stack([values.round().astype(np.uint16)] * 10), crs=crs, origin=origin)
+
+    one = written(tmp_path / "one.tif", "EPSG:32631", (700000, 5000000), 200)
+    corner = transform("EPSG:32631", "EPSG:32632", [699500.0], [5001000.0])
+    other = written(tmp_path / "other.tif", "EPSG:32632", (corner[0][0], corner[1][0]), 400)
+    with open_pair(*scenes(one, other), register=False) as pair:
+        assert pair.grid.shape == (200, 200)
+        seen = pair.read(pair.grid.window)
+    assert (seen.quality == Quality.OBSERVED).all()
+    np.testing.assert_allclose(seen.after, seen.before, atol=2e-3)
+
+
+def test_a_coarse_before_is_laid_on_ten_metres(tmp_path: Path) -> None:
+    coarse = write_stack(tmp_path / "before.tif", textured(10, 100, 100, 1), pixel=(20, 20))
+    fine = write_stack(tmp_path / "after.tif", textured(10, 200, 200, 1))
+    with open_pair(*scenes(coarse, fine), register=False) as pair:
+        assert pair.grid.transform.a == 10
+        assert pair.grid.shape == (200, 200)
+
+
+def test_what_one_date_lacks_is_said_by_quality(tmp_path: Path, ground: np.ndarray) -> None:
+    first, second = ground.copy(), ground.copy()
+    first[3, :10], second[:, 280:], second[0, 100, 100] = 0, 0, 65535
+    paths = write_stack(tmp_path / "a.tif", first), write_stack(tmp_path / "b.tif", second)
+    with open_pair(*scenes(*paths), register=False) as pair:
+        seen = pair.read(pair.grid.window)
+    assert (seen.quality[:10] == Quality.NODATA_BEFORE).all()
+    assert (seen.quality[280:] == Quality.NODATA_AFTER).all()
+    assert seen.quality[100, 100] == Quality.SATURATED
+    assert np.isfinite(seen.before).sum() == ground.size - 10 * 340
+
+
+def test_one_date_with_the_offset_stops_with_the_question_and_the_answer(tmp_path: Path, before: Path, ground: np.ndarray) -> None:
+    after = write_stack(tmp_path / "after.tif", ground + 1000)
+    with pytest.raises(UnitsUnclear, match=r"after.tif is brighter .*--after-units dn\+1000"), open_pair(*scenes(before, after)):
+        pass
+    told = open_scene(str(after), units="dn+1000", side="after")
+    with open_pair(open_scene(str(before)), told) as pair:
+        seen = pair.read(pair.grid.window)
+    np.testing.assert_allclose(seen.after, seen.before, atol=1e-6)
+
+
+def test_window_reading_equals_whole_reading_on_another_grid(tmp_path: Path, before: Path, ground: np.ndarray) -> None:
+    after = write_stack(tmp_path / "after.tif", textured(10, 310, 350, 1), origin=(499963, 5000047))
+    with open_pair(*scenes(before, after), register=False) as pair:
+        whole = pair.read(pair.grid.window).after
+        part = pair.read(Window(37, 101, 150, 80)).after
+    np.testing.assert_array_equal(part, whole[:, 101:181, 37:187])
+
+
+def test_the_oscd_pairs_are_registered(oscd: Path) -> None:
+    for city in ("abudhabi", "pisa"):
+        before, after = (open_scene(str(oscd / city / name)) for name in ("imgs_1", "imgs_2"))
+        with open_pair(before, after, TEN_BANDS) as pair:
+            assert pair.shift.measured
+            assert max(abs(pair.shift.rows), abs(pair.shift.cols)) < 1.5

@@ -1,0 +1,120 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rasterio.windows import Window
+
+from s2change_plugin.engine.bands import TEN_BANDS
+from s2change_plugin.engine.errors import BandsUnknown, GridMismatch, UnreadableInput
+from s2change_plugin.engine.scene import SceneReader, open_scene
+from tests.conftest import textured, write_stack
+
+
+def test_bands_are_found_by_description_whatever_their_order(tmp_path: Path, ground: np.ndarray) -> None:
+    path = write_stack(tmp_path / "a.tif", ground[:4], ("nir", "B4, central wavelength 665 nm", "green", "B2"))
+    scene = open_scene(str(path))
+    assert {name: band.index for name, band in scene.bands.items()} == {"B02": 4, "B03": 3, "B04": 2, "B08": 1}
+
+
+def test_a_stack_without_descriptions_shows_the_option_to_paste(tmp_path: Path, ground: np.ndarray) -> None:
+    path = write_stack(tmp_path / "a.tif", ground, None)
+    with pytest.raises(BandsUnknown, match="--after-bands B02,B03,B04,B05,B06,B07,B08,B8A,B11,B12"):
+        open_scene(str(path), side="after")
+    assert tuple(open_scene(str(path), TEN_BANDS).bands) == TEN_BANDS
+
+
+def test_numbers_alone_are_not_taken_for_bands(tmp_path: Path, ground: np.ndarray) -> None:
+    path = write_stack(tmp_path / "a.tif", ground, [f"B{number}" for number in range(1, 11)])
+    with pytest.raises(BandsUnknown, match="B8A"):
+        open_scene(str(path))
+
+
+def test_an_option_of_another_length_is_refused_with_both_numbers(tmp_path: Path, ground: np.ndarray) -> None:
+    path = write_stack(tmp_path / "a.tif", ground, None)
+    with pytest.raises(BandsUnknown, match="names 2 layers .* has 10"):
+        open_scene(str(path), ("B02", "B03"))
+
+
+def test_a_folder_of_single_bands_of_any_resolution_is_a_scene(tmp_path: Path) -> None:
+    write_stack(tmp_path / "T31_B02.tif", textured(1, 100, 80, 1), None)
+    write_stack(tmp_path / "T31_B05.tif", textured(1, 50, 40, 2), None, pixel=(20, 20))
+    scene = open_scene(str(tmp_path))
+    assert tuple(scene.bands) == ("B02", "B05")
+    assert scene.grid.shape == (100, 80)
+
+
+def test_a_band_twice_in_a_folder_is_refused(tmp_path: Path) -> None:
+    for name in ("T31_20200101_B02.tif", "T31_20210101_B02.tif"):
+        write_stack(tmp_path / name, textured(1, 20, 20, 1), None)
+    with pytest.raises(BandsUnknown, match="more than once"):
+        open_scene(str(tmp_path))
+
+
+def test_one_band_is_not_enough(tmp_path: Path, ground: np.ndarray) -> None:
+    with pytest.raises(BandsUnknown, match="one band only"):
+        open_scene(str(write_stack(tmp_path / "a.tif", ground[:1], ["B02"])))
+
+
+def test_what_is_not_a_raster_or_not_there_is_said(tmp_path: Path) -> None:
+    text = tmp_path / "a.tif"
+    text.write_text("not a raster")
+    with pytest.raises(UnreadableInput, match="not a raster"):
+        open_scene(str(text))
+    with pytest.raises(UnreadableInput, match="does not exist"):
+        open_scene(str(tmp_path / "b.tif"))
+
+
+def test_a_raster_without_crs_is_refused(tmp_path: Path, ground: np.ndarray) -> None:
+    with pytest.raises(GridMismatch, match="no CRS"):
+        open_scene(str(write_stack(tmp_path / "a.tif", ground, crs=None)))
+
+
+def test_a_missing_band_is_named(tmp_path: Path, ground: np.ndarray) -> None:
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", ground[:4], ("B02", "B03", "B04", "B08"))))
+    with pytest.raises(BandsUnknown, match="has no B05, B06"):
+        scene.select(TEN_BANDS)
+
+
+def test_zero_and_the_files_nodata_become_nan_and_65535_infinite(tmp_path: Path) -> None:
+    values = textured(2, 40, 40, 1)
+    values[0, 3, 4], values[1, 5, 6] = 0, 65535
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", values, ("B02", "B03"))))
+    reader = SceneReader(scene, scene.grid)
+    read = reader.read(Window(0, 0, 40, 40))
+    reader.close()
+    assert np.isnan(read[0, 3, 4])
+    assert np.isnan(read).sum() == 1
+    assert np.isposinf(read[1, 5, 6])
+    assert read[0, 0, 0] == pytest.approx(values[0, 0, 0] / 10000)
+
+
+def test_beyond_the_raster_there_is_nothing(tmp_path: Path) -> None:
+    values = textured(2, 40, 40, 1)
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", values, ("B02", "B03"))))
+    reader = SceneReader(scene, scene.grid)
+    read = reader.read(Window(-8, 30, 24, 24))
+    reader.close()
+    assert np.isnan(read[:, 10:]).all()
+    assert np.isnan(read[:, :, :8]).all()
+    np.testing.assert_allclose(read[:, :10, 8:], values[:, 30:, :16] / 10000, rtol=1e-6)
+
+
+def test_twenty_metre_bands_keep_their_place_on_the_ten_metre_grid(tmp_path: Path) -> None:
+    ramp = np.tile(np.arange(1000, 3000, 100, dtype=np.uint16), (20, 1))
+    write_stack(tmp_path / "T31_B02.tif", np.kron(ramp, np.ones((2, 2), np.uint16))[None], None)
+    write_stack(tmp_path / "T31_B05.tif", ramp[None], None, pixel=(20, 20))
+    scene = open_scene(str(tmp_path))
+    reader = SceneReader(scene, scene.grid)
+    fine = reader.read(scene.grid.window)[1]
+    reader.close()
+    # 100 DN per 20 m: a 10 m pixel's centre lies 5 m, a quarter of that, off the 20 m pixel's.
+    np.testing.assert_allclose(fine[20, 10:30:2] * 10000, ramp[0, 5:15] - 25, atol=1)
+    np.testing.assert_allclose(fine[20, 11:31:2] * 10000, ramp[0, 5:15] + 25, atol=1)
+
+
+def test_a_truncated_raster_is_said_to_be_damaged(tmp_path: Path, ground: np.ndarray) -> None:
+    path = write_stack(tmp_path / "a.tif", ground, compress="deflate", tiled=True)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UnreadableInput):
+        scene = open_scene(str(path))
+        SceneReader(scene, scene.grid).read(scene.grid.window)

@@ -1,0 +1,247 @@
+"""A model: weights and the card that says what they are for, which is enforced when they are loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from ..paths import shipped_models, user_models
+from .bands import BANDS
+from .errors import ModelError
+from .radiometry import Array
+from .unet import SiameseUNet, halo
+
+DEFAULT_MODEL = "oscd-urban-1"
+_ARCHITECTURE = "siamese-unet"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model is, what it accepts, and how good it was.
+
+    Attributes:
+        name: by which it is asked for; the file's name.
+        bands: in the order of the network's input.
+        width, depth: of the `unet.SiameseUNet`.
+        mean, std: of each band's reflectance; the network sees (reflectance − mean) / std.
+        threshold: probability from which a pixel is change, a multiple of 0.004.
+        licence: of the weights.
+        trained_on: data, in words.
+        detects: in words, what it was trained to find and what not.
+        protocol: in words, how the scores were obtained and who chose the threshold.
+        scores: per city, and pooled, f1, precision, recall, iou, prevalence, pixels.
+        training: the options of the run that made it.
+        sha256: of the weights' file.
+        level: product level of the training images.
+        unit: of the input.
+        gsd_m: ground sampling distance of the input, metres.
+        halo: context that each window is read with, pixels.
+        architecture: of the network.
+    """
+
+    name: str
+    bands: tuple[str, ...]
+    width: int
+    depth: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    threshold: float
+    licence: str
+    trained_on: str
+    detects: str = ""
+    protocol: str = ""
+    scores: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+    level: str = "L1C"
+    unit: str = "reflectance"
+    gsd_m: float = 10.0
+    halo: int = 0
+    architecture: str = _ARCHITECTURE
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the weights.
+
+        Raises:
+            ValueError: the text says which entry is wrong.
+        """
+        unknown = [name for name in self.bands if name not in BANDS]
+        if unknown or not self.bands or len(set(self.bands)) < len(self.bands):
+            raise ValueError(f"its bands {', '.join(self.bands)} are not a list of different Sentinel-2 bands")
+        if self.architecture != _ARCHITECTURE:
+            raise ValueError(f"its architecture {self.architecture!r} is not known to this version")
+        if not (len(self.mean) == len(self.std) == len(self.bands)) or min(self.std) <= 0:
+            raise ValueError(f"it needs a mean and a positive deviation for each of its {len(self.bands)} bands")
+        if not 0 <= self.threshold <= 1 or abs(self.threshold * 250 - round(self.threshold * 250)) > 1e-6:
+            raise ValueError(f"its threshold {self.threshold} is not a multiple of 0.004 between 0 and 1")
+        if self.unit != "reflectance":
+            raise ValueError(f"its unit {self.unit!r} is not known to this version")
+        if not (1 <= self.depth <= 6 and 1 <= self.width <= 256):
+            raise ValueError(f"its depth {self.depth} and width {self.width} are not a network that can be built")
+        if self.halo != halo(self.depth):
+            raise ValueError(f"its halo {self.halo} is not what its network needs, {halo(self.depth)}")
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights on a device, with their card.
+
+    Attributes:
+        card: what it accepts.
+        network: in evaluation mode.
+        device: "cpu", "cuda" or "mps".
+        precision: "float32" or "bfloat16".
+    """
+
+    card: ModelCard
+    network: SiameseUNet
+    device: str
+    precision: str
+
+    @property
+    def alignment(self) -> int:
+        """Windows start at, and patches measure, multiples of this many pixels."""
+        return int(2**self.card.depth)
+
+    def probability(self, before: Array, after: Array) -> Array:
+        """Probability of change of a patch: float32 (row, col), 0–1.
+
+        Args:
+            before, after: reflectance (band, row, col) in the card's order, NaN where unusable; rows and cols are multiples
+                of `alignment`. Where one date is unusable in any band, both are taken to be alike.
+        """
+        seen = np.isfinite(before).all(0) & np.isfinite(after).all(0)
+        patches = [self._tensor(normalise(image, self.card), seen) for image in (before, after)]
+        kind = torch.device(self.device).type
+        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            logits = self.network(*patches)[0, 0].float()
+        return np.asarray(torch.sigmoid(logits).cpu().numpy(), np.float32)
+
+    def _tensor(self, image: Array, seen: np.ndarray[Any, np.dtype[np.bool_]]) -> Tensor:
+        image[:, ~seen] = 0
+        return torch.from_numpy(image)[None].to(self.device, memory_format=torch.channels_last)
+
+
+def normalise(reflectance: Array, card: ModelCard) -> Array:
+    """Reflectance (band, row, col) as the network sees it: each band by the card's mean and deviation."""
+    mean, std = (np.asarray(values, np.float32)[:, None, None] for values in (card.mean, card.std))
+    return np.asarray((reflectance - mean) / std, np.float32)
+
+
+def list_models() -> list[tuple[Path, ModelCard]]:
+    """Weights and card of every model known by name: the user's own, then those that ship. A broken card is left out."""
+    found: dict[str, tuple[Path, ModelCard]] = {}
+    for folder in (user_models(), shipped_models()):
+        for path in sorted(folder.glob("*.safetensors")):
+            try:
+                found.setdefault(path.stem, (path, read_card(path)))
+            except ModelError:
+                continue
+    return list(found.values())
+
+
+def load_model(name_or_path: str, device: str = "auto", precision: str = "auto") -> Model:
+    """A model ready for use.
+
+    Args:
+        name_or_path: as `list_models` names it, or the path of a .safetensors file with its card (.json) beside it.
+        device: "auto", "cpu", "cuda", "mps".
+        precision: "auto", "float32", "bfloat16"; auto takes bfloat16 on processors that compute in it.
+
+    Raises:
+        ModelError: no such model, damaged, not the file its card describes, or the device is not there.
+    """
+    path = _find(name_or_path)
+    card = read_card(path)
+    data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found != card.sha256:
+        raise ModelError(
+            f"{path} is damaged, or not the file that its card describes (sha256 {found[:12]}… instead of {card.sha256[:12]}…). Copy both again."
+        )
+    network = SiameseUNet(len(card.bands), card.width, card.depth)
+    try:
+        network.load_state_dict(load_tensors(data))
+    except (SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{path} does not hold the weights of the network that its card describes. Export it again.") from error
+    chosen = _device(device)
+    network.to(chosen, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return Model(card, network, chosen, _precision(precision, chosen))
+
+
+def save_model(folder: Path, card: ModelCard, network: SiameseUNet) -> Path:
+    """Write weights and card to a folder, under the card's name, and give the weights' path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    data = save_tensors(tensors)
+    path = folder / f"{card.name}.safetensors"
+    path.write_bytes(data)
+    complete = {**asdict(card), "sha256": hashlib.sha256(data).hexdigest(), "halo": halo(card.depth)}
+    path.with_suffix(".json").write_text(json.dumps(complete, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def read_card(path: Path) -> ModelCard:
+    """The card beside a weights' file.
+
+    Raises:
+        ModelError: not there, or not a card.
+    """
+    card = path.with_suffix(".json")
+    try:
+        values = json.loads(card.read_text(encoding="utf-8"))
+        known = {entry.name for entry in fields(ModelCard)}
+        for name in ("bands", "mean", "std"):
+            values[name] = tuple(values[name])
+        return ModelCard(**{name: value for name, value in values.items() if name in known})
+    except FileNotFoundError as error:
+        raise ModelError(f"{path} has no card: {card.name} must lie beside it and say what the model accepts.") from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = str(error) if type(error) is ValueError else f"it cannot be read, {type(error).__name__}: {error}"
+        raise ModelError(f"The card {card} cannot be used: {reason}.") from error
+
+
+def _find(name_or_path: str) -> Path:
+    path = Path(name_or_path)
+    if path.suffix == ".safetensors":
+        if not path.is_file():
+            raise ModelError(f"The model {path} does not exist. Choose another file, or a name that the command models lists.")
+        return path
+    for folder in (user_models(), shipped_models()):
+        named = folder / f"{name_or_path}.safetensors"
+        if named.is_file():
+            return named
+    names = ", ".join(card.name for _, card in list_models())
+    known = f"The known ones are {names}" if names else f"None is known here: put one into {user_models()}"
+    raise ModelError(f"There is no model {name_or_path!r}. {known}, or give the path of a .safetensors file.")
+
+
+def _device(asked: str) -> str:
+    """The device to use.
+
+    Raises:
+        ModelError: the one asked for is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if asked == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if there[name])
+    if not there[asked]:
+        raise ModelError(f"The device {asked} is not available to PyTorch {torch.__version__} here. Leave --device out, or say cpu.")
+    return asked
+
+
+def _precision(asked: str, device: str) -> str:
+    if asked != "auto":
+        return asked
+    able = torch.cpu.get_capabilities() if device == "cpu" else {}
+    return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"

@@ -1,0 +1,274 @@
+"""The command line, as scripts outside the project use it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner, Result
+
+from s2change_plugin.engine.__main__ import main
+from tests.conftest import REPOSITORY, textured, write_stack
+from tests.standin import write_standin
+
+COMMAND = [sys.executable, "-m", "s2change_plugin.engine"]
+
+
+@pytest.fixture(autouse=True)
+def own_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of models with the stand-in, and signals left as they were."""
+    monkeypatch.setenv("S2CHANGE_MODELS", str(tmp_path / "models"))
+    write_standin(tmp_path / "models", "standin")
+    yield
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """Two dates alike but for a block of 40 × 60 pixels, and five rows of nodata at the top of the second."""
+    ground = textured(10, 300, 340, 1)
+    later = ground.copy()
+    later[:, 100:140, 200:260] += 3000
+    later[:, :5] = 0
+    return write_stack(tmp_path / "before.tif", ground), write_stack(tmp_path / "after.tif", later)
+
+
+def detect(*args: object, model: str = "standin") -> Result:
+    return CliRunner().invoke(main, ["detect", *map(str, args), "--model", model])
+
+
+def read(path: Path) -> np.ndarray:
+    with rasterio.open(path) as raster:
+        return raster.read(1)
+
+
+def test_every_output_of_one_run_agrees(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    names = {"mask": "m.tif", "probability": "p.tif", "quality": "q.tif", "polygons": "c.gpkg", "record": "r.json"}
+    done = detect(*pair, *[part for name, file in names.items() for part in (f"--{name}", out / file)])
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in out.iterdir()) == sorted(names.values())
+    mask, quality = read(out / "m.tif"), read(out / "q.tif")
+    truth = np.zeros((300, 340), np.uint8)
+    truth[100:140, 200:260] = 1
+    truth[:5] = 255
+    np.testing.assert_array_equal(mask, truth)
+    np.testing.assert_array_equal(quality, np.where(truth == 255, 2, 0))
+    record = json.loads((out / "r.json").read_text())
+    assert record["result"]["changed_pixels"] == 2400
+    assert record["result"]["changed_area_ha"] == pytest.approx(24 / 0.9996**2, rel=1e-3)
+    assert record["result"]["observed_share"] == pytest.approx(295 / 300, abs=1e-5)
+    assert record["model"]["name"] == "standin"
+    assert "2,400 pixels" in done.output
+
+
+def test_the_mask_with_bounds_is_the_crop_of_the_whole(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    whole, part = tmp_path / "whole.tif", tmp_path / "part.tif"
+    assert detect(*pair, "--mask", tmp_path / "m.tif", "--probability", whole).exit_code == 0
+    bounds = ("500105", "4998000", "502300", "4999200")
+    assert detect(*pair, "--mask", tmp_path / "m.tif", "--probability", part, "--bounds", *bounds).exit_code == 0
+    with rasterio.open(part) as raster:
+        assert raster.bounds == (500100, 4998000, 502300, 4999200)
+    np.testing.assert_array_equal(read(part), read(whole)[80:200, 10:230])
+
+
+def test_bounds_are_taken_in_another_crs(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    bounds = ("3.0", "45.13", "3.02", "45.14")
+    done = detect(*pair, "--mask", tmp_path / "m.tif", "--bounds", *bounds, "--bounds-crs", "EPSG:4326")
+    assert done.exit_code == 0, done.output
+    assert 100 < read(tmp_path / "m.tif").shape[0] < 125
+
+
+def test_a_threshold_of_ones_own_goes_before_the_models(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    assert detect(*pair, "--mask", tmp_path / "m.tif", "--threshold", "0").exit_code == 0
+    assert (read(tmp_path / "m.tif")[5:] == 1).all()
+
+
+def test_a_stack_without_descriptions_works_with_the_option(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    bare = write_stack(tmp_path / "bare.tif", textured(10, 300, 340, 1), None)
+    refused = detect(bare, pair[1], "--mask", tmp_path / "m.tif")
+    assert refused.exit_code == 1
+    option = refused.stderr.split("add: ")[1].split()
+    assert detect(bare, pair[1], "--mask", tmp_path / "m.tif", *option).exit_code == 0
+
+
+def test_a_raster_smaller_than_a_patch_works(tmp_path: Path) -> None:
+    ground = textured(10, 21, 33, 1)
+    later = ground.copy()
+    later[:, 5:9, 5:9] += 3000
+    paths = write_stack(tmp_path / "a.tif", ground), write_stack(tmp_path / "b.tif", later)
+    assert detect(*paths, "--mask", tmp_path / "m.tif", "--no-register").exit_code == 0
+    mask = read(tmp_path / "m.tif")
+    assert mask.shape == (21, 33)
+    assert mask.sum() == 16
+
+
+def test_wrong_usage_exits_with_two(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    mask = ("--mask", tmp_path / "m.tif")
+    assert detect(pair[0], *mask).exit_code == 2
+    assert detect(*pair).exit_code == 2
+    assert detect(*pair, *mask, "--threshold", "1.5").exit_code == 2
+    assert detect(*pair, *mask, "--bounds", "3", "3", "1", "1").exit_code == 2
+    assert detect(*pair, *mask, "--before-bands", "B99").exit_code == 2
+
+
+@pytest.fixture
+def bad(tmp_path: Path, pair: tuple[Path, Path]):
+    """Arguments that must fail, by name."""
+    before, after = pair
+    ground = textured(10, 300, 340, 1)
+    text = tmp_path / "text.tif"
+    text.write_text("no raster")
+    damaged = tmp_path / "damaged.tif"
+    write_stack(damaged, ground, compress="deflate", tiled=True)
+    damaged.write_bytes(damaged.read_bytes()[:200000])
+    model = write_standin(tmp_path / "models", "damaged")
+    model.write_bytes(model.read_bytes()[:-5])
+    mask = ("--mask", tmp_path / "m.tif")
+    return {
+        "not a raster": ((text, after, *mask), "not a raster"),
+        "missing": ((tmp_path / "none.tif", after, *mask), "does not exist"),
+        "damaged": ((damaged, after, *mask), "damaged"),
+        "missing band": ((before, write_stack(tmp_path / "four.tif", ground[:4], ("B02", "B03", "B04", "B08")), *mask), "has no B05"),
+        "twice": ((before, before, *mask), "same raster"),
+        "apart": ((before, write_stack(tmp_path / "far.tif", ground, origin=(700000, 4000000)), *mask), "does not overlap"),
+        "no crs": ((before, write_stack(tmp_path / "crs.tif", ground, crs=None), *mask), "no CRS"),
+        "one band": ((before, write_stack(tmp_path / "one.tif", ground[:1], ("B02",)), *mask), "one band only"),
+        "nothing seen": ((before, write_stack(tmp_path / "empty.tif", ground * 0), *mask), "No pixel is observed"),
+        "added offset": ((before, write_stack(tmp_path / "offset.tif", ground + 1000), *mask), "dn+1000"),
+        "bounds outside": ((*pair, *mask, "--bounds", "0", "0", "10", "10"), "do not meet"),
+        "no such crs": ((*pair, *mask, "--bounds", "0", "0", "10", "10", "--bounds-crs", "EPSG:99"), "not a CRS"),
+        "no folder": ((*pair, "--mask", tmp_path / "none" / "m.tif"), "does not exist"),
+        "unwritable folder": ((*pair, "--mask", Path("/proc/m.tif")), "cannot be written"),
+        "output over input": ((*pair, "--mask", before), "cannot be an output"),
+        "outputs alike": ((*pair, *mask, "--quality", tmp_path / "m.tif"), "same file name"),
+        "no model": ((*pair, *mask, "--model", "nowhere"), "nowhere"),
+        "damaged model": ((*pair, *mask, "--model", "damaged"), "damaged"),
+    }
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "not a raster", "missing", "damaged", "missing band", "twice", "apart", "no crs", "one band", "nothing seen", "added offset",
+        "bounds outside", "no such crs", "no folder", "unwritable folder", "output over input", "outputs alike", "no model", "damaged model",
+    ],
+)  # fmt: skip
+def test_bad_input_gets_one_sentence_and_leaves_nothing(tmp_path: Path, bad, case: str) -> None:
+    args, said = bad[case]
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    done = CliRunner().invoke(main, ["detect", *(["--model", "standin"] if "--model" not in args else []), *map(str, args)])
+    assert done.exit_code == 1, done.output
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert said in last
+    assert "Traceback" not in done.stderr
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path != tmp_path} == files
+
+
+def test_events_are_json_lines_from_the_folder_to_the_result(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    done = started(tmp_path, pair, stdin=subprocess.PIPE)
+    lines = [json.loads(line) for line in done.stdout]
+    assert done.wait(60) == 0
+    done.stdin.close()
+    assert lines[0]["event"] == "started"
+    assert Path(lines[0]["workdir"]).parent == tmp_path
+    assert [line["event"] for line in lines].count("result") == 1
+    assert lines[-1]["event"] == "result"
+    assert lines[-1]["changed_pixels"] == 2400
+    stages = [line for line in lines if line["event"] == "progress" and line["stage"] == "detect"]
+    assert stages[-1]["done"] == stages[-1]["total"] == 1
+
+
+def test_an_error_is_an_event_too(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    done = started(tmp_path, (pair[0], pair[0]), stdin=subprocess.PIPE)
+    last = [json.loads(line) for line in done.stdout][-1]
+    assert done.wait(60) == 1
+    assert (last["event"], last["kind"]) == ("error", "UnreadableInput")
+
+
+@pytest.mark.parametrize("how", ["standard input closes", "SIGTERM", "SIGINT"])
+def test_a_run_that_is_stopped_half_way_leaves_nothing(tmp_path: Path, large_pair: tuple[Path, Path], how: str) -> None:
+    done = started(tmp_path, large_pair, stdin=subprocess.PIPE)
+    workdir = wait_for_windows(done)
+    assert any(workdir.iterdir())
+    if how == "standard input closes":
+        done.stdin.close()
+    else:
+        done.send_signal(signal.SIGTERM if how == "SIGTERM" else signal.SIGINT)
+    assert done.wait(30) == 1
+    assert json.loads(done.stdout.readlines()[-1])["kind"] == "Cancelled"
+    assert not workdir.exists()
+    assert not (tmp_path / "m.tif").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kill -9")
+def test_what_a_killed_run_leaves_is_gone_after_the_next(tmp_path: Path, large_pair: tuple[Path, Path], pair: tuple[Path, Path]) -> None:
+    done = started(tmp_path, large_pair, stdin=subprocess.PIPE)
+    workdir = wait_for_windows(done)
+    done.kill()
+    done.wait()
+    assert workdir.exists()
+    assert not (tmp_path / "m.tif").exists()
+    assert detect(*pair, "--mask", tmp_path / "m.tif").exit_code == 0
+    assert not workdir.exists()
+
+
+def test_without_events_an_empty_standard_input_stops_nothing(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    done = subprocess.run(
+        [*COMMAND, "detect", *pair, "--mask", tmp_path / "m.tif", "--model", "standin"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2,400 pixels" in done.stdout
+    assert "Detecting change" in done.stderr
+
+
+def test_the_picture_shows_three_panels(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    assert detect(*pair, "--mask", tmp_path / "m.tif").exit_code == 0
+    done = CliRunner().invoke(main, ["picture", *map(str, pair), "--mask", str(tmp_path / "m.tif"), "--output", str(tmp_path / "p.png")])
+    assert done.exit_code == 0, done.output
+    with rasterio.open(tmp_path / "p.png") as raster:
+        picture = raster.read()
+    assert picture.shape[2] > 2.2 * picture.shape[1]
+    assert (np.abs(picture[:3].astype(int) - np.array([214, 0, 87])[:, None, None]).max(0) < 3).mean() > 0.003
+
+
+def test_models_are_listed_by_name(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["models", "--json"])
+    assert "standin" in [model["name"] for model in json.loads(done.stdout)]
+
+
+@pytest.fixture
+def large_pair(tmp_path: Path) -> tuple[Path, Path]:
+    """Enough windows to be stopped between two."""
+    ground = np.tile(textured(10, 512, 512, 1), (1, 4, 4))
+    return write_stack(tmp_path / "large1.tif", ground), write_stack(tmp_path / "large2.tif", ground + 1)
+
+
+def started(tmp_path: Path, pair: tuple[Path, Path], **streams: object) -> subprocess.Popen:
+    command = [*COMMAND, "detect", *pair, "--mask", tmp_path / "m.tif", "--model", "standin", "--events"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, **streams)
+
+
+def wait_for_windows(process: subprocess.Popen) -> Path:
+    """The working folder, once a window is done."""
+    workdir = Path(json.loads(process.stdout.readline())["workdir"])
+    end = time.monotonic() + 120
+    for line in process.stdout:
+        event = json.loads(line)
+        if event.get("stage") == "detect" and event["done"] >= 1:
+            return workdir
+        assert time.monotonic() < end
+    raise AssertionError("the run ended before a window was done")

@@ -1,0 +1,112 @@
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+
+from s2change_plugin.engine import outputs
+from s2change_plugin.engine.errors import OutputError
+from s2change_plugin.engine.grid import Grid
+from s2change_plugin.engine.validity import Quality
+
+GRID = Grid(CRS.from_epsg(32631), Affine(10, 0, 500000, 0, -10, 5000000), 700, 600)
+
+
+def written(tmp_path: Path, values: np.ndarray, layer: outputs.Layer) -> Path:
+    writer = outputs.RasterWriter(tmp_path / "raw", GRID, layer, {"S2CHANGE_MODEL": "m"})
+    writer.write(values, GRID.window)
+    return writer.finish(Path("result.tif"))
+
+
+def test_probability_is_stored_in_steps_that_gdal_scales_back(tmp_path: Path) -> None:
+    probability = np.tile(np.linspace(0, 1, 600, dtype=np.float32), (700, 1))
+    quality = np.zeros((700, 600), np.uint8)
+    quality[:5] = Quality.NODATA_AFTER
+    path = written(tmp_path, outputs.to_levels(probability, quality), outputs.PROBABILITY)
+    with rasterio.open(path) as raster:
+        stored = raster.read(1, masked=True)
+        assert raster.nodata == 255
+        assert (stored.mask[:5]).all()
+        np.testing.assert_allclose(stored[5:] * raster.scales[0] + raster.offsets[0], probability[5:], atol=0.00201)
+
+
+def test_a_mask_made_later_from_the_stored_probability_is_the_same() -> None:
+    levels = np.arange(256, dtype=np.uint8)[None]
+    mask = outputs.to_mask(levels, outputs.applied_threshold(0.5))
+    assert mask[0, 124] == 0
+    assert mask[0, 125] == 1
+    assert mask[0, 255] == 255
+    stored = levels * np.float32(0.004)
+    np.testing.assert_array_equal(mask[0, :251], stored[0, :251] >= np.float32(0.5))
+
+
+@pytest.mark.parametrize(("asked", "applied"), [(0.5, 0.5), (0.3333, 0.332), (0.0, 0.0), (1.0, 1.0), (0.001, 0.0)])
+def test_a_threshold_is_applied_at_the_nearest_stored_step(asked: float, applied: float) -> None:
+    assert outputs.applied_threshold(asked) == applied
+
+
+def test_results_are_cloud_optimized_and_say_what_they_are(tmp_path: Path) -> None:
+    values = np.zeros((700, 600), np.uint8)
+    values[100:300, 100:300] = 1
+    with rasterio.open(written(tmp_path, values, outputs.MASK)) as raster:
+        assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert raster.descriptions == ("change",)
+        assert raster.tags()["S2CHANGE_MODEL"] == "m"
+        assert raster.tags(1)["255"] == "not observed"
+        assert raster.colormap(1)[1][:3] == outputs.MASK.colours[1]
+        assert raster.overviews(1)
+        assert (raster.crs, raster.transform, raster.shape) == (GRID.crs, GRID.transform, GRID.shape)
+        np.testing.assert_array_equal(raster.read(1), values)
+
+
+def test_the_working_folder_is_gone_after_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), outputs.workdir_beside(tmp_path / "mask.tif") as workdir:
+        (workdir / "half").write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    stale = tmp_path / f".s2change-{socket.gethostname()}-{gone.stdout.strip()}-abc"
+    alive = tmp_path / f".s2change-{socket.gethostname()}-{os.getpid()}-abc"
+    elsewhere = tmp_path / f".s2change-another-host-{gone.stdout.strip()}-abc"
+    for folder in (stale, alive, elsewhere):
+        folder.mkdir()
+    with outputs.workdir_beside(tmp_path / "mask.tif"):
+        pass
+    assert not stale.exists()
+    assert alive.exists()
+    assert elsewhere.exists()
+
+
+def test_results_are_published_all_or_none(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text("1")
+    second.write_text("2")
+    blocked = tmp_path / "folder"
+    (blocked / "inside").mkdir(parents=True)
+    with pytest.raises(OutputError, match="folder could not be written"):
+        outputs.publish({first: tmp_path / "mask.tif", second: blocked})
+    assert not (tmp_path / "mask.tif").exists()
+
+
+def test_a_result_replaces_an_older_one_and_its_statistics(tmp_path: Path) -> None:
+    source, target = tmp_path / "new", tmp_path / "mask.tif"
+    source.write_text("new")
+    target.write_text("old")
+    (tmp_path / "mask.tif.aux.xml").write_text("old statistics")
+    outputs.publish({source: target})
+    assert target.read_text() == "new"
+    assert not (tmp_path / "mask.tif.aux.xml").exists()
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="nowhere does not exist"):
+        outputs.require_folders([tmp_path / "nowhere" / "mask.tif"])

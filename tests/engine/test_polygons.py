@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.features import rasterize
+
+from s2change_plugin.engine import outputs
+from s2change_plugin.engine.grid import Grid
+from s2change_plugin.engine.polygons import write_polygons
+
+GRID = Grid(CRS.from_epsg(32631), Affine(10, 0, 500000, 0, -10, 5000000), 60, 80)
+
+
+def drawn(tmp_path: Path, levels: np.ndarray, threshold: float = 0.5) -> geopandas.GeoDataFrame:
+    writer = outputs.RasterWriter(tmp_path / "raw", GRID, outputs.PROBABILITY, {})
+    writer.write(levels, GRID.window)
+    writer.close()
+    write_polygons(writer.path, threshold, tmp_path / "change.gpkg")
+    return geopandas.read_file(tmp_path / "change.gpkg", layer="change")
+
+
+@pytest.fixture
+def levels() -> np.ndarray:
+    values = np.zeros((60, 80), np.uint8)
+    values[10:20, 10:30] = 200
+    values[12:14, 12:14] = 0
+    values[20, 30] = 250
+    values[40:50, 70:80] = 150
+    values[45, 75] = 255
+    return values
+
+
+def test_polygons_follow_the_pixels_exactly(tmp_path: Path, levels: np.ndarray) -> None:
+    table = drawn(tmp_path, levels)
+    back = rasterize(table.geometry, out_shape=GRID.shape, transform=GRID.transform)
+    np.testing.assert_array_equal(back == 1, (levels >= 125) & (levels != 255))
+    assert table.is_valid.all()
+
+
+def test_areas_that_meet_at_a_corner_only_are_two(tmp_path: Path, levels: np.ndarray) -> None:
+    assert len(drawn(tmp_path, levels)) == 3
+
+
+def test_each_polygon_has_its_area_and_mean_probability(tmp_path: Path, levels: np.ndarray) -> None:
+    table = drawn(tmp_path, levels)
+    assert table.area_ha.tolist() == pytest.approx([1.96 / 0.9996**2, 0.99 / 0.9996**2, 0.01], rel=1e-3)
+    assert table.mean_probability.tolist() == pytest.approx([0.8, 0.6, 1.0])
+
+
+def test_no_change_is_an_empty_layer_that_opens(tmp_path: Path) -> None:
+    table = drawn(tmp_path, np.zeros((60, 80), np.uint8))
+    assert len(table) == 0
+    assert {"area_ha", "mean_probability"} <= set(table.columns)
+    assert table.crs.to_epsg() == 32631

@@ -1,0 +1,1 @@
+"""Headless training: from labelled pairs of scenes to the weights and card of a model."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -31,6 +32,79 @@ def prepare(source: Path, data: Path) -> None:
         for found in prepare_oscd(source, data):
             height, width = found["shape"]
             click.echo(f"{found['city']:12} {height:5} x {width:<5} {100 * found['changed_share']:5.2f} % changed. {found['shift']['text']}")
+
+
+@main.command()
+@click.argument("data", type=_FOLDER)
+@click.option("--output", "run", type=_FOLDER, required=True, help="Folder of the run: weights, card, log, curves.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run, with its own options.")
+@click.option("--epochs", default=50, show_default=True)
+@click.option("--batch", default=16, show_default=True, help="Patches per step.")
+@click.option("--learning-rate", default=0.001, show_default=True, help="Of Adam.")
+@click.option("--patch", default=128, show_default=True, help="Side of a patch, pixels.")
+@click.option("--loss", type=click.Choice(["bce+dice", "bce", "dice"]), default="bce+dice", show_default=True)
+@click.option("--validation-share", default=0.2, show_default=True, help="Share of the cities that are held out, whole.")
+@click.option("--validation", metavar="CITY,CITY,…", help="Hold these cities out instead.")
+@click.option("--width", default=16, show_default=True, help="Channels of the network's first level.")
+@click.option("--depth", default=4, show_default=True, help="How often the network halves resolution.")
+@click.option("--seed", default=0, show_default=True)
+def train(data: Path, run: Path, resume: bool, validation: str | None, **given: Any) -> None:
+    """Train a model on the cities in DATA; an interrupted run goes on with --resume."""
+    from .train import TrainOptions
+    from .train import train as train_model
+
+    with one_sentence():
+        try:
+            options = TrainOptions(validation=tuple(validation.split(",")) if validation else (), **given)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        try:
+            train_model(data, run, options, resume, steps, click.echo)
+        except KeyboardInterrupt:
+            raise S2ChangeError(f"Stopped. Go on with: python -m training train {data} --output {run} --resume") from None
+
+
+@main.command()
+@click.argument("model")
+@click.argument("data", type=_FOLDER)
+@click.option("--cities", metavar="CITY,CITY,…", help="These alone; else the ones that the model was not trained on.")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Else the card's.")
+@click.option("--json", "target", type=click.Path(path_type=Path, dir_okay=False), help="Write the scores to a file.")
+def evaluate(model: str, data: Path, cities: str | None, threshold: float | None, target: Path | None) -> None:
+    """Score MODEL (a name, a .safetensors file, or a run's folder) on labelled cities."""
+    from s2change_plugin.engine.model import load_model
+
+    from .evaluate import as_table, evaluated_cities
+    from .evaluate import evaluate as evaluate_model
+    from .export import weights_of
+
+    with one_sentence():
+        loaded = load_model(weights_of(model))
+        names = evaluated_cities(data, loaded.card, cities.split(",") if cities else [])
+        scores = evaluate_model(loaded, data, names, threshold)
+        click.echo(f"{loaded.card.name}, threshold {loaded.card.threshold if threshold is None else threshold:g}. {loaded.card.protocol}")
+        click.echo(as_table(scores))
+        if target:
+            target.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+
+
+@main.command()
+@click.argument("run", type=_FOLDER)
+@click.argument("name")
+@click.option("--ship", is_flag=True, help="Into the plugin's own resources instead of the user's models.")
+@click.option("--force", is_flag=True, help="Replace a model of that name.")
+def export(run: Path, name: str, ship: bool, force: bool) -> None:
+    """Make the best weights of RUN a model called NAME that S2Change finds."""
+    from .export import export as export_model
+
+    with one_sentence():
+        click.echo(f"Model {name}: {export_model(run, name, ship, force)}")
+
+
+def steps(items: Sequence[int], label: str) -> Iterator[int]:
+    """Walk the steps of an epoch behind a progress bar."""
+    with click.progressbar(items, label=label, file=sys.stderr) as bar:
+        yield from bar
 
 
 @contextmanager

@@ -1,0 +1,84 @@
+"""Scores of a model on cities, each predicted by the engine as a user would have it predicted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from s2change_plugin.engine.errors import UnreadableInput
+from s2change_plugin.engine.model import Model, ModelCard
+from s2change_plugin.engine.outputs import to_levels, to_mask
+from s2change_plugin.engine.scores import Confusion, by_threshold, confusion
+from s2change_plugin.engine.validity import Codes
+
+from .prepare import City, Labels, city_names, read_city
+
+
+def predict_city(model: Model, city: City) -> Codes:
+    """Probability of change of a whole city as it is stored: uint8 (row, col), 0–250, 255 where not seen."""
+    step = model.alignment
+    halo = math.ceil(model.card.halo / step) * step
+    margins = [(halo, halo + -length % step) for length in city.change.shape]
+    before, after = (
+        np.pad(image, [(0, 0), *margins], constant_values=np.nan) for image in (city.before, city.after)
+    )
+    height, width = city.change.shape
+    probability = model.probability(before, after)[halo : halo + height, halo : halo + width]
+    seen = np.isfinite(city.before).all(0) & np.isfinite(city.after).all(0)
+    return to_levels(probability, (~seen).astype(np.uint8))
+
+
+def score(levels: Codes, change: Labels, threshold: float) -> Confusion:
+    """Confusion of stored probability with the labels at a threshold; unlabelled and unseen pixels do not count."""
+    return confusion(to_mask(levels, threshold), change)
+
+
+def best_threshold(predictions: Iterable[tuple[Codes, Labels]]) -> float:
+    """The threshold, a multiple of 0.004, with the highest F1 of the change class pooled over cities.
+
+    Args:
+        predictions: stored probability and labels, a pair for each city.
+    """
+    per_city = [by_threshold(levels, change) for levels, change in predictions]
+    pooled = [sum(at, Confusion()) for at in zip(*per_city, strict=True)]
+    # Level 0 would call everything change.
+    return round(max(range(1, len(pooled)), key=lambda level: pooled[level].f1) * 0.004, 3)
+
+
+def evaluated_cities(data: Path, card: ModelCard, asked: list[str]) -> list[str]:
+    """The cities of a data folder to score a model on: those asked for, else those that it was not trained on.
+
+    Raises:
+        UnreadableInput: one is not there, or none is left.
+    """
+    there = city_names(data)
+    names = asked or [name for name in there if name not in card.training.get("cities", [])]
+    missing = [name for name in names if name not in there]
+    if missing or not names:
+        said = f"has no {', '.join(missing)}" if missing else "has no city that the model was not trained on"
+        raise UnreadableInput(f"{data} {said}; it has {', '.join(there)}. Name some with --cities.")
+    return names
+
+
+def evaluate(model: Model, data: Path, cities: Iterable[str], threshold: float | None = None) -> dict[str, dict[str, float]]:
+    """Scores by city, and "pooled" over all their pixels, at the card's threshold or another."""
+    at = model.card.threshold if threshold is None else threshold
+    found = {name: _city_confusion(model, read_city(data / name, model.card.bands), at) for name in cities}
+    found["pooled"] = sum(found.values(), Confusion())
+    return {name: one.as_dict() for name, one in found.items()}
+
+
+def as_table(scores: dict[str, dict[str, float]]) -> str:
+    """Scores as lines of a table, in percent."""
+    rows = [f"{'city':14}{'F1':>7}{'prec':>7}{'recall':>8}{'IoU':>7}{'changed':>9}"]
+    for name, one in scores.items():
+        values = [100 * one[key] for key in ("f1", "precision", "recall", "iou", "prevalence")]
+        rows.append(f"{name:14}{values[0]:7.1f}{values[1]:7.1f}{values[2]:8.1f}{values[3]:7.1f}{values[4]:8.2f} %")
+    return "\n".join(rows)
+
+
+def _city_confusion(model: Model, city: City, threshold: float) -> Confusion:
+    return score(predict_city(model, city), city.change, threshold)

@@ -1,0 +1,44 @@
+"""From a run to a model that S2Change finds by name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from s2change_plugin.engine.errors import ModelError, UnreadableInput
+from s2change_plugin.engine.model import load_model, save_model
+from s2change_plugin.paths import shipped_models, user_models
+
+from .train import BEST
+
+
+def export(run: Path, name: str, ship: bool = False, force: bool = False) -> Path:
+    """Copy a run's best weights and card under a name, into the user's models or what ships; gives the weights' path.
+
+    Raises:
+        ModelError: the name cannot be one, or is taken.
+        UnreadableInput: the run has no weights yet.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ModelError(f"{name!r} cannot be a model's name. Use letters, digits, dots, dashes and underscores.")
+    folder = shipped_models() if ship else user_models()
+    target = folder / f"{name}.safetensors"
+    if target.exists() and not force:
+        raise ModelError(f"{target} is there already. Choose another name, or replace it with --force.")
+    model = load_model(weights_of(str(run)), device="cpu")
+    return save_model(folder, replace(model.card, name=name), model.network)
+
+
+def weights_of(model: str) -> str:
+    """A run's folder as the path of its best weights; anything else as it is.
+
+    Raises:
+        UnreadableInput: the folder holds none.
+    """
+    if not Path(model).is_dir():
+        return model
+    best = Path(model) / f"{BEST}.safetensors"
+    if not best.is_file():
+        raise UnreadableInput(f"{model} holds no {best.name}. Give the folder of a run that has finished an epoch.")
+    return str(best)

@@ -1,0 +1,126 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from s2change_plugin.engine.errors import ModelError
+from s2change_plugin.engine.model import DEFAULT_MODEL, Model, list_models, load_model, normalise, read_card, save_model
+from s2change_plugin.engine.unet import SiameseUNet, halo
+from s2change_plugin.paths import shipped_models
+from tests.standin import write_standin
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("S2CHANGE_MODELS", str(tmp_path))
+    return write_standin(tmp_path, "standin")
+
+
+def edit_card(model: Path, **values: object) -> None:
+    card = model.with_suffix(".json")
+    card.write_text(json.dumps({**json.loads(card.read_text()), **values}))
+
+
+def test_a_model_is_found_by_name_and_by_path(model: Path) -> None:
+    assert load_model("standin").card == load_model(str(model)).card == read_card(model)
+    assert "standin" in [card.name for _, card in list_models()]
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones(model: Path) -> None:
+    with pytest.raises(ModelError, match="no model 'other'.*standin"):
+        load_model("other")
+
+
+def test_other_weights_than_the_card_describes_are_refused(model: Path) -> None:
+    data = model.read_bytes()
+    model.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(ModelError, match="sha256"):
+        load_model("standin")
+
+
+def test_a_model_without_a_card_is_refused(model: Path) -> None:
+    model.with_suffix(".json").unlink()
+    with pytest.raises(ModelError, match="has no card"):
+        load_model(str(model))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"threshold": 0.5001}, "multiple of 0.004"),
+        ({"bands": ["B02", "B99"]}, "B99"),
+        ({"architecture": "transformer"}, "transformer"),
+        ({"std": [0.0] * 10}, "deviation"),
+        ({"unit": "kelvin"}, "kelvin"),
+        ({"halo": 3}, "halo 3"),
+        ({"depth": "deep"}, "cannot be used"),
+        ({"bands": None}, "cannot be used"),
+    ],
+)
+def test_a_card_that_cannot_be_meant_is_refused(model: Path, values: dict, said: str) -> None:
+    edit_card(model, **values)
+    with pytest.raises(ModelError, match=said):
+        load_model("standin")
+
+
+def test_a_broken_card_is_refused(model: Path) -> None:
+    model.with_suffix(".json").write_text("{")
+    with pytest.raises(ModelError, match="cannot be used"):
+        load_model("standin")
+
+
+def test_weights_of_another_network_are_refused(model: Path) -> None:
+    edit_card(model, width=12)
+    with pytest.raises(ModelError, match="does not hold the weights"):
+        load_model("standin")
+
+
+def test_a_device_that_is_not_there_is_refused(model: Path) -> None:
+    if torch.backends.mps.is_available():
+        pytest.skip("this machine has MPS")
+    with pytest.raises(ModelError, match="mps is not available"):
+        load_model("standin", device="mps")
+
+
+def test_the_network_sees_bands_by_their_mean_and_deviation(model: Path) -> None:
+    card = replace(read_card(model), mean=(0.1,) * 10, std=(0.05,) * 10)
+    assert normalise(np.full((10, 2, 2), 0.2, np.float32), card) == pytest.approx(2.0)
+
+
+def test_what_one_date_lacks_counts_as_alike(model: Path) -> None:
+    before = np.full((10, 8, 8), 0.1, np.float32)
+    after = before + 0.3
+    after[:, :4] = np.nan
+    after[3, 5, 5] = np.nan
+    probability = load_model("standin").probability(before, after)
+    assert probability[:4].max() < 0.01
+    assert probability[5, 5] < 0.01
+    assert probability[5, 6] > 0.99
+
+
+def test_bfloat16_differs_by_little(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    network = SiameseUNet(3, 8, 2).eval()
+    card = replace(read_card(write_standin(tmp_path, "s")), bands=("B02", "B03", "B04"), width=8, depth=2, mean=(0,) * 3, std=(1,) * 3, halo=halo(2))
+    pair = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
+    exact, short = (Model(card, network, "cpu", precision).probability(*pair.copy()) for precision in ("float32", "bfloat16"))
+    assert np.abs(exact - short).max() < 0.02
+
+
+def test_a_model_is_written_and_read_back_alike(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    network = SiameseUNet(10, 4, 3).eval()
+    card = replace(read_card(write_standin(tmp_path, "s")), name="mine", width=4, depth=3, halo=halo(3))
+    back = load_model(str(save_model(tmp_path, card, network)))
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(back.network.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+def test_the_shipped_model_says_what_it_is() -> None:
+    card = load_model(str(shipped_models() / f"{DEFAULT_MODEL}.safetensors")).card
+    assert "CC BY-NC-SA" in card.licence
+    assert card.scores["pooled"]["f1"] > 0.5
+    assert set(card.scores) == {"beihai", "hongkong", "nantes", "pooled"}

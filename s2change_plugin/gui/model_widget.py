@@ -1,0 +1,43 @@
+"""The MODEL parameter's widget: the known names to pick from, or a path to type or browse for."""
+
+from __future__ import annotations
+
+from processing.gui.wrappers import WidgetWrapper
+from qgis.PyQt.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QWidget
+
+from ..processing.models import model_names
+
+
+class ModelWidgetWrapper(WidgetWrapper):
+    """An editable list and a browse button."""
+
+    def createWidget(self) -> QWidget:
+        """Build it."""
+        widget = QWidget()
+        layout = QHBoxLayout(widget)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self._names = QComboBox()
+        self._names.setEditable(True)
+        self._names.addItems(model_names())
+        self._names.setSizePolicy(self._names.sizePolicy().Policy.Expanding, self._names.sizePolicy().Policy.Fixed)
+        self._names.currentTextChanged.connect(lambda: self.widgetValueHasChanged.emit(self))
+        browse = QToolButton()
+        browse.setText("…")
+        browse.setToolTip("Choose a model file")
+        browse.clicked.connect(self._browse)
+        layout.addWidget(self._names)
+        layout.addWidget(browse)
+        return widget
+
+    def setValue(self, value: object) -> None:
+        """Show a name or path."""
+        self._names.setCurrentText(str(value or ""))
+
+    def value(self) -> str:
+        """The name or path."""
+        return self._names.currentText().strip()
+
+    def _browse(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self._names, "Choose a model", "", "Models (*.safetensors)")
+        if path:
+            self.setValue(path)

@@ -1,0 +1,70 @@
+"""The settings: the engine's Python, and whether it works."""
+
+from __future__ import annotations
+
+from qgis.core import QgsProcessingFeedback, QgsSettings
+from qgis.gui import QgsFileWidget
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtWidgets import QApplication, QDialog, QDialogButtonBox, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from ..runtime.environment import PYTHON_SETTING, engine_arguments, engine_python, missing_engine
+from ..runtime.run import EngineError, run_process
+
+
+class SettingsDialog(QDialog):
+    """One path, and a button that tries it."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("S2Change settings")
+        self.setMinimumWidth(560)
+        layout = QVBoxLayout(self)
+        text = QLabel(
+            "Python of the engine. Leave it empty to use the environment that “Set up the engine” makes; "
+            "another one needs the packages of requirements/engine.txt."
+        )
+        text.setWordWrap(True)
+        layout.addWidget(text)
+        self.python = QgsFileWidget()
+        self.python.setStorageMode(QgsFileWidget.StorageMode.GetFile)
+        self.python.setDialogTitle("Choose a Python")
+        self.python.setFilePath(QgsSettings().value(PYTHON_SETTING, "", str))
+        self.python.lineEdit().setPlaceholderText(str(engine_python() or "not set up yet"))
+        layout.addWidget(self.python)
+        self.state = QLabel(missing_engine() or "The engine is set up.")
+        self.state.setWordWrap(True)
+        self.state.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        layout.addWidget(self.state)
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
+        test = QPushButton("Try the engine")
+        buttons.addButton(test, QDialogButtonBox.ButtonRole.ActionRole)
+        test.clicked.connect(self.try_engine)
+        buttons.accepted.connect(self.accept)
+        buttons.rejected.connect(self.reject)
+        layout.addWidget(buttons)
+
+    def accept(self) -> None:
+        """Keep the choice."""
+        self._keep()
+        super().accept()
+
+    def try_engine(self) -> None:
+        """Keep the choice, start the engine, and show what it says."""
+        before = QgsSettings().value(PYTHON_SETTING, "", str)
+        self._keep()
+        problem = missing_engine()
+        if not problem:
+            said: list[str] = []
+            QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
+            try:
+                failed = run_process(str(engine_python()), engine_arguments(["models"]), QgsProcessingFeedback(), said.append)
+                problem = failed.splitlines()[-1] if failed else ""
+            except EngineError as error:
+                problem = str(error)
+            finally:
+                QApplication.restoreOverrideCursor()
+        self.state.setText(f"It does not work: {problem}" if problem else f"It works: {engine_python()}\n" + "\n".join(said))
+        QgsSettings().setValue(PYTHON_SETTING, before)
+
+    def _keep(self) -> None:
+        QgsSettings().setValue(PYTHON_SETTING, self.python.filePath().strip())

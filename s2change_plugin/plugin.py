@@ -1,0 +1,66 @@
+"""Registers provider and menu with QGIS, and takes them away again."""
+
+from __future__ import annotations
+
+from qgis.core import QgsApplication
+from qgis.PyQt.QtCore import QUrl
+from qgis.PyQt.QtGui import QDesktopServices, QIcon
+from qgis.PyQt.QtWidgets import QAction
+
+from .paths import resources
+from .processing.provider import S2ChangeProvider
+
+_MENU = "S2Change"
+_HELP = "https://github.com/s2change/s2change#readme"
+
+
+class S2ChangePlugin:
+    """The plugin's lifetime in QGIS; iface is None in qgis_process."""
+
+    def __init__(self, iface) -> None:
+        self._iface = iface
+        self._provider: S2ChangeProvider | None = None
+        self._actions: list[QAction] = []
+
+    def initProcessing(self) -> None:
+        """Add the algorithms; all that qgis_process asks for."""
+        self._provider = S2ChangeProvider()
+        if not QgsApplication.processingRegistry().addProvider(self._provider):
+            self._provider = None
+
+    def initGui(self) -> None:
+        """Add algorithms and menu."""
+        self.initProcessing()
+        icon = QIcon(str(resources() / "icon.svg"))
+        detect = self._action("Detect change…", lambda: self._run("s2change:detectchange"), icon)
+        self._action("Set up the engine…", lambda: self._run("s2change:setupengine"))
+        self._action("Settings…", self._settings)
+        self._action("Help", lambda: QDesktopServices.openUrl(QUrl(_HELP)))
+        self._iface.addRasterToolBarIcon(detect)
+
+    def unload(self) -> None:
+        """Take all of it away."""
+        for action in self._actions:
+            self._iface.removePluginMenu(_MENU, action)
+            self._iface.removeRasterToolBarIcon(action)
+        self._actions.clear()
+        if self._provider is not None:
+            QgsApplication.processingRegistry().removeProvider(self._provider)
+            self._provider = None
+
+    def _action(self, text: str, run, icon: QIcon | None = None) -> QAction:
+        action = QAction(icon or QIcon(), text, self._iface.mainWindow())
+        action.triggered.connect(lambda: run())
+        self._iface.addPluginToMenu(_MENU, action)
+        self._actions.append(action)
+        return action
+
+    def _run(self, algorithm: str) -> None:
+        import processing
+
+        processing.execAlgorithmDialog(algorithm)
+
+    def _settings(self) -> None:
+        from .gui.settings_dialog import SettingsDialog
+
+        SettingsDialog(self._iface.mainWindow()).exec()

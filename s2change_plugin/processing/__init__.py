@@ -1,0 +1,1 @@
+"""The Processing provider: parameters in, an engine command out, layers styled."""

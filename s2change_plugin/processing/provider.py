@@ -1,0 +1,47 @@
+"""The provider `s2change`."""
+
+from __future__ import annotations
+
+from qgis.core import QgsProcessingProvider
+from qgis.PyQt.QtGui import QIcon
+
+from ..paths import resources
+from .detect_change import DetectChange
+from .setup_engine import SetUpEngine
+
+
+class S2ChangeProvider(QgsProcessingProvider):
+    """Lists the algorithms; needs no engine for that."""
+
+    def id(self) -> str:
+        """Stable: saved models and scripts name it."""
+        return "s2change"
+
+    def name(self) -> str:
+        """For people."""
+        return "S2Change"
+
+    def icon(self) -> QIcon:
+        """Shown in the toolbox."""
+        return QIcon(str(resources() / "icon.svg"))
+
+    def loadAlgorithms(self) -> None:
+        """Add them all."""
+        for algorithm in (DetectChange(), SetUpEngine()):
+            self.addAlgorithm(algorithm)
+
+    def defaultRasterFileExtension(self) -> str:
+        """The engine writes GeoTIFF."""
+        return "tif"
+
+    def supportedOutputRasterLayerExtensions(self) -> list[str]:
+        """And nothing else."""
+        return ["tif", "tiff"]
+
+    def defaultVectorFileExtension(self, hasGeometry: bool = True) -> str:
+        """The engine writes GeoPackage."""
+        return "gpkg"
+
+    def supportedOutputVectorLayerExtensions(self) -> list[str]:
+        """And nothing else."""
+        return ["gpkg"]

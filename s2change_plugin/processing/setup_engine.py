@@ -1,0 +1,72 @@
+"""The algorithm `s2change:setupengine`."""
+
+from __future__ import annotations
+
+from qgis.core import (
+    Qgis,
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingOutputString,
+    QgsProcessingParameterFile,
+)
+from qgis.PyQt.QtGui import QIcon
+
+from ..paths import resources
+from ..runtime.environment import engine_python
+from ..runtime.install import set_up_engine
+from ..runtime.run import EngineError
+
+
+class SetUpEngine(QgsProcessingAlgorithm):
+    """Makes the engine's own Python environment in the QGIS profile."""
+
+    def createInstance(self) -> SetUpEngine:
+        """A fresh one for each run."""
+        return SetUpEngine()
+
+    def name(self) -> str:
+        """Stable."""
+        return "setupengine"
+
+    def displayName(self) -> str:
+        """For people."""
+        return "Set up the engine"
+
+    def icon(self) -> QIcon:
+        """The provider's."""
+        return QIcon(str(resources() / "icon.svg"))
+
+    def flags(self) -> Qgis.ProcessingAlgorithmFlags:
+        """Nothing for models: it is run once."""
+        return super().flags() | Qgis.ProcessingAlgorithmFlag.HideFromModeler
+
+    def shortHelpString(self) -> str:
+        """Shown beside the dialog."""
+        return (
+            "<p>Makes a Python environment with PyTorch and rasterio in your QGIS profile, about 2 GB. Nothing is installed into QGIS's own Python "
+            "or anywhere else, no administrator rights are needed, and updates of the plugin keep it. Run it again to make it anew.</p>"
+            "<p>Without a network: on a machine that has one, and the same system and Python, run "
+            "<code>pip download -r requirements/engine.txt</code>, and give the folder of the wheels.</p>"
+        )
+
+    def initAlgorithm(self, configuration: dict | None = None) -> None:
+        """Declare parameters and outputs."""
+        wheels = QgsProcessingParameterFile(
+            "WHEELS", "Folder of wheels (without a network)", Qgis.ProcessingFileParameterBehavior.Folder, optional=True
+        )
+        wheels.setHelp("Left empty: the packages are fetched.")
+        self.addParameter(wheels)
+        self.addOutput(QgsProcessingOutputString("PYTHON", "The engine's Python"))
+
+    def processAlgorithm(self, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict:
+        """Make it."""
+        try:
+            python = set_up_engine(feedback, self.parameterAsFile(parameters, "WHEELS", context))
+        except EngineError as error:
+            raise QgsProcessingException(str(error)) from error
+        if engine_python() != python:
+            feedback.pushWarning(f"It is ready, but another Python is set and goes before it: {engine_python()}.")
+        feedback.pushInfo(f"The engine is ready: {python}")
+        return {"PYTHON": str(python)}

@@ -1,0 +1,53 @@
+"""What the user picked, as a path or name that the engine opens."""
+
+from __future__ import annotations
+
+from qgis.core import (
+    QgsMapLayer,
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProviderRegistry,
+    QgsRasterLayer,
+)
+
+
+def source_of(algorithm: QgsProcessingAlgorithm, parameters: dict, name: str, context: QgsProcessingContext) -> str:
+    """The file behind a raster-layer parameter, or the path that was typed.
+
+    Raises:
+        QgsProcessingException: nothing given, or a layer without a file; one sentence.
+    """
+    label = algorithm.parameterDefinition(name).description()
+    given = parameters.get(name)
+    layer = given if isinstance(given, QgsMapLayer) else None
+    text = "" if layer else algorithm.parameterAsString(parameters, name, context).strip()
+    if not layer and not text:
+        raise QgsProcessingException(f"{label}: nothing is chosen. Pick a raster layer or give a path.")
+    # A layer's id or name in the project comes first; anything else is for the engine to open, not for QGIS.
+    layer = layer or context.getMapLayer(text) or _project_layer(context, text)
+    return _file_of(layer, label) if layer else text
+
+
+def _project_layer(context: QgsProcessingContext, text: str) -> QgsMapLayer | None:
+    """The project's layer of that name or source."""
+    project = context.project()
+    if project is None:
+        return None
+    if project.mapLayer(text):
+        return project.mapLayer(text)
+    return next((layer for layer in project.mapLayers().values() if text in (layer.name(), layer.source())), None)
+
+
+def _file_of(layer: QgsMapLayer, label: str) -> str:
+    """The path that a layer's raster is read from, as GDAL opens it."""
+    if not isinstance(layer, QgsRasterLayer) or layer.providerType() != "gdal":
+        kind = layer.providerType() if isinstance(layer, QgsRasterLayer) else "a vector layer"
+        raise QgsProcessingException(
+            f"{label}: the layer {layer.name()!r} ({kind}) has no raster file with digital numbers. "
+            "Export it as GeoTIFF first, or pick another layer."
+        )
+    parts = QgsProviderRegistry.instance().decodeUri("gdal", layer.source())
+    path = str(parts.get("path") or layer.source())
+    # "/vsizip/" before and "/inside.tif" after belong to the path; a product's subdataset name is one already.
+    return f"{parts.get('vsiPrefix') or ''}{path}{parts.get('vsiSuffix') or ''}"

@@ -1,0 +1,1 @@
+"""The QGIS side of the engine: where its Python is, how it is made, how a command is run."""

@@ -1,0 +1,164 @@
+"""Run a command of the engine, turn its events into feedback, and clean up after it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from qgis.core import QgsProcessingFeedback
+from qgis.PyQt.QtCore import QProcess
+
+from .environment import SET_UP, clean_environment, engine_arguments, engine_python, missing_engine
+
+_POLL_MS = 100
+_GRACE_MS = 3000
+# Where each stage lies in the progress of the whole, percent.
+_STAGES = {"register": (0, 5), "detect": (5, 90), "polygons": (90, 95), "write": (95, 100)}
+_TITLES = {
+    "register": "Comparing the dates",
+    "detect": "Detecting change",
+    "polygons": "Drawing polygons",
+    "write": "Writing",
+}
+
+
+class EngineError(Exception):
+    """The engine gave no result; the text is one sentence for the user."""
+
+
+class EngineCancelled(EngineError):
+    """The user stopped it."""
+
+
+def run_engine(arguments: list[str], feedback: QgsProcessingFeedback) -> dict:
+    """Run a command of the engine with events, and give its result event.
+
+    Args:
+        arguments: as a person would type them after `python -m s2change_plugin.engine`, without --events.
+        feedback: gets progress and messages, and says when to stop.
+
+    Raises:
+        EngineError: no engine, an error that it told, or its death; nothing unfinished is left then.
+    """
+    problem = missing_engine()
+    if problem:
+        raise EngineError(problem)
+    heard = _Heard(feedback)
+    stderr = run_process(str(engine_python()), engine_arguments([*arguments, "--events"]), feedback, heard.line)
+    if heard.result is not None:
+        return heard.result
+    if heard.workdir:
+        shutil.rmtree(heard.workdir, ignore_errors=True)
+    if feedback.isCanceled():
+        raise EngineCancelled("Cancelled; nothing was written.")
+    if heard.error:
+        raise EngineError(heard.error)
+    raise EngineError(_death(stderr, feedback))
+
+
+def run_process(
+    program: str, arguments: list[str], feedback: QgsProcessingFeedback, line: Callable[[str], None], merge: bool = False
+) -> str:
+    """Run a program to its end, with each line of its output handed on, and give the end of its standard error.
+
+    A cancel closes its standard input, and kills it three seconds later. Works in any thread, without an event loop.
+
+    Args:
+        program: path.
+        arguments: of it.
+        feedback: says when to stop.
+        line: gets each line of standard output.
+        merge: hand on lines of standard error too.
+
+    Raises:
+        EngineError: it cannot be started.
+    """
+    process = QProcess()
+    process.setProcessEnvironment(clean_environment())
+    process.setProcessChannelMode(
+        QProcess.ProcessChannelMode.MergedChannels if merge else QProcess.ProcessChannelMode.SeparateChannels
+    )
+    process.start(program, arguments)
+    if not process.waitForStarted(10000):
+        raise EngineError(f"{program} cannot be started ({process.errorString()}). {SET_UP}")
+    rest, stderr = b"", b""
+    while True:
+        running = process.state() != QProcess.ProcessState.NotRunning
+        if running:
+            process.waitForReadyRead(_POLL_MS)
+        *lines, rest = (rest + bytes(process.readAllStandardOutput())).split(b"\n")
+        stderr = (stderr + bytes(process.readAllStandardError()))[-20000:]
+        for text in lines:
+            line(text.decode("utf-8", "replace").rstrip("\r"))
+        if not running:
+            break
+        if feedback.isCanceled():
+            _stop(process)
+    if rest:
+        line(rest.decode("utf-8", "replace"))
+    if process.exitStatus() == QProcess.ExitStatus.NormalExit and process.exitCode() == 0:
+        return ""
+    return stderr.decode("utf-8", "replace").strip() or f"exit code {process.exitCode()}"
+
+
+def _stop(process: QProcess) -> None:
+    """Ask the process to end, and end it where it does not."""
+    process.closeWriteChannel()
+    if not process.waitForFinished(_GRACE_MS):
+        process.kill()
+        process.waitForFinished(_GRACE_MS)
+
+
+def _death(stderr: str, feedback: QgsProcessingFeedback) -> str:
+    """One sentence for an engine that ended without a word; what it last wrote goes to the log."""
+    for text in stderr.splitlines()[-15:]:
+        feedback.pushDebugInfo(text)
+    if "ModuleNotFoundError" in stderr:
+        return f"The engine's Python lacks a package ({stderr.splitlines()[-1].split(': ')[-1]}). {SET_UP}"
+    if "Traceback" in stderr:
+        return f"The engine stopped on an error of its own: {stderr.splitlines()[-1]}. Please report it with the log."
+    return (
+        "The engine was ended from outside before it was done, often because memory ran out. "
+        "Close other programs, or choose a smaller extent, and run again."
+    )
+
+
+class _Heard:
+    """What the engine has said so far."""
+
+    def __init__(self, feedback: QgsProcessingFeedback) -> None:
+        self._feedback = feedback
+        self._stage = ""
+        self.workdir: Path | None = None
+        self.result: dict | None = None
+        self.error = ""
+
+    def line(self, text: str) -> None:
+        """Take one line of the engine's standard output; what is no event goes to the log."""
+        try:
+            event = json.loads(text)
+            kind = event["event"]
+        except (ValueError, TypeError, KeyError):
+            self._feedback.pushDebugInfo(text)
+            return
+        if kind == "started":
+            self.workdir = Path(event["workdir"])
+        elif kind == "progress":
+            self._progress(event["stage"], event["done"], event["total"])
+        elif kind == "message" and event["level"] == "warning":
+            self._feedback.pushWarning(event["text"])
+        elif kind == "message":
+            self._feedback.pushInfo(event["text"])
+        elif kind == "error":
+            self.error = event["text"]
+        elif kind == "result":
+            self.result = event
+
+    def _progress(self, stage: str, done: int, total: int) -> None:
+        first, last = _STAGES.get(stage, (0, 100))
+        if stage != self._stage:
+            self._stage = stage
+            self._feedback.setProgressText(f"{_TITLES.get(stage, stage)}…")
+        self._feedback.setProgress(first + (last - first) * done / max(1, total))

@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# Set-up: QGIS, the engine's environment, the environment of the QGIS-side tests. Quick when there is nothing to do.
+# Usage: scripts/setup.sh [qgis] [engine] [qgis-tests]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+log=build/setup.log
+mkdir -p build
+unset PROJ_LIB PROJ_DATA GDAL_DATA PYTHONPATH PYTHONHOME
+export PIP_DISABLE_PIP_VERSION_CHECK=1 DEBIAN_FRONTEND=noninteractive
+# QGIS runs in the system's own Python; one from elsewhere that comes first on PATH would not find it.
+python=/usr/bin/python3
+torch_index=https://download.pytorch.org/whl/cpu
+
+say() { printf '%-22s %s\n' "$1:" "$2"; }
+fail() { printf 'Set-up stopped: %s\n' "$*" >&2; exit 1; }
+
+# A step that takes a while: its output goes to the log, its failure is explained.
+quietly() {
+    local hint=$1
+    shift
+    printf '\n$ %s\n' "$*" >>"$log"
+    "$@" >>"$log" 2>&1 </dev/null && return
+    printf '\nLast lines of %s:\n' "$log" >&2
+    tail -n 8 "$log" | cut -c1-300 >&2
+    if tail -n 60 "$log" | grep -qi 'no space left'; then hint='the disk is full. Free some space and run again.'
+    elif tail -n 60 "$log" | grep -q 'triton'; then
+        hint="PyTorch's CPU build is not to be had from $torch_index; the one from elsewhere would bring gigabytes of CUDA. Check network and proxy."
+    fi
+    fail "$hint"
+}
+
+qgis_version() { QT_QPA_PLATFORM=offscreen qgis_process --version 2>/dev/null | sed -n 's/^QGIS \([0-9.]*\).*/\1/p' | head -n 1; }
+
+has_qgis() {
+    command -v qgis_process >/dev/null && command -v xvfb-run >/dev/null && command -v gdalinfo >/dev/null || return 1
+    "$python" -c 'import qgis.core, venv, ensurepip' 2>/dev/null || return 1
+    local version
+    version=$(qgis_version)
+    [ -n "$version" ] && [ "$(printf '3.40\n%s\n' "$version" | sort -V | head -n 1)" = 3.40 ]
+}
+
+setup_qgis() {
+    if has_qgis; then say 'QGIS' "up to date ($(qgis_version))"; return; fi
+    local packages='qgis python3-qgis' others='python3-venv gdal-bin xvfb xauth fonts-open-sans'
+    local needs="QGIS 3.40 or newer with its Python ($packages), and $others"
+    [ -r /etc/os-release ] || fail "this system is not known. Install by hand: $needs."
+    # shellcheck disable=SC1091
+    . /etc/os-release
+    if [ "${ID:-}" != debian ] || [ "${VERSION_CODENAME:-}" != bookworm ]; then
+        fail "this is ${PRETTY_NAME:-another system}, and only Debian 12 is set up by itself. Install by hand: $needs. Then run again."
+    fi
+    local root=()
+    if [ "$(id -u)" != 0 ]; then
+        if sudo -n true 2>/dev/null; then root=(sudo -n env DEBIAN_FRONTEND=noninteractive)
+        else
+            cat >&2 <<HELP
+QGIS is missing and installing it needs root. Ask for these commands to be run as root, then run again:
+    echo 'deb http://deb.debian.org/debian bookworm-backports main' > /etc/apt/sources.list.d/bookworm-backports.list
+    apt-get update
+    apt-get install -y --no-install-recommends -t bookworm-backports $packages
+    apt-get install -y --no-install-recommends $others
+HELP
+            exit 1
+        fi
+    fi
+    say 'QGIS' 'installing 3.40 from bookworm-backports, about two minutes and 2.1 GB'
+    if ! grep -rqs 'bookworm-backports' /etc/apt/sources.list /etc/apt/sources.list.d; then
+        printf 'Types: deb\nURIs: http://deb.debian.org/debian\nSuites: bookworm-backports\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' |
+            "${root[@]}" tee /etc/apt/sources.list.d/bookworm-backports.sources >/dev/null
+    fi
+    local network="Debian's packages cannot be fetched. Check the network, or install by hand: $needs."
+    quietly "$network" "${root[@]}" apt-get update
+    # shellcheck disable=SC2086
+    quietly "$network" "${root[@]}" apt-get install -y --no-install-recommends -t bookworm-backports $packages
+    # shellcheck disable=SC2086
+    quietly "$network" "${root[@]}" apt-get install -y --no-install-recommends $others
+    has_qgis || fail "QGIS was installed and still does not answer; see $log."
+    say 'QGIS' "installed ($(qgis_version))"
+}
+
+# environment NAME FOLDER STAMP-SOURCES… : true where FOLDER was made from just these files.
+stamp_of() { cat "$@" scripts/setup.sh | sha256sum | cut -c1-16; }
+is_ready() { [ -e "$1/ready-$2" ] && "$1/bin/python" -c '' 2>/dev/null; }
+
+setup_engine() {
+    local stamp network="Python packages cannot be fetched. Check the network or the proxy; $log has the details."
+    stamp=$(stamp_of requirements/engine.txt requirements/dev.txt requirements/cpu-only.txt)
+    if is_ready .venv "$stamp"; then say 'engine environment' 'up to date'; return; fi
+    say 'engine environment' 'making .venv (PyTorch for the CPU, rasterio and others), some minutes'
+    rm -rf .venv
+    quietly "$python cannot make a virtual environment. Install python3-venv." "$python" -m venv .venv
+    quietly "$network" .venv/bin/python -m pip install --retries 1 --timeout 30 --extra-index-url "$torch_index" \
+        -c requirements/cpu-only.txt "$(grep '^torch==' requirements/engine.txt)"
+    quietly "$network" .venv/bin/python -m pip install -c requirements/cpu-only.txt -r requirements/engine.txt -r requirements/dev.txt
+    touch ".venv/ready-$stamp"
+    say 'engine environment' 'ready'
+}
+
+setup_qgis_tests() {
+    local stamp network="Python packages cannot be fetched. Check the network or the proxy; $log has the details."
+    stamp=$(stamp_of requirements/qgis-tests.txt)
+    if is_ready .venv-qgis "$stamp"; then say 'QGIS test environment' 'up to date'; return; fi
+    say 'QGIS test environment' 'making .venv-qgis'
+    rm -rf .venv-qgis
+    quietly "$python cannot make a virtual environment. Install python3-venv." "$python" -m venv --system-site-packages .venv-qgis
+    quietly "$network" .venv-qgis/bin/python -m pip install -r requirements/qgis-tests.txt
+    touch ".venv-qgis/ready-$stamp"
+    say 'QGIS test environment' 'ready'
+}
+
+for part in "${@:-qgis}"; do
+    case $part in
+        qgis) setup_qgis ;;
+        engine) setup_engine ;;
+        qgis-tests) setup_qgis_tests ;;
+        *) fail "no such part: $part" ;;
+    esac
+done

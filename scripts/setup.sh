@@ -32,16 +32,31 @@ quietly() {
 
 qgis_version() { QT_QPA_PLATFORM=offscreen qgis_process --version 2>/dev/null | sed -n 's/^QGIS \([0-9.]*\).*/\1/p' | head -n 1; }
 
-has_qgis() {
-    command -v qgis_process >/dev/null && command -v xvfb-run >/dev/null && command -v gdalinfo >/dev/null || return 1
-    "$python" -c 'import qgis.core, venv, ensurepip' 2>/dev/null || return 1
-    local version
+# Names what is missing, one a line; nothing where all is there.
+missing_for_qgis() {
+    local name version
+    for name in qgis_process qgis xvfb-run xauth gdalinfo; do command -v "$name" >/dev/null || echo "$name"; done
+    "$python" -c 'import qgis.core' 2>/dev/null || echo "QGIS's Python in $python"
+    "$python" -c 'import venv, ensurepip' 2>/dev/null || echo "venv in $python"
+    command -v qgis_process >/dev/null || return 0
     version=$(qgis_version)
-    [ -n "$version" ] && [ "$(printf '3.40\n%s\n' "$version" | sort -V | head -n 1)" = 3.40 ]
+    [ "$(printf '3.40\n%s\n' "${version:-0}" | sort -V | head -n 1)" = 3.40 ] || echo "QGIS 3.40 or newer (here: ${version:-none that answers})"
+}
+
+# The mirror that this machine has Debian from: it may be the only one that it can reach.
+debian_mirror() {
+    local found
+    # shellcheck disable=SC2016
+    found=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 2>/dev/null |
+        awk '$1 ~ "^https?://.*/debian/?$" && $2 == "bookworm" && $3 == "main" { sub("/$", "", $1); print $1; exit }' || true)
+    echo "${found:-http://deb.debian.org/debian}"
 }
 
 setup_qgis() {
-    if has_qgis; then say 'QGIS' "up to date ($(qgis_version))"; return; fi
+    local missing
+    missing=$(missing_for_qgis)
+    if [ -z "$missing" ]; then say 'QGIS' "up to date ($(qgis_version))"; return; fi
+    say 'QGIS' "missing: ${missing//$'\n'/, }"
     local packages='qgis python3-qgis' others='python3-venv gdal-bin xvfb xauth fonts-open-sans'
     local needs="QGIS 3.40 or newer with its Python ($packages), and $others"
     [ -r /etc/os-release ] || fail "this system is not known. Install by hand: $needs."
@@ -50,13 +65,14 @@ setup_qgis() {
     if [ "${ID:-}" != debian ] || [ "${VERSION_CODENAME:-}" != bookworm ]; then
         fail "this is ${PRETTY_NAME:-another system}, and only Debian 12 is set up by itself. Install by hand: $needs. Then run again."
     fi
-    local root=()
+    local root=() mirror
+    mirror=$(debian_mirror)
     if [ "$(id -u)" != 0 ]; then
         if sudo -n true 2>/dev/null; then root=(sudo -n env DEBIAN_FRONTEND=noninteractive)
         else
             cat >&2 <<HELP
-QGIS is missing and installing it needs root. Ask for these commands to be run as root, then run again:
-    echo 'deb http://deb.debian.org/debian bookworm-backports main' > /etc/apt/sources.list.d/bookworm-backports.list
+Installing it needs root. Ask for these commands to be run as root, then run again:
+    echo 'deb $mirror bookworm-backports main' > /etc/apt/sources.list.d/bookworm-backports.list
     apt-get update
     apt-get install -y --no-install-recommends -t bookworm-backports $packages
     apt-get install -y --no-install-recommends $others
@@ -65,8 +81,9 @@ HELP
         fi
     fi
     say 'QGIS' 'installing 3.40 from bookworm-backports, about two minutes and 2.1 GB'
-    if ! grep -rqs 'bookworm-backports' /etc/apt/sources.list /etc/apt/sources.list.d; then
-        printf 'Types: deb\nURIs: http://deb.debian.org/debian\nSuites: bookworm-backports\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' |
+    if ! grep -rqsE '^[^#]*bookworm-backports' /etc/apt/sources.list /etc/apt/sources.list.d; then
+        printf 'Types: deb\nURIs: %s\nSuites: bookworm-backports\nComponents: main\nSigned-By: %s\n' "$mirror" \
+            /usr/share/keyrings/debian-archive-keyring.gpg |
             "${root[@]}" tee /etc/apt/sources.list.d/bookworm-backports.sources >/dev/null
     fi
     local network="Debian's packages cannot be fetched. Check the network, or install by hand: $needs."
@@ -75,12 +92,13 @@ HELP
     quietly "$network" "${root[@]}" apt-get install -y --no-install-recommends -t bookworm-backports $packages
     # shellcheck disable=SC2086
     quietly "$network" "${root[@]}" apt-get install -y --no-install-recommends $others
-    has_qgis || fail "QGIS was installed and still does not answer; see $log."
+    missing=$(missing_for_qgis)
+    [ -z "$missing" ] || fail "packages were installed, and still missing: ${missing//$'\n'/, }. $log has the details."
     say 'QGIS' "installed ($(qgis_version))"
 }
 
 # environment NAME FOLDER STAMP-SOURCES… : true where FOLDER was made from just these files.
-stamp_of() { cat "$@" scripts/setup.sh | sha256sum | cut -c1-16; }
+stamp_of() { cat "$@" | sha256sum | cut -c1-16; }
 is_ready() { [ -e "$1/ready-$2" ] && "$1/bin/python" -c '' 2>/dev/null; }
 
 setup_engine() {

@@ -26,14 +26,25 @@ def main() -> None:
         asked |= {"BEFORE": str(SAMPLE / "before.tif"), "AFTER": str(SAMPLE / "after.tif")}
     out = Path(os.environ.get("OUT") or BUILD / ("run" if own else "run-sample")).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    files = {"MASK": "mask.tif", "PROBABILITY": "probability.tif", "QUALITY": "quality.tif", "POLYGONS": "change.gpkg", "RECORD": "run.json"}
+    files = {
+        "MASK": "mask.tif",
+        "PROBABILITY": "probability.tif",
+        "QUALITY": "quality.tif",
+        "POLYGONS": "change.gpkg",
+        "RECORD": "run.json",
+    }
     inputs = {name: value for name, value in asked.items() if value} | {name: str(out / file) for name, file in files.items()}
     for side in ("BEFORE", "AFTER"):
         # GDAL's names for parts of a product are no paths.
         inputs[side] = str(Path(asked[side]).resolve()) if Path(asked[side]).exists() else asked[side]
     results = run_algorithm(inputs)
     picture = out / "change.png"
-    bands = [part for side in ("before", "after") if asked[f"{side.upper()}_BANDS"] for part in (f"--{side}-bands", asked[f"{side.upper()}_BANDS"])]
+    bands = [
+        part
+        for side in ("before", "after")
+        if asked[f"{side.upper()}_BANDS"]
+        for part in (f"--{side}-bands", asked[f"{side.upper()}_BANDS"])
+    ]
     drawn = [inputs["BEFORE"], inputs["AFTER"], "--mask", inputs["MASK"], "--output", str(picture), *bands]
     subprocess.run([*ENGINE, "picture", *drawn], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
     print(f"\nChanged area   {results['CHANGED_AREA_HA']:,.2f} ha, {results['CHANGED_PIXELS']:,} pixels")
@@ -41,7 +52,12 @@ def main() -> None:
     print(f"Threshold      {results['THRESHOLD_USED']}")
     if not own:
         print(f"Against truth  {agreement(Path(inputs['MASK']))}")
-    for label, path in (("Mask", inputs["MASK"]), ("Probability", inputs["PROBABILITY"]), ("Polygons", inputs["POLYGONS"]), ("Picture", picture)):
+    for label, path in (
+        ("Mask", inputs["MASK"]),
+        ("Probability", inputs["PROBABILITY"]),
+        ("Polygons", inputs["POLYGONS"]),
+        ("Picture", picture),
+    ):
         print(f"{label:14} {path}")
 
 
@@ -68,8 +84,7 @@ def run_algorithm(inputs: dict[str, str]) -> dict:
         ["qgis_process", "run", "s2change:detectchange", "-"],
         input=json.dumps({"inputs": inputs}),
         env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
     try:

@@ -35,7 +35,9 @@ def textured(count: int, height: int, width: int, seed: int) -> np.ndarray:
     random = np.random.default_rng(seed)
     fields = gaussian_filter(random.normal(size=(height, width)), 6) > 0.01
     relief = gaussian_filter(random.normal(size=(height, width)), 3) * 10
-    bands = [1500 + 900 * fields * (1 + 0.1 * band) + 250 * relief + random.normal(0, 15, (height, width)) for band in range(count)]
+    bands = [
+        1500 + 900 * fields * (1 + 0.1 * band) + 250 * relief + random.normal(0, 15, (height, width)) for band in range(count)
+    ]
     return np.clip([gaussian_filter(band, 0.8) for band in bands], 200, 6000).astype(np.uint16)
 
 

@@ -31,7 +31,9 @@ def prepare(source: Path, data: Path) -> None:
     with one_sentence():
         for found in prepare_oscd(source, data):
             height, width = found["shape"]
-            click.echo(f"{found['city']:12} {height:5} x {width:<5} {100 * found['changed_share']:5.2f} % changed. {found['shift']['text']}")
+            click.echo(
+                f"{found['city']:12} {height:5} x {width:<5} {100 * found['changed_share']:5.2f} % changed. {found['shift']['text']}"
+            )
 
 
 @main.command()
@@ -82,7 +84,9 @@ def evaluate(model: str, data: Path, cities: str | None, threshold: float | None
         loaded = load_model(weights_of(model))
         names = evaluated_cities(data, loaded.card, cities.split(",") if cities else [])
         scores = evaluate_model(loaded, data, names, threshold)
-        click.echo(f"{loaded.card.name}, threshold {loaded.card.threshold if threshold is None else threshold:g}. {loaded.card.protocol}")
+        click.echo(
+            f"{loaded.card.name}, threshold {loaded.card.threshold if threshold is None else threshold:g}. {loaded.card.protocol}"
+        )
         click.echo(as_table(scores))
         if target:
             target.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")

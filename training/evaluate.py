@@ -22,13 +22,11 @@ def predict_city(model: Model, city: City) -> Codes:
     step = model.alignment
     halo = math.ceil(model.card.halo / step) * step
     margins = [(halo, halo + -length % step) for length in city.change.shape]
-    before, after = (
-        np.pad(image, [(0, 0), *margins], constant_values=np.nan) for image in (city.before, city.after)
-    )
+    before, after = (np.pad(image, [(0, 0), *margins], constant_values=np.nan) for image in (city.before, city.after))
     height, width = city.change.shape
     probability = model.probability(before, after)[halo : halo + height, halo : halo + width]
-    seen = np.isfinite(city.before).all(0) & np.isfinite(city.after).all(0)
-    return to_levels(probability, (~seen).astype(np.uint8))
+    seen = np.isfinite(np.stack([city.before, city.after])).all((0, 1))
+    return to_levels(probability, np.asarray(~seen, np.uint8))
 
 
 def score(levels: Codes, change: Labels, threshold: float) -> Confusion:

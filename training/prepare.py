@@ -59,7 +59,9 @@ def prepare_oscd(source: Path, target: Path) -> Iterator[dict[str, Any]]:
     images, labels = _oscd_folders(source)
     cities = sorted(path.name for path in images.iterdir() if (path / "imgs_1").is_dir() and path.name in labels)
     if not cities:
-        raise UnreadableInput(f"{source} holds no city with imgs_1, imgs_2 and a label. Give the folder of the unpacked OSCD archives.")
+        raise UnreadableInput(
+            f"{source} holds no city with imgs_1, imgs_2 and a label. Give the folder of the unpacked OSCD archives."
+        )
     found = {}
     for city in cities:
         found[city] = _prepare_city(images / city, labels[city], target / city)
@@ -76,7 +78,9 @@ def city_names(data: Path) -> list[str]:
     """
     names = sorted(path.parent.name for path in data.glob("*/change.tif"))
     if not names:
-        raise UnreadableInput(f"{data} is not a data folder: it holds no CITY/change.tif. Make one with: python -m training prepare")
+        raise UnreadableInput(
+            f"{data} is not a data folder: it holds no CITY/change.tif. Make one with: python -m training prepare"
+        )
     return names
 
 
@@ -91,7 +95,9 @@ def read_city(folder: Path, bands: tuple[str, ...]) -> City:
         change = raster.read(1)
     with open_pair(scenes[0], scenes[1], bands, register=False, trust_units=True) as pair:
         if pair.grid.shape != change.shape:
-            raise UnreadableInput(f"{folder}: change.tif measures {change.shape} and the images {pair.grid.shape}. Prepare it again.")
+            raise UnreadableInput(
+                f"{folder}: change.tif measures {change.shape} and the images {pair.grid.shape}. Prepare it again."
+            )
         seen = pair.read(pair.grid.window)
     change[seen.quality != 0] = UNLABELLED
     return City(folder.name, bands, seen.before, seen.after, change)
@@ -108,17 +114,27 @@ def write_city(folder: Path, scenes: tuple[Array, Array], change: Labels, bands:
         grid: of all three.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    place: dict[str, Any] = {"driver": "GTiff", "crs": grid.crs, "transform": grid.transform, "height": grid.height, "width": grid.width}
+    place: dict[str, Any] = {
+        "driver": "GTiff",
+        "crs": grid.crs,
+        "transform": grid.transform,
+        "height": grid.height,
+        "width": grid.width,
+    }
     for side, image in zip(("before", "after"), scenes, strict=True):
         # 0 is nodata, so the darkest ground is 1.
         dn = np.clip(np.rint(np.nan_to_num(image) * QUANTIFICATION), 1, 65534).astype(np.uint16)
         dn[~np.isfinite(image)] = 0
-        with rasterio.open(folder / f"{side}.tif", "w", **place, dtype="uint16", count=len(dn), nodata=0, compress="deflate") as raster:
+        with rasterio.open(
+            folder / f"{side}.tif", "w", **place, dtype="uint16", count=len(dn), nodata=0, compress="deflate"
+        ) as raster:
             raster.write(dn)
             raster.scales = (1 / QUANTIFICATION,) * len(dn)
             for index, name in enumerate(bands, start=1):
                 raster.set_band_description(index, name)
-    with rasterio.open(folder / "change.tif", "w", **place, dtype="uint8", count=1, nodata=UNLABELLED, compress="deflate") as raster:
+    with rasterio.open(
+        folder / "change.tif", "w", **place, dtype="uint8", count=1, nodata=UNLABELLED, compress="deflate"
+    ) as raster:
         raster.write(change, 1)
 
 
@@ -145,7 +161,9 @@ def _label_on(label: Path, before: Scene, grid: Grid) -> Labels:
         values = raster.read(1)
     source = before.bands["B02"].grid
     if values.shape != source.shape:
-        raise UnreadableInput(f"{label} measures {values.shape} and the first date's 10 m bands {source.shape}; they must be alike.")
+        raise UnreadableInput(
+            f"{label} measures {values.shape} and the first date's 10 m bands {source.shape}; they must be alike."
+        )
     placed = np.zeros(grid.shape, np.uint8)
     reproject(
         values,
@@ -170,5 +188,3 @@ def _oscd_folders(source: Path) -> tuple[Path, dict[str, Path]]:
         missing = "images (CITY/imgs_1)" if not images else "labels (CITY/cm/CITY-cm.tif)"
         raise UnreadableInput(f"{source} holds no {missing} of OSCD. Give the folder into which its archives were unpacked.")
     return images[0], labels
-
-

@@ -135,8 +135,10 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     )
     torch.manual_seed(options.seed)
     network = SiameseUNet(len(options.bands), options.width, options.depth).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=True)
+    decay: Any = get_ema_multi_avg_fn
+    average = AveragedModel(network, multi_avg_fn=decay(options.ema), use_buffers=True)
     optimizer = torch.optim.Adam(network.parameters(), lr=options.learning_rate)
+    averaged: Any = average.module
     parts = {"network": network, "average": average, "optimizer": optimizer}
     first, best = _restore(run, parts) if resume else (0, -1.0)
 
@@ -155,15 +157,23 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
             optimizer.step()
             average.update_parameters(network)
             losses.append(loss.item())
-        now = validated(average.module, card, validation)
+        now = validated(averaged, card, validation)
         if now.scores["pooled"]["f1"] > best:
             best = now.scores["pooled"]["f1"]
-            save_model(run, now, average.module)
+            save_model(run, now, averaged)
         pooled = now.scores["pooled"]
-        row = {"epoch": epoch + 1, "loss": round(float(np.mean(losses)), 5), **pooled, "threshold": now.threshold, "seconds": round(time.monotonic() - began, 1)}
+        row = {
+            "epoch": epoch + 1,
+            "loss": round(float(np.mean(losses)), 5),
+            **pooled,
+            "threshold": now.threshold,
+            "seconds": round(time.monotonic() - began, 1),
+        }
         _log(run, row)
         _save(run, parts, epoch + 1, best)
-        say(f"  loss {row['loss']:.4f}, held out: F1 {pooled['f1']:.3f} (precision {pooled['precision']:.3f}, recall {pooled['recall']:.3f})")
+        say(
+            f"  loss {row['loss']:.4f}, held out: F1 {pooled['f1']:.3f} (precision {pooled['precision']:.3f}, recall {pooled['recall']:.3f})"
+        )
     say(f"Best held-out F1 {best:.3f}. Weights and card: {run / BEST}.safetensors, curves: {run / CURVES}")
 
 
@@ -251,14 +261,19 @@ def _place(ground: Ground, options: TrainOptions, random: np.random.Generator) -
     return slice(row, row + size), slice(col, col + size), city
 
 
+def _frozen(value: Any) -> Any:
+    """JSON has lists where the options have tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _begin(run: Path, options: TrainOptions, resume: bool) -> TrainOptions:
     """Make the run's folder, or find the options of the run that is to go on."""
     saved = run / OPTIONS
     if resume:
         if not (run / LAST).is_file():
             raise UnreadableInput(f"{run} holds no run to resume. Leave --resume out.")
-        values = json.loads(saved.read_text(encoding="utf-8"))
-        return TrainOptions(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        values: dict[str, Any] = json.loads(saved.read_text(encoding="utf-8"))
+        return TrainOptions(**{name: _frozen(value) for name, value in values.items()})
     if (run / LAST).exists():
         raise S2ChangeError(f"{run} holds a run already. Add --resume to go on with it, or choose another folder.")
     run.mkdir(parents=True, exist_ok=True)

@@ -30,8 +30,12 @@ def main() -> None:
 def scene_options(command: F) -> F:
     """BEFORE, AFTER and the options that say what is in them."""
     for option in (
-        click.option("--after-units", type=_UNITS, default="auto", show_default=True, help="Unit of AFTER, where the file does not say."),
-        click.option("--before-units", type=_UNITS, default="auto", show_default=True, help="Unit of BEFORE, where the file does not say."),
+        click.option(
+            "--after-units", type=_UNITS, default="auto", show_default=True, help="Unit of AFTER, where the file does not say."
+        ),
+        click.option(
+            "--before-units", type=_UNITS, default="auto", show_default=True, help="Unit of BEFORE, where the file does not say."
+        ),
         click.option("--after-bands", metavar="B02,B03,…", help="Layers of AFTER in their order; - skips one."),
         click.option("--before-bands", metavar="B02,B03,…", help="Layers of BEFORE in their order; - skips one."),
         click.argument("after"),

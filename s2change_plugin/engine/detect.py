@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -30,7 +30,8 @@ from .report import result_values, summary_of, version, write_record
 from .scene import open_scene
 from .validity import Codes, Quality
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 # 512 pixels and a halo of 48 on each side: the network sees 1.4 times the pixels that it must, at any size of raster in
 # well under a gigabyte.
@@ -206,7 +207,7 @@ def predicted(
             yield shared, probability[cut], quality[cut]
 
 
-def _read_ahead(read: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+def _read_ahead(read: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, None]:
     """What is read for each item, one read going on while the last one is used."""
     with ThreadPoolExecutor(1, "reader") as reader:
         coming = reader.submit(read, items[0])

@@ -76,7 +76,8 @@ def pixel_size_m(grid: Grid) -> tuple[float, float]:
     """Height and width of the central pixel on the ground, geodesic metres."""
     row, col = grid.height / 2, grid.width / 2
     corners = [grid.transform @ corner for corner in ((col, row), (col, row + 1), (col + 1, row))]
-    lon, lat = _to_lonlat(grid.crs).transform(*zip(*corners, strict=True))
+    xs, ys = zip(*corners, strict=True)
+    lon, lat = _to_lonlat(grid.crs).transform(xs, ys)
     _, _, metres = _WGS84.inv([lon[0], lon[0]], [lat[0], lat[0]], lon[1:], lat[1:])
     return float(metres[0]), float(metres[1])
 

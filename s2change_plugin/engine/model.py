@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -120,14 +121,14 @@ class Model:
             before, after: reflectance (band, row, col) in the card's order, NaN where unusable; rows and cols are multiples
                 of `alignment`. Where one date is unusable in any band, both are taken to be alike.
         """
-        seen = np.isfinite(before).all(0) & np.isfinite(after).all(0)
+        seen = np.asarray(np.isfinite(np.stack([before, after])).all((0, 1)), np.bool_)
         patches = [self._tensor(normalise(image, self.card), seen) for image in (before, after)]
         kind = torch.device(self.device).type
         with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bfloat16"):
             logits = self.network(*patches)[0, 0].float()
         return np.asarray(torch.sigmoid(logits).cpu().numpy(), np.float32)
 
-    def _tensor(self, image: Array, seen: np.ndarray[Any, np.dtype[np.bool_]]) -> Tensor:
+    def _tensor(self, image: Array, seen: NDArray[np.bool_]) -> Tensor:
         image[:, ~seen] = 0
         return torch.from_numpy(image)[None].to(self.device, memory_format=torch.channels_last)
 
@@ -236,7 +237,9 @@ def _device(asked: str) -> str:
     if asked == "auto":
         return next(name for name in ("cuda", "mps", "cpu") if there[name])
     if not there[asked]:
-        raise ModelError(f"The device {asked} is not available to PyTorch {torch.__version__} here. Leave --device out, or say cpu.")
+        raise ModelError(
+            f"The device {asked} is not available to PyTorch {torch.__version__} here. Leave --device out, or say cpu."
+        )
     return asked
 
 

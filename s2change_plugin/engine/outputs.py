@@ -30,6 +30,7 @@ PROBABILITY_STEP = 0.004
 _TOP_LEVEL = round(1 / PROBABILITY_STEP)
 _WORKDIR = ".s2change-"
 
+
 def to_levels(probability: Array, quality: Codes) -> Codes:
     """Probability as it is stored: uint8 0–250, 255 where the pixel was not observed.
 

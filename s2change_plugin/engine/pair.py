@@ -139,4 +139,3 @@ def _shift_of(samples: Sequence[PairWindow], bands: tuple[str, ...]) -> Shift:
 def _moved(grid: Grid, shift: Shift) -> Grid:
     """The grid laid where `after` shows what `before` shows on the grid itself."""
     return Grid(grid.crs, grid.transform @ Affine.translation(shift.cols, shift.rows), grid.height, grid.width)
-

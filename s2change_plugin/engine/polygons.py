@@ -44,5 +44,7 @@ def write_polygons(probability: Path, threshold: float, target: Path) -> int:
     table = table.astype({"area_ha": float, "mean_probability": float}).sort_values("area_ha", ascending=False)
     # Version 1.2 is what every supported QGIS reads without a warning.
     options = {"VERSION": "1.2"}
-    table.to_file(target, layer=LAYER, driver="GPKG", engine="pyogrio", geometry_type="Polygon", index=False, dataset_options=options)
-    return count
+    table.to_file(
+        target, layer=LAYER, driver="GPKG", engine="pyogrio", geometry_type="Polygon", index=False, dataset_options=options
+    )
+    return int(count)

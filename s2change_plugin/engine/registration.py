@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +88,8 @@ def _sample_shift(before: Array, after: Array) -> Array:
     """(rows, cols) by which one image is displaced against another."""
     seen = np.isfinite(before) & np.isfinite(after)
     one, other = _edges(before, seen), _edges(after, seen)
-    towards, _, _ = phase_cross_correlation(one, other, upsample_factor=_UPSAMPLING, normalization=None)
+    correlate: Any = phase_cross_correlation
+    towards, _, _ = correlate(one, other, upsample_factor=_UPSAMPLING, normalization=None)
     return -np.asarray(towards, np.float32)
 
 

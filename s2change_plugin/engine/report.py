@@ -96,7 +96,7 @@ def write_picture(before: Scene, after: Scene, mask: Path, target: Path) -> None
         grid = _coarser(Grid(raster.crs, raster.transform, raster.height, raster.width))
         changed = raster.read(1, out_shape=grid.shape, resampling=Resampling.mode)
         tags = raster.tags()
-    colours = [name for name in ("B04", "B03", "B02") if name in before.bands and name in after.bands]
+    colours: list[str] = [name for name in ("B04", "B03", "B02") if name in before.bands and name in after.bands]
     colours = colours if len(colours) == 3 else [name for name in before.bands if name in after.bands][:3]
     first, second = (_true_colour(scene.select(colours), grid) for scene in (before, after))
     seen = np.concatenate([image[:, np.isfinite(image).all(0)] for image in (first, second)], axis=1)
@@ -111,7 +111,9 @@ def write_picture(before: Scene, after: Scene, mask: Path, target: Path) -> None
     tall, wide = pixel_size_m(grid)
     aspect = tall / wide
     size = 5.2
-    figure, axes = plt.subplots(1, 3, figsize=(3 * size + 0.3, size * aspect * grid.height / grid.width + 0.9), layout="constrained")
+    figure, axes = plt.subplots(
+        1, 3, figsize=(3 * size + 0.3, size * aspect * grid.height / grid.width + 0.9), layout="constrained"
+    )
     for axis, image, title in zip(axes, (first, second, overlay), ("Before", "After", "Change"), strict=True):
         axis.imshow(image, aspect=aspect, interpolation="nearest" if title == "Change" else "antialiased")
         axis.set_title(title, fontsize=14)

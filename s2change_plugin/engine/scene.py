@@ -310,4 +310,3 @@ def _pixel_place(grid: Grid, frame: Grid) -> tuple[int, int] | None:
     same = [col - round(col), row - round(row), far_col - round(col) - grid.width, far_row - round(row) - grid.height]
     straight = grid.north_up and frame.north_up
     return (round(col), round(row)) if straight and max(map(abs, same)) < _SAME_PIXEL else None
-

@@ -70,6 +70,4 @@ def by_threshold(levels: NDArray[np.uint8], truth: NDArray[np.uint8]) -> list[Co
     counts = (levels != 255) & (truth != 255)
     change = np.bincount(levels[counts & (truth == 1)], minlength=251)[::-1].cumsum()[::-1]
     calm = np.bincount(levels[counts & (truth == 0)], minlength=251)[::-1].cumsum()[::-1]
-    return [
-        Confusion(int(tp), int(fp), int(change[0] - tp), int(calm[0] - fp)) for tp, fp in zip(change, calm, strict=True)
-    ]
+    return [Confusion(int(tp), int(fp), int(change[0] - tp), int(calm[0] - fp)) for tp, fp in zip(change, calm, strict=True)]

@@ -31,9 +31,7 @@ class SiameseUNet(nn.Module):
         super().__init__()
         self.depth = depth
         widths = [width * 2**level for level in range(depth + 1)]
-        self.encoder = nn.ModuleList(
-            block(before, after) for before, after in zip([bands, *widths[:-1]], widths, strict=True)
-        )
+        self.encoder = nn.ModuleList(block(before, after) for before, after in zip([bands, *widths[:-1]], widths, strict=True))
         self.pool = nn.MaxPool2d(2)
         self.up = nn.ModuleList(nn.ConvTranspose2d(wide, narrow, 2, 2) for narrow, wide in zip(widths, widths[1:], strict=False))
         self.decoder = nn.ModuleList(block(2 * narrow, narrow) for narrow in widths[:-1])

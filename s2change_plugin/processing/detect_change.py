@@ -31,7 +31,13 @@ from .styles import style_output
 
 _UNITS = ["auto", "dn", "dn+1000", "reflectance"]
 # Output parameter to engine option.
-_FILES = {"MASK": "--mask", "PROBABILITY": "--probability", "QUALITY": "--quality", "POLYGONS": "--polygons", "RECORD": "--record"}
+_FILES = {
+    "MASK": "--mask",
+    "PROBABILITY": "--probability",
+    "QUALITY": "--quality",
+    "POLYGONS": "--polygons",
+    "RECORD": "--record",
+}
 _NUMBERS = {
     "CHANGED_AREA_HA": ("changed_area_ha", "Changed area (ha)"),
     "CHANGED_PIXELS": ("changed_pixels", "Changed pixels"),
@@ -86,8 +92,13 @@ class DetectChange(QgsProcessingAlgorithm):
 
     def initAlgorithm(self, configuration: dict | None = None) -> None:
         """Declare parameters and outputs."""
-        self._add(QgsProcessingParameterRasterLayer("BEFORE", "Before"), "The earlier image: a layer, or the path of a raster or folder.")
-        self._add(QgsProcessingParameterRasterLayer("AFTER", "After"), "The later image: a layer, or the path of a raster or folder.")
+        self._add(
+            QgsProcessingParameterRasterLayer("BEFORE", "Before"),
+            "The earlier image: a layer, or the path of a raster or folder.",
+        )
+        self._add(
+            QgsProcessingParameterRasterLayer("AFTER", "After"), "The later image: a layer, or the path of a raster or folder."
+        )
         model = QgsProcessingParameterString("MODEL", "Model", DEFAULT_MODEL)
         model.setMetadata({"widget_wrapper": {"class": "s2change_plugin.gui.model_widget.ModelWidgetWrapper"}})
         self._add(model, "Name of a model, or path of a .safetensors file with its card (.json) beside it.")
@@ -132,7 +143,9 @@ class DetectChange(QgsProcessingAlgorithm):
             "Polygons with area in hectares and mean probability.",
         )
         self._advanced(
-            QgsProcessingParameterFileDestination("RECORD", "Record of the run", "JSON (*.json)", optional=True, createByDefault=False),
+            QgsProcessingParameterFileDestination(
+                "RECORD", "Record of the run", "JSON (*.json)", optional=True, createByDefault=False
+            ),
             "Everything needed to repeat the run: inputs, shift, model, threshold, versions, area.",
         )
         for name, (_, label) in _NUMBERS.items():
@@ -169,7 +182,13 @@ class DetectChange(QgsProcessingAlgorithm):
         if problem:
             raise QgsProcessingException(problem)
         before, after = self._sources(parameters, context)
-        self._command = ["detect", before, after, "--model", self.parameterAsString(parameters, "MODEL", context) or DEFAULT_MODEL]
+        self._command = [
+            "detect",
+            before,
+            after,
+            "--model",
+            self.parameterAsString(parameters, "MODEL", context) or DEFAULT_MODEL,
+        ]
         extent = self.parameterAsExtent(parameters, "EXTENT", context)
         if not extent.isNull():
             edges = (extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum())
@@ -182,7 +201,10 @@ class DetectChange(QgsProcessingAlgorithm):
             if text:
                 self._command += [f"--{name.lower().replace('_', '-')}", text]
         for name in ("BEFORE_UNITS", "AFTER_UNITS"):
-            self._command += [f"--{name.lower().replace('_', '-')}", self.parameterAsEnumString(parameters, name, context) or "auto"]
+            self._command += [
+                f"--{name.lower().replace('_', '-')}",
+                self.parameterAsEnumString(parameters, name, context) or "auto",
+            ]
         if parameters.get("THRESHOLD") is not None:
             self._command += ["--threshold", repr(self.parameterAsDouble(parameters, "THRESHOLD", context))]
         if not self.parameterAsBoolean(parameters, "REGISTER", context):

@@ -12,4 +12,3 @@ def model_names() -> list[str]:
     """Names of the user's models and those that ship, as the engine finds them."""
     folders = (shipped_models(), user_models())
     return list(dict.fromkeys(path.stem for folder in folders for path in sorted(folder.glob("*.safetensors"))))
-

@@ -30,6 +30,10 @@ class S2ChangeProvider(QgsProcessingProvider):
         for algorithm in (DetectChange(), SetUpEngine()):
             self.addAlgorithm(algorithm)
 
+    def supportsNonFileBasedOutput(self) -> bool:
+        """The engine writes files, not databases or memory layers."""
+        return False
+
     def defaultRasterFileExtension(self) -> str:
         """The engine writes GeoTIFF."""
         return "tif"

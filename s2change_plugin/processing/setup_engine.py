@@ -38,10 +38,6 @@ class SetUpEngine(QgsProcessingAlgorithm):
         """The provider's."""
         return QIcon(str(resources() / "icon.svg"))
 
-    def flags(self) -> Qgis.ProcessingAlgorithmFlags:
-        """Nothing for models: it is run once."""
-        return super().flags() | Qgis.ProcessingAlgorithmFlag.HideFromModeler
-
     def shortHelpString(self) -> str:
         """Shown beside the dialog."""
         return (

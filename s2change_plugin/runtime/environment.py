@@ -70,7 +70,7 @@ def base_python() -> Path | None:
 def clean_environment() -> QProcessEnvironment:
     """The user's environment without what belongs to QGIS; proxies stay."""
     environment = QProcessEnvironment.systemEnvironment()
-    for name in environment.keys():
+    for name in environment.keys():  # noqa: SIM118 - not a dict
         if name.upper().startswith(_LEFT_OUT):
             environment.remove(name)
     return environment

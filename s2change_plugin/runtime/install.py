@@ -14,21 +14,39 @@ from .run import EngineCancelled, EngineError, run_process
 _TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 # What pip prints, and what it means for a user; the first that fits is told.
 _MEANINGS = (
-    (("no space left", "no disk space", "errno 28"), "The disk is full: the engine needs about 2 GB. Free some space and set up again."),
-    (("permission denied", "access is denied"), "The QGIS profile cannot be written, or a virus scanner holds a file. Set up again."),
+    (
+        ("no space left", "no disk space", "errno 28"),
+        "The disk is full: the engine needs about 2 GB. Free some space and set up again.",
+    ),
+    (
+        ("permission denied", "access is denied"),
+        "The QGIS profile cannot be written, or a virus scanner holds a file. Set up again.",
+    ),
     (
         ("triton",),
         f"PyTorch's CPU build cannot be fetched from {_TORCH_INDEX}, and the one from elsewhere would bring gigabytes of CUDA. "
         "Check the network and proxy, or give a folder of wheels.",
     ),
-    (("proxyerror", "407 proxy", "cannot connect to proxy"), "The proxy refuses. Set HTTPS_PROXY as your administrator says, and set up again."),
+    (
+        ("proxyerror", "407 proxy", "cannot connect to proxy"),
+        "The proxy refuses. Set HTTPS_PROXY as your administrator says, and set up again.",
+    ),
     (
         ("no matching distribution", "could not find a version", "resolutionimpossible"),
         "There is no package for this Python and system, or no network. Check the network, or choose another Python (3.10 or newer) under Settings.",
     ),
-    (("connection", "timed out", "name resolution", "network is unreachable", "ssl"), "The packages cannot be fetched. Check the network and proxy, or give a folder of wheels."),
-    (("ensurepip is not", "no module named venv", "no module named ensurepip"), "Python cannot make environments here. Install python3-venv (Debian and Ubuntu), and set up again."),
-    (("dll load failed", "vcruntime", "winerror 126"), "The Microsoft Visual C++ runtime is missing. Install it (vc_redist.x64.exe) and set up again."),
+    (
+        ("connection", "timed out", "name resolution", "network is unreachable", "ssl"),
+        "The packages cannot be fetched. Check the network and proxy, or give a folder of wheels.",
+    ),
+    (
+        ("ensurepip is not", "no module named venv", "no module named ensurepip"),
+        "Python cannot make environments here. Install python3-venv (Debian and Ubuntu), and set up again.",
+    ),
+    (
+        ("dll load failed", "vcruntime", "winerror 126"),
+        "The Microsoft Visual C++ runtime is missing. Install it (vc_redist.x64.exe) and set up again.",
+    ),
 )
 
 
@@ -52,7 +70,9 @@ def set_up_engine(feedback: QgsProcessingFeedback, wheels: str = "") -> Path:
     """
     python = base_python()
     if python is None:
-        raise EngineError("No Python was found to make the engine's environment with. Install Python 3.10 or newer, and set up again.")
+        raise EngineError(
+            "No Python was found to make the engine's environment with. Install Python 3.10 or newer, and set up again."
+        )
     target = managed_environment()
     shutil.rmtree(target, ignore_errors=True)
     if target.exists():
@@ -84,7 +104,11 @@ def _steps(python: Path, target: Path, wheels: str) -> list[tuple[str, str, list
         (f"Making an environment in {target}", str(python), ["-I", "-m", "venv", str(target)]),
         ("Fetching PyTorch, about 200 MB", inside, [*pip, *index, torch]),
         ("Fetching rasterio and others", inside, [*pip, "-r", str(requirements() / "engine.txt")]),
-        ("Trying the engine", inside, ["-I", "-c", "import torch, rasterio, skimage, geopandas, pyogrio, matplotlib, safetensors"]),
+        (
+            "Trying the engine",
+            inside,
+            ["-I", "-c", "import torch, rasterio, skimage, geopandas, pyogrio, matplotlib, safetensors"],
+        ),
     ]
 
 

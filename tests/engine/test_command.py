@@ -137,7 +137,10 @@ def bad(tmp_path: Path, pair: tuple[Path, Path]):
         "not a raster": ((text, after, *mask), "not a raster"),
         "missing": ((tmp_path / "none.tif", after, *mask), "does not exist"),
         "damaged": ((damaged, after, *mask), "damaged"),
-        "missing band": ((before, write_stack(tmp_path / "four.tif", ground[:4], ("B02", "B03", "B04", "B08")), *mask), "has no B05"),
+        "missing band": (
+            (before, write_stack(tmp_path / "four.tif", ground[:4], ("B02", "B03", "B04", "B08")), *mask),
+            "has no B05",
+        ),
         "twice": ((before, before, *mask), "same raster"),
         "apart": ((before, write_stack(tmp_path / "far.tif", ground, origin=(700000, 4000000)), *mask), "does not overlap"),
         "no crs": ((before, write_stack(tmp_path / "crs.tif", ground, crs=None), *mask), "no CRS"),
@@ -211,7 +214,9 @@ def test_a_run_that_is_stopped_half_way_leaves_nothing(tmp_path: Path, large_pai
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9")
-def test_what_a_killed_run_leaves_is_gone_after_the_next(tmp_path: Path, large_pair: tuple[Path, Path], pair: tuple[Path, Path]) -> None:
+def test_what_a_killed_run_leaves_is_gone_after_the_next(
+    tmp_path: Path, large_pair: tuple[Path, Path], pair: tuple[Path, Path]
+) -> None:
     done = started(tmp_path, large_pair, stdin=subprocess.PIPE)
     workdir = wait_for_windows(done)
     done.kill()
@@ -237,7 +242,9 @@ def test_without_events_an_empty_standard_input_stops_nothing(tmp_path: Path, pa
 
 def test_the_picture_shows_three_panels(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     assert detect(*pair, "--mask", tmp_path / "m.tif").exit_code == 0
-    done = CliRunner().invoke(main, ["picture", *map(str, pair), "--mask", str(tmp_path / "m.tif"), "--output", str(tmp_path / "p.png")])
+    done = CliRunner().invoke(
+        main, ["picture", *map(str, pair), "--mask", str(tmp_path / "m.tif"), "--output", str(tmp_path / "p.png")]
+    )
     assert done.exit_code == 0, done.output
     with rasterio.open(tmp_path / "p.png") as raster:
         picture = raster.read()

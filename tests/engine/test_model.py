@@ -104,7 +104,15 @@ def test_what_one_date_lacks_counts_as_alike(model: Path) -> None:
 def test_bfloat16_differs_by_little(tmp_path: Path) -> None:
     torch.manual_seed(1)
     network = SiameseUNet(3, 8, 2).eval()
-    card = replace(read_card(write_standin(tmp_path, "s")), bands=("B02", "B03", "B04"), width=8, depth=2, mean=(0,) * 3, std=(1,) * 3, halo=halo(2))
+    card = replace(
+        read_card(write_standin(tmp_path, "s")),
+        bands=("B02", "B03", "B04"),
+        width=8,
+        depth=2,
+        mean=(0,) * 3,
+        std=(1,) * 3,
+        halo=halo(2),
+    )
     pair = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
     exact, short = (Model(card, network, "cpu", precision).probability(*pair.copy()) for precision in ("float32", "bfloat16"))
     assert np.abs(exact - short).max() < 0.02

@@ -35,7 +35,10 @@ def test_the_grid_is_befores_own_cut_to_the_overlap(tmp_path: Path, before: Path
 
 def test_scenes_apart_are_refused_with_both_places(tmp_path: Path, before: Path, ground: np.ndarray) -> None:
     after = write_stack(tmp_path / "after.tif", ground, origin=(600000, 5000000))
-    with pytest.raises(GridMismatch, match=r"does not overlap .*600000.* against .*500000.*Pick two scenes"), open_pair(*scenes(before, after)):
+    with (
+        pytest.raises(GridMismatch, match=r"does not overlap .*600000.* against .*500000.*Pick two scenes"),
+        open_pair(*scenes(before, after)),
+    ):
         pass
 
 
@@ -46,7 +49,9 @@ def test_one_raster_twice_is_refused(before: Path, tmp_path: Path) -> None:
 
 
 def test_a_shift_is_found_and_taken_out(tmp_path: Path, before: Path, ground: np.ndarray) -> None:
-    later = np.stack([moved(band.astype(float), (0.4, -0.7), order=3, mode="nearest") for band in ground]).round().astype(np.uint16)
+    later = (
+        np.stack([moved(band.astype(float), (0.4, -0.7), order=3, mode="nearest") for band in ground]).round().astype(np.uint16)
+    )
     after = write_stack(tmp_path / "after.tif", later)
     inner = Window(20, 20, 280, 260)
     with open_pair(*scenes(before, after), register=False) as pair:
@@ -102,7 +107,9 @@ def test_what_one_date_lacks_is_said_by_quality(tmp_path: Path, ground: np.ndarr
     assert np.isfinite(seen.before).sum() == ground.size - 10 * 340
 
 
-def test_one_date_with_the_offset_stops_with_the_question_and_the_answer(tmp_path: Path, before: Path, ground: np.ndarray) -> None:
+def test_one_date_with_the_offset_stops_with_the_question_and_the_answer(
+    tmp_path: Path, before: Path, ground: np.ndarray
+) -> None:
     after = write_stack(tmp_path / "after.tif", ground + 1000)
     with pytest.raises(UnitsUnclear, match=r"after.tif is brighter .*--after-units dn\+1000"), open_pair(*scenes(before, after)):
         pass

@@ -1,0 +1,192 @@
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import processing
+import pytest
+from osgeo import gdal
+from qgis.core import (
+    QgsApplication,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingModelAlgorithm,
+    QgsProcessingModelChildAlgorithm,
+    QgsProcessingModelChildParameterSource,
+    QgsProcessingModelParameter,
+    QgsProcessingParameterRasterLayer,
+    QgsProject,
+    QgsRasterLayer,
+    QgsVectorLayer,
+)
+
+from tests.qgis.conftest import PYTHON, REPOSITORY
+
+ALGORITHM = "s2change:detectchange"
+gdal.UseExceptions()
+
+
+def read(path: object) -> np.ndarray:
+    return gdal.Open(str(path)).ReadAsArray()
+
+
+@pytest.fixture
+def asked(pair: Path, tmp_path: Path) -> dict:
+    """Parameters of a plain run."""
+    return {
+        "BEFORE": str(pair / "before.tif"),
+        "AFTER": str(pair / "after.tif"),
+        "MODEL": "standin",
+        "MASK": str(tmp_path / "mask.tif"),
+    }
+
+
+def algorithm():
+    return QgsApplication.processingRegistry().createAlgorithmById(ALGORITHM)
+
+
+def checked(parameters: dict) -> tuple[bool, str]:
+    context = QgsProcessingContext()
+    context.setProject(QgsProject.instance())
+    return algorithm().checkParameterValues(parameters, context)
+
+
+def test_names_that_saved_models_use_stay_as_they_are(provider) -> None:
+    one = algorithm()
+    names = [definition.name() for definition in one.parameterDefinitions()]
+    assert {"BEFORE", "AFTER", "MODEL", "EXTENT", "BEFORE_BANDS", "AFTER_BANDS", "THRESHOLD"} <= set(names)
+    outputs = {definition.name() for definition in one.outputDefinitions()}
+    numbers = {"CHANGED_AREA_HA", "OBSERVED_SHARE", "CHANGED_PIXELS", "THRESHOLD_USED"}
+    assert {"MASK", "PROBABILITY", "QUALITY", "POLYGONS"} | numbers <= outputs
+    assert all(definition.help() for definition in one.parameterDefinitions())
+
+
+def test_qgis_and_the_command_line_give_the_same_result(provider, engine, asked: dict, tmp_path: Path) -> None:
+    asked |= {"PROBABILITY": str(tmp_path / "p.tif"), "QUALITY": str(tmp_path / "q.tif"), "POLYGONS": str(tmp_path / "c.gpkg")}
+    result = processing.run(ALGORITHM, asked)
+    typed = [PYTHON, "-m", "s2change_plugin.engine", "detect", asked["BEFORE"], asked["AFTER"], "--model", "standin"]
+    own = {"--mask": "m2.tif", "--probability": "p2.tif", "--quality": "q2.tif"}
+    subprocess.run(
+        [*typed, *(str(part) for name, file in own.items() for part in (name, tmp_path / file))], cwd=REPOSITORY, check=True
+    )
+    for ours, theirs in (("mask.tif", "m2.tif"), ("p.tif", "p2.tif"), ("q.tif", "q2.tif")):
+        np.testing.assert_array_equal(read(tmp_path / ours), read(tmp_path / theirs))
+    assert result["CHANGED_PIXELS"] == (read(tmp_path / "m2.tif") == 1).sum() == 2400
+    assert result["CHANGED_AREA_HA"] == pytest.approx(24.02, abs=0.01)
+    assert result["OBSERVED_SHARE"] == pytest.approx(295 / 300, abs=1e-5)
+    assert result["THRESHOLD_USED"] == 0.5
+    areas = QgsVectorLayer(f"{asked['POLYGONS']}|layername=change", "areas", "ogr")
+    assert [feature["area_ha"] for feature in areas.getFeatures()] == [pytest.approx(24.02, abs=0.01)]
+    del areas
+
+
+def test_folders_of_bands_are_inputs_too(provider, engine, asked: dict, pair: Path) -> None:
+    asked |= {"BEFORE": str(pair / "bands1"), "AFTER": str(pair / "bands2")}
+    assert checked(asked) == (True, "")
+    assert processing.run(ALGORITHM, asked)["CHANGED_PIXELS"] == 2400
+
+
+def test_layers_an_extent_in_another_crs_and_a_threshold(provider, engine, asked: dict) -> None:
+    project = QgsProject.instance()
+    project.addMapLayer(QgsRasterLayer(asked["BEFORE"], "first date"))
+    project.addMapLayer(QgsRasterLayer(asked["AFTER"], "second date"))
+    asked |= {"BEFORE": project.mapLayersByName("first date")[0], "AFTER": "second date"}
+    asked |= {"EXTENT": "3.0,3.02,45.13,45.14 [EPSG:4326]", "THRESHOLD": 0}
+    result = processing.run(ALGORITHM, asked)
+    shape = read(asked["MASK"]).shape
+    assert 100 < shape[0] < 125
+    assert result["CHANGED_PIXELS"] == shape[0] * shape[1]
+    assert result["THRESHOLD_USED"] == 0
+    asked.clear()
+    project.removeAllMapLayers()
+
+
+def test_results_are_styled_wherever_they_are_opened(provider, engine, asked: dict, tmp_path: Path) -> None:
+    asked |= {"PROBABILITY": str(tmp_path / "p.tif"), "POLYGONS": str(tmp_path / "c.gpkg")}
+    processing.run(ALGORITHM, asked)
+    mask, chance = QgsRasterLayer(asked["MASK"], "mask"), QgsRasterLayer(asked["PROBABILITY"], "chance")
+    areas = QgsVectorLayer(asked["POLYGONS"], "areas")
+    assert mask.renderer().type() == "paletted"
+    assert [entry.label for entry in mask.renderer().classes()] == ["no change", "change", "not observed"]
+    assert chance.renderer().type() == "singlebandpseudocolor"
+    assert areas.renderer().symbol().color().name() == "#d50057"
+    # QGIS applies the file's scale: probability is shown as 0 to 1.
+    assert chance.dataProvider().bandStatistics(1).maximumValue == pytest.approx(1, abs=0.005)
+    del mask, chance, areas
+
+
+def test_a_style_of_the_users_own_is_kept(provider, engine, asked: dict, tmp_path: Path) -> None:
+    (tmp_path / "mask.qml").write_text("mine")
+    processing.run(ALGORITHM, asked)
+    assert (tmp_path / "mask.qml").read_text() == "mine"
+
+
+def test_what_cannot_be_an_input_is_said(provider, engine, asked: dict, pair: Path) -> None:
+    same = {**asked, "AFTER": asked["BEFORE"]}
+    assert "same raster" in checked(same)[1]
+    web = QgsRasterLayer("url=http://127.0.0.1:1/wms&layers=a&styles=&crs=EPSG:4326&format=image/png", "web map", "wms")
+    fits, said = checked({**asked, "BEFORE": web})
+    assert not fits
+    assert "'web map' (wms) has no raster file" in said
+    del web
+    assert "nothing is chosen" in checked({**asked, "AFTER": None})[1]
+
+
+def test_an_output_that_the_engine_cannot_write_is_said(provider, engine, asked: dict, tmp_path: Path) -> None:
+    fits, said = checked({**asked, "POLYGONS": str(tmp_path / "areas.shp")})
+    assert not fits
+    assert "Changed areas" in said
+    fits, said = checked({**asked, "THRESHOLD": 1.5})
+    assert not fits
+    assert "Threshold" in said
+
+
+def test_the_engines_sentence_reaches_the_user(provider, engine, asked: dict) -> None:
+    with pytest.raises(QgsProcessingException, match="There is no model 'none'"):
+        processing.run(ALGORITHM, {**asked, "MODEL": "none"})
+    assert not Path(asked["MASK"]).exists()
+
+
+def test_without_an_engine_it_is_listed_and_says_what_to_do(provider, asked: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S2CHANGE_PYTHON", "/nowhere/python")
+    assert ALGORITHM in [one.id() for one in provider.algorithms()]
+    able, said = algorithm().canExecute()
+    assert not able
+    assert "Set up the engine" in said
+    feedback = QgsProcessingFeedback(False)
+    with pytest.raises(QgsProcessingException):
+        processing.run(ALGORITHM, asked, feedback=feedback)
+    assert "Set up the engine" in feedback.textLog()
+
+
+def test_a_cancel_leaves_nothing_behind(provider, engine, asked: dict, tmp_path: Path) -> None:
+    feedback = QgsProcessingFeedback(False)
+    feedback.progressChanged.connect(lambda value: feedback.cancel())
+    with pytest.raises(QgsProcessingException, match="nothing was written"):
+        processing.run(ALGORITHM, asked, feedback=feedback)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_works_in_a_graphical_model_before_another_algorithm(provider, engine, asked: dict) -> None:
+    model = QgsProcessingModelAlgorithm("change", "tests")
+    for name in ("BEFORE", "AFTER"):
+        model.addModelParameter(QgsProcessingParameterRasterLayer(name, name), QgsProcessingModelParameter(name))
+    detect = QgsProcessingModelChildAlgorithm(ALGORITHM)
+    detect.setChildId("detect")
+    for name in ("BEFORE", "AFTER"):
+        detect.addParameterSources(name, [QgsProcessingModelChildParameterSource.fromModelParameter(name)])
+    detect.addParameterSources("MODEL", [QgsProcessingModelChildParameterSource.fromStaticValue("standin")])
+    model.addChildAlgorithm(detect)
+    count = QgsProcessingModelChildAlgorithm("native:rasterlayeruniquevaluesreport")
+    count.setChildId("count")
+    count.addParameterSources("INPUT", [QgsProcessingModelChildParameterSource.fromChildOutput("detect", "MASK")])
+    count.addParameterSources("BAND", [QgsProcessingModelChildParameterSource.fromStaticValue(1)])
+    model.addChildAlgorithm(count)
+    context = QgsProcessingContext()
+    parameters = {"BEFORE": asked["BEFORE"], "AFTER": asked["AFTER"]}
+    results, done = model.run(parameters, context, QgsProcessingFeedback(False))
+    assert done
+    children = context.modelResult().childResults() if hasattr(context, "modelResult") else results
+    assert children["detect"].outputs()["CHANGED_PIXELS"] == 2400
+    assert children["count"].outputs()["NODATA_PIXEL_COUNT"] == 5 * 340
+    assert children["count"].outputs()["TOTAL_PIXEL_COUNT"] == 300 * 340

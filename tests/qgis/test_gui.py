@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+from qgis.core import QgsApplication, QgsSettings
+
+from s2change_plugin.gui.settings_dialog import SettingsDialog
+from s2change_plugin.runtime.environment import PYTHON_SETTING
+
+
+@pytest.fixture
+def settings():
+    yield QgsSettings()
+    QgsSettings().remove(PYTHON_SETTING)
+
+
+def test_the_settings_keep_the_python_that_is_named(qtbot, settings, engine) -> None:
+    dialog = SettingsDialog()
+    qtbot.addWidget(dialog)
+    dialog.python.setFilePath("/my/python")
+    dialog.accept()
+    assert settings.value(PYTHON_SETTING) == "/my/python"
+
+
+def test_trying_the_engine_says_whether_it_works(qtbot, settings, engine) -> None:
+    dialog = SettingsDialog()
+    qtbot.addWidget(dialog)
+    dialog.try_engine()
+    assert "It works" in dialog.state.text()
+    assert "standin" in dialog.state.text()
+    dialog.python.setFilePath("/usr/bin/python3")
+    dialog.try_engine()
+    assert "It does not work" in dialog.state.text()
+    dialog.reject()
+    assert settings.value(PYTHON_SETTING, "") == ""
+
+
+def test_the_model_can_be_picked_by_name_or_typed_as_a_path(qtbot, provider, engine, qgis_iface) -> None:
+    from processing.gui.wrappers import WidgetWrapperFactory
+
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("s2change:detectchange")
+    definition = algorithm.parameterDefinition("MODEL")
+    wrapper = WidgetWrapperFactory.create_wrapper_from_metadata(definition, None, 0, 0)
+    qtbot.addWidget(wrapper.widget)
+    assert "standin" in [wrapper._names.itemText(row) for row in range(wrapper._names.count())]
+    wrapper.setValue(str(Path("/my/model.safetensors")))
+    assert wrapper.value() == "/my/model.safetensors"

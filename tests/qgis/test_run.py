@@ -1,0 +1,172 @@
+import time
+from pathlib import Path
+
+import pytest
+from qgis.core import QgsProcessingFeedback
+
+from s2change_plugin.runtime import environment
+from s2change_plugin.runtime.run import EngineCancelled, EngineError, run_engine
+
+
+class Feedback(QgsProcessingFeedback):
+    """Keeps what it is told, and can cancel itself at the first progress."""
+
+    def __init__(self, cancel: bool = False) -> None:
+        super().__init__(False)
+        self.said: list[str] = []
+        self.warned: list[str] = []
+        self.debug: list[str] = []
+        self.steps: list[float] = []
+        self._cancel = cancel
+        self.progressChanged.connect(self._step)
+
+    def _step(self, value: float) -> None:
+        self.steps.append(value)
+        if self._cancel:
+            self.cancel()
+
+    def pushInfo(self, text: str) -> None:
+        self.said.append(text)
+
+    def pushWarning(self, text: str) -> None:
+        self.warned.append(text)
+
+    def pushDebugInfo(self, text: str) -> None:
+        self.debug.append(text)
+
+
+def test_events_become_progress_and_messages(fake_engine) -> None:
+    fake_engine("""
+start()
+say(event="message", level="info", text="Grüße")
+say(event="message", level="warning", text="mind")
+print("not an event", flush=True)
+for done in range(5):
+    say(event="progress", stage="detect", done=done, total=4)
+say(event="result", mask="m.tif", changed_pixels=7)
+""")
+    feedback = Feedback()
+    assert run_engine(["detect"], feedback)["changed_pixels"] == 7
+    assert feedback.said == ["Grüße"]
+    assert feedback.warned == ["mind"]
+    assert feedback.debug == ["not an event"]
+    assert feedback.steps == sorted(feedback.steps)
+    assert feedback.steps[-1] == 90
+
+
+def test_an_error_event_is_the_sentence_and_leaves_nothing(fake_engine) -> None:
+    work = fake_engine('start(); say(event="error", kind="GridMismatch", text="They do not overlap."); sys.exit(1)')
+    with pytest.raises(EngineError, match=r"^They do not overlap\.$"):
+        run_engine(["detect"], Feedback())
+    assert not work.exists()
+
+
+def test_cancel_closes_standard_input_and_the_engine_ends(fake_engine) -> None:
+    work = fake_engine("""
+start()
+say(event="progress", stage="detect", done=1, total=9)
+sys.stdin.read()
+open(WORK + "-asked", "w").close()
+sys.exit(1)
+""")
+    with pytest.raises(EngineCancelled, match="nothing was written"):
+        run_engine(["detect"], Feedback(cancel=True))
+    assert not work.exists()
+    assert Path(f"{work}-asked").exists()
+
+
+def test_cancel_kills_an_engine_that_does_not_listen(fake_engine) -> None:
+    work = fake_engine("""
+start()
+open(WORK + "-pid", "w").write(str(os.getpid()))
+say(event="progress", stage="detect", done=1, total=9)
+time.sleep(600)
+""")
+    with pytest.raises(EngineCancelled):
+        run_engine(["detect"], Feedback(cancel=True))
+    assert not work.exists()
+    pid = Path(f"{work}-pid").read_text()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_an_engine_that_is_killed_is_one_sentence_and_leaves_nothing(fake_engine) -> None:
+    work = fake_engine("start(); os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(EngineError, match="ended from outside"):
+        run_engine(["detect"], Feedback())
+    assert not work.exists()
+
+
+def test_a_traceback_is_logged_and_told_in_one_sentence(fake_engine) -> None:
+    fake_engine("start(); raise RuntimeError('a bug')")
+    feedback = Feedback()
+    with pytest.raises(EngineError, match="error of its own: RuntimeError: a bug"):
+        run_engine(["detect"], feedback)
+    assert any("Traceback" in text for text in feedback.debug)
+
+
+def test_a_python_without_the_packages_says_what_to_do(fake_engine) -> None:
+    fake_engine("import torch_is_not_here")
+    with pytest.raises(EngineError, match="lacks a package.*Set up the engine"):
+        run_engine(["detect"], Feedback())
+
+
+def test_a_python_that_is_not_there_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S2CHANGE_PYTHON", "/nowhere/python")
+    with pytest.raises(EngineError, match=r"/nowhere/python does not exist.*Set up the engine"):
+        run_engine(["detect"], Feedback())
+
+
+def test_the_engine_gets_none_of_qgis_environment_but_the_proxy(fake_engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PYTHONPATH", "PYTHONHOME", "PROJ_LIB", "GDAL_DATA", "LD_LIBRARY_PATH"):
+        monkeypatch.setenv(name, "/qgis")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:8080")
+    fake_engine('say(event="result", names=sorted(os.environ), arguments=sys.argv[1:])')
+    result = run_engine(["detect", "a b.tif"], Feedback())
+    assert "HTTPS_PROXY" in result["names"]
+    assert not [name for name in result["names"] if name.startswith(("PYTHON", "PROJ", "GDAL", "LD_LIBRARY"))]
+    assert result["arguments"][0] == "-I"
+    assert result["arguments"][-3:] == ["detect", "a b.tif", "--events"]
+
+
+def test_a_neighbour_among_the_plugins_does_not_shadow_the_engines_packages(
+    engine: None, pair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise ImportError('the neighbour')")
+    (tmp_path / "s2change_plugin").symlink_to(environment.PACKAGE)
+    monkeypatch.setattr(environment, "PACKAGE", tmp_path / "s2change_plugin")
+    before = str(pair / "before.tif")
+    with pytest.raises(EngineError, match="same raster"):
+        run_engine(["detect", before, before, "--mask", str(tmp_path / "m.tif"), "--model", "standin"], Feedback())
+
+
+def test_the_real_engine_stops_when_its_starter_is_gone(engine: None, pair: Path, tmp_path: Path) -> None:
+    """A cancel in the middle of a real run leaves neither files nor folder."""
+    names = ("before.tif", "after.tif")
+    arguments = ["detect", *(str(pair / name) for name in names), "--mask", str(tmp_path / "m.tif"), "--model", "standin"]
+    began = time.monotonic()
+    with pytest.raises(EngineCancelled):
+        run_engine(arguments, Feedback(cancel=True))
+    assert time.monotonic() - began < 60
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_order_of_pythons_is_setting_variable_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from qgis.core import QgsSettings
+
+    managed = tmp_path / "engine"
+    monkeypatch.setattr(environment, "managed_environment", lambda: managed)
+    monkeypatch.delenv("S2CHANGE_PYTHON", raising=False)
+    monkeypatch.setattr(environment, "PACKAGE", tmp_path / "s2change_plugin")
+    assert environment.engine_python() is None
+    assert "not set up yet" in environment.missing_engine()
+    managed.mkdir()
+    assert environment.engine_python() is None, "an unfinished environment is none"
+    (managed / environment.READY).touch()
+    assert environment.engine_python() == managed / "bin" / "python"
+    monkeypatch.setenv("S2CHANGE_PYTHON", "/variable/python")
+    assert environment.engine_python() == Path("/variable/python")
+    QgsSettings().setValue(environment.PYTHON_SETTING, "/setting/python")
+    try:
+        assert environment.engine_python() == Path("/setting/python")
+    finally:
+        QgsSettings().remove(environment.PYTHON_SETTING)

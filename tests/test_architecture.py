@@ -34,7 +34,9 @@ def test_no_arrow_is_drawn_that_must_not_be() -> None:
 def test_the_check_reads_the_code() -> None:
     names = {module_name(REPOSITORY, path) for path in sources(REPOSITORY)}
     assert {f"{PLUGIN}.engine.__main__", f"{PLUGIN}.paths", "training.train"} <= names
-    assert "torch" in {name for _, name in imports(ast.parse((REPOSITORY / PLUGIN / "engine" / "model.py").read_text("utf-8")), "m")}
+    assert "torch" in {
+        name for _, name in imports(ast.parse((REPOSITORY / PLUGIN / "engine" / "model.py").read_text("utf-8")), "m")
+    }
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,10 @@ def test_a_planted_violation_is_found(tmp_path: Path, file: str, line: str) -> N
         ("engine/a.py", "import torch\nfrom ..paths import resources\nfrom . import bands"),
         ("engine/events.py", "import click\nclick.echo('done')"),
         ("engine/__main__.py", "import click\nclick.echo('done')"),
-        ("processing/a.py", "import json\nfrom qgis.PyQt.QtCore import Qt\nfrom ..runtime import run\nfrom ..paths import resources"),
+        (
+            "processing/a.py",
+            "import json\nfrom qgis.PyQt.QtCore import Qt\nfrom ..runtime import run\nfrom ..paths import resources",
+        ),
         ("gui/a.py", "import processing\nfrom ..processing import provider"),
         ("__init__.py", "def classFactory(iface):\n    from .plugin import S2ChangePlugin\n    return S2ChangePlugin(iface)"),
         ("../training/a.py", "import torch\nfrom s2change_plugin.engine.pair import open_pair"),
@@ -126,10 +131,16 @@ def imports(tree: ast.Module, package: str) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             parts = package.split(".")
-            origin = ".".join([*parts[: len(parts) + 1 - node.level], *filter(None, [node.module])]) if node.level else str(node.module)
+            origin = (
+                ".".join([*parts[: len(parts) + 1 - node.level], *filter(None, [node.module])])
+                if node.level
+                else str(node.module)
+            )
             yield from ((node.lineno, f"{origin}.{alias.name}") for alias in node.names)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("import_module", "__import__"):
-            yield from ((node.lineno, arg.value) for arg in node.args[:1] if isinstance(arg, ast.Constant) and isinstance(arg.value, str))
+            yield from (
+                (node.lineno, arg.value) for arg in node.args[:1] if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
+            )
 
 
 def wrong_imports(name: str, tree: ast.Module, package: str) -> Iterator[tuple[int, str]]:

@@ -71,8 +71,12 @@ def metadata(package: Path) -> configparser.SectionProxy:
 def test_it_is_one_folder_that_the_plugin_site_takes(package: Path, names: list[PurePosixPath]) -> None:
     assert package.stat().st_size < LARGEST
     assert {name.parts[0] for name in names} == {PLUGIN}
-    assert {PurePosixPath(PLUGIN, name) for name in ("__init__.py", "metadata.txt", "LICENSE", "requirements/engine.txt")} <= set(names)
-    wrong = [name for name in names if name.suffix == ".pyc" or any(p.startswith((".", "__pycache__", "__MACOSX")) for p in name.parts)]
+    assert {PurePosixPath(PLUGIN, name) for name in ("__init__.py", "metadata.txt", "LICENSE", "requirements/engine.txt")} <= set(
+        names
+    )
+    wrong = [
+        name for name in names if name.suffix == ".pyc" or any(p.startswith((".", "__pycache__", "__MACOSX")) for p in name.parts)
+    ]
     assert wrong == []
 
 

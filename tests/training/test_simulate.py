@@ -94,9 +94,7 @@ def test_reflectance_is_in_physical_range(whole):
         dark = np.percentile(reflectance, 1, axis=(1, 2))
         assert 0.06 < dark[0] < 0.13  # the path radiance of the blue
         assert dark[-1] < 0.08
-        ndvi = (reflectance[NEAR_INFRARED] - reflectance[RED]) / (
-            reflectance[NEAR_INFRARED] + reflectance[RED]
-        )
+        ndvi = (reflectance[NEAR_INFRARED] - reflectance[RED]) / (reflectance[NEAR_INFRARED] + reflectance[RED])
         assert np.percentile(ndvi, 1) < 0.05
         assert np.percentile(ndvi, 99) > 0.55
 
@@ -114,18 +112,14 @@ def test_what_was_not_built_differs_by_haze_sun_and_noise_alone():
     before, after, truth = on_one_raster(simulate_pair(options), options)
     plan = make_plan(options)
     first = [(MARGIN + at) * SUB for at in options.offset]
-    rows, cols = (
-        np.arange(at, at + n * SUB, dtype=np.int32) for at, n in zip(first, truth.shape, strict=True)
-    )
+    rows, cols = (np.arange(at, at + n * SUB, dtype=np.int32) for at, n in zip(first, truth.shape, strict=True))
     cover = draw(plan, rows, cols)[0].cover.reshape(truth.shape[0], SUB, truth.shape[1], SUB)
     water = ndimage.binary_erosion((cover == CODE["water"]).all((1, 3)), iterations=5) & (truth == 0)
     assert water.sum() > 50
     for number, band in enumerate(TEN_BANDS):
         paths, ways = zip(*(air(band, date) for date in (BEFORE, AFTER)), strict=True)
         expected = (before[number][water] - paths[0]) / ways[0] * ways[1] + paths[1]
-        assert after[number][water].mean() == pytest.approx(
-            expected.mean(), abs=0.006
-        )  # haze varies by place
+        assert after[number][water].mean() == pytest.approx(expected.mean(), abs=0.006)  # haze varies by place
 
 
 def test_crops_change_with_the_season_and_are_not_change():
@@ -201,9 +195,7 @@ def test_command_makes_a_pair_and_refuses_an_odd_size(tmp_path: Path):
     assert not (tmp_path / "b").exists()
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"size": 30}, {"shift": (5.0, 0.0)}, {"offset": (3, 0)}, {"change_share": 0.5}]
-)
+@pytest.mark.parametrize("wrong", [{"size": 30}, {"shift": (5.0, 0.0)}, {"offset": (3, 0)}, {"change_share": 0.5}])
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         SampleOptions(**wrong)

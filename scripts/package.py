@@ -14,21 +14,21 @@ NAME = "s2change_plugin"
 STAGE = REPOSITORY / "build" / "plugin" / NAME
 # The plugin site's limit for an upload.
 LARGEST = 25_000_000
-_LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+_NEVER = ("__pycache__", "*.pyc", ".*")
+_LEFT_OUT = shutil.ignore_patterns(*_NEVER)
 
 
 def stage(target: Path = STAGE, weights: bool = True) -> Path:
     """Make the plugin's folder: the package with metadata, licence, resources and the engine's requirements inside."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(REPOSITORY / NAME, target, ignore=_LEFT_OUT)
-    shutil.copytree(REPOSITORY / "resources", target / "resources", ignore=_LEFT_OUT)
+    without = _LEFT_OUT if weights else shutil.ignore_patterns(*_NEVER, "models")
+    shutil.copytree(REPOSITORY / "resources", target / "resources", ignore=without)
     for name in ("metadata.txt", "LICENSE", "CHANGELOG.md"):
         shutil.copy(REPOSITORY / name, target)
     (target / "requirements").mkdir()
     for name in ("engine.txt", "cpu-only.txt"):
         shutil.copy(REPOSITORY / "requirements" / name, target / "requirements")
-    if not weights:
-        shutil.rmtree(target / "resources" / "models")
     return target
 
 

@@ -18,7 +18,7 @@ from s2change_plugin.engine.errors import UnreadableInput
 from s2change_plugin.engine.grid import Grid
 from s2change_plugin.engine.pair import open_pair
 from s2change_plugin.engine.radiometry import QUANTIFICATION, Array
-from s2change_plugin.engine.scene import Scene, open_scene
+from s2change_plugin.engine.scene import Scene, open_raster, open_scene
 
 Labels = NDArray[np.uint8]
 UNLABELLED = 255
@@ -157,7 +157,7 @@ def _label_on(label: Path, before: Scene, grid: Grid) -> Labels:
 
     The file has no georeference and lies pixel by pixel on the first date's 10 m bands; its values are 1 no change, 2 change.
     """
-    with rasterio.open(label) as raster:
+    with open_raster(str(label)) as raster:
         values = raster.read(1)
     source = before.bands["B02"].grid
     if values.shape != source.shape:
@@ -183,7 +183,7 @@ def _oscd_folders(source: Path) -> tuple[Path, dict[str, Path]]:
     if not source.is_dir():
         raise UnreadableInput(f"{source} does not exist.")
     images = [path for path in [source, *sorted(source.iterdir())] if any(path.glob("*/imgs_1"))]
-    labels = {path.parent.parent.name: path for path in sorted(source.rglob("cm/*-cm.tif"))}
+    labels = {path.parent.parent.name: path for path in [*source.glob("*/cm/*-cm.tif"), *source.glob("*/*/cm/*-cm.tif")]}
     if not images or not labels:
         missing = "images (CITY/imgs_1)" if not images else "labels (CITY/cm/CITY-cm.tif)"
         raise UnreadableInput(f"{source} holds no {missing} of OSCD. Give the folder into which its archives were unpacked.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
@@ -287,7 +288,10 @@ def _largest(dataset: DatasetReader, index: int) -> float:
 def open_raster(path: str) -> DatasetReader:
     """An open raster; UnreadableInput where there is none."""
     try:
-        return rasterio.open(path)
+        with warnings.catch_warnings():
+            # Whoever needs a place on the ground says so in a sentence of ours.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(path)
     except RasterioError as error:
         reason = "does not exist" if _is_missing(path) else f"is not a raster that can be read ({_first_line(error)})"
         raise UnreadableInput(f"{path} {reason}.") from error

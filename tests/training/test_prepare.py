@@ -1,0 +1,70 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from s2change_plugin.engine.bands import ALL_BANDS, TEN_BANDS
+from s2change_plugin.engine.errors import UnreadableInput
+from training.prepare import UNLABELLED, city_names, prepare_oscd, read_city
+
+
+def test_bands_dates_and_labels_lie_on_one_grid(layout: Path, tmp_path: Path) -> None:
+    found = list(prepare_oscd(layout, tmp_path / "data"))
+    assert [one["city"] for one in found] == ["town"]
+    # The second date starts twelve rows further south, and the label with it.
+    with rasterio.open(tmp_path / "data" / "town" / "change.tif") as raster:
+        change = raster.read(1)
+        assert raster.crs.to_epsg() == 4326
+    assert change.shape == (228, 300)
+    assert (change[48:68, 100:140] == 1).all()
+    assert (change == 1).sum() == 800
+    with rasterio.open(tmp_path / "data" / "town" / "after.tif") as raster:
+        assert raster.descriptions == ALL_BANDS
+        assert raster.scales[0] == pytest.approx(1e-4)
+    record = json.loads((tmp_path / "data" / "data.json").read_text())
+    assert record["cities"]["town"]["shift"]["measured"]
+    assert "CC BY-NC-SA" in record["source"]
+
+
+def test_what_is_prepared_reads_back_as_reflectance(data: Path) -> None:
+    city = read_city(data / "bern", TEN_BANDS)
+    assert city.before.shape == (10, 96, 128)
+    changed = city.change == 1
+    assert (city.after - city.before)[:, changed].mean() > 0.28
+    np.testing.assert_allclose(city.after[:, ~changed], city.before[:, ~changed], atol=1.1e-4)
+
+
+def test_what_is_not_seen_is_not_labelled(data: Path) -> None:
+    with rasterio.open(data / "bern" / "after.tif", "r+") as raster:
+        values = raster.read(3)
+        values[:10] = 0
+        raster.write(values, 3)
+    assert (read_city(data / "bern", TEN_BANDS).change[:10] == UNLABELLED).all()
+
+
+@pytest.mark.parametrize("missing", ["images", "labels"])
+def test_a_folder_that_is_not_oscd_is_refused(layout: Path, tmp_path: Path, missing: str) -> None:
+    (layout / "OSCD - Images").rename(tmp_path / "images") if missing == "images" else (layout / "OSCD - Train Labels").rename(
+        tmp_path / "labels"
+    )
+    with pytest.raises(UnreadableInput, match=missing):
+        list(prepare_oscd(layout, tmp_path / "data"))
+
+
+def test_a_folder_without_cities_is_no_data(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableInput, match="is not a data folder"):
+        city_names(tmp_path)
+
+
+def test_the_oscd_labels_keep_their_share_of_change(oscd: Path, tmp_path: Path) -> None:
+    """Rennes: 2.58 % of the prepared pixels changed."""
+    for part in ("Images", "Train Labels"):
+        source = next(path for path in oscd.parent.iterdir() if path.name.endswith(part))
+        (tmp_path / "oscd" / part).mkdir(parents=True)
+        (tmp_path / "oscd" / part / "rennes").symlink_to(source / "rennes")
+    (found,) = prepare_oscd(tmp_path / "oscd", tmp_path / "data")
+    with rasterio.open(next(oscd.parent.glob("*Labels/rennes/cm/rennes-cm.tif"))) as raster:
+        label = raster.read(1)
+    assert found["changed_share"] == pytest.approx((label == 2).mean(), abs=1e-4)

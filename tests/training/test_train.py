@@ -1,0 +1,209 @@
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from s2change_plugin.engine.bands import TEN_BANDS
+from s2change_plugin.engine.detect import predicted
+from s2change_plugin.engine.errors import S2ChangeError, UnreadableInput
+from s2change_plugin.engine.model import load_model
+from s2change_plugin.engine.outputs import to_levels
+from s2change_plugin.engine.pair import open_pair
+from s2change_plugin.engine.scene import open_scene
+from tests.standin import write_standin
+from training.__main__ import main
+from training.augment import augmented
+from training.evaluate import best_threshold, evaluate, predict_city
+from training.losses import LOSSES, bce, bce_dice, dice
+from training.prepare import city_names, read_city
+from training.train import Ground, TrainOptions, band_statistics, batch, padded, split, train
+
+TINY = TrainOptions(epochs=2, batch=4, patch=32, width=4, depth=2, seed=3)
+
+
+def run(data: Path, folder: Path, options: TrainOptions, resume: bool = False, stop_in: int | None = None) -> None:
+    """Train without a bar; stop as a person would, in the middle of an epoch."""
+
+    def walk(items, label):
+        for item in items:
+            if stop_in is not None and label.startswith(f"epoch {stop_in}/") and item == 1:
+                raise KeyboardInterrupt
+            yield item
+
+    train(data, folder, options, resume, walk, lambda text: None)
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return load_model(str(folder / "best.safetensors"), device="cpu").network.state_dict()
+
+
+def test_the_default_options_are_the_documented_table() -> None:
+    one = TrainOptions()
+    assert (one.epochs, one.batch, one.learning_rate, one.patch) == (50, 16, 0.001, 128)
+    assert (one.loss, one.validation_share, one.bands) == ("bce+dice", 0.2, TEN_BANDS)
+
+
+def test_a_fifth_of_the_cities_is_held_out_whole() -> None:
+    names = [f"city{number:02d}" for number in range(14)]
+    training, held_out = split(names, TrainOptions())
+    assert len(held_out) == 3
+    assert sorted(training + held_out) == names
+    assert split(names, TrainOptions()) == (training, held_out)
+    assert split(names, TrainOptions(seed=1))[1] != held_out
+    assert split(names, TrainOptions(validation=("city03",)))[1] == ["city03"]
+
+
+def test_a_split_that_leaves_nothing_is_refused() -> None:
+    with pytest.raises(UnreadableInput, match="no city is left"):
+        split(["bern"], TrainOptions())
+    with pytest.raises(UnreadableInput, match="has no rome"):
+        split(["bern", "cairo"], TrainOptions(validation=("rome",)))
+
+
+def test_a_seed_makes_a_run_repeatable_and_an_interruption_changes_nothing(data: Path, tmp_path: Path) -> None:
+    options = replace(TINY, epochs=3, validation=("essen",))
+    run(data, tmp_path / "straight", options)
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "stopped", options, stop_in=2)
+    run(data, tmp_path / "stopped", options, resume=True)
+    run(data, tmp_path / "other", replace(options, seed=4))
+    straight, stopped, other = (tensors(tmp_path / name) for name in ("straight", "stopped", "other"))
+    assert all(torch.equal(straight[name], stopped[name]) for name in straight)
+    assert not all(torch.equal(straight[name], other[name]) for name in straight)
+    with (tmp_path / "stopped" / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert (tmp_path / "stopped" / "curves.png").stat().st_size > 10_000
+
+
+def test_training_learns_what_is_plain_to_see(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "run", replace(TINY, epochs=25, batch=8, validation=("essen",)))
+    model = load_model(str(tmp_path / "run" / "best.safetensors"), device="cpu")
+    assert evaluate(model, data, ["essen"])["pooled"]["f1"] > 0.9
+
+
+def test_a_run_is_not_overwritten_and_only_a_run_is_resumed(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "run", replace(TINY, epochs=1))
+    with pytest.raises(S2ChangeError, match="--resume"):
+        run(data, tmp_path / "run", TINY)
+    with pytest.raises(UnreadableInput, match="no run to resume"):
+        run(data, tmp_path / "none", TINY, resume=True)
+
+
+def test_prediction_in_training_is_that_of_the_engine(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "run", replace(TINY, epochs=1))
+    model = load_model(str(tmp_path / "run" / "best.safetensors"), device="cpu", precision="float32")
+    levels = predict_city(model, read_city(data / "bern", TEN_BANDS))
+    scenes = [open_scene(str(data / "bern" / f"{side}.tif")) for side in ("before", "after")]
+    with open_pair(scenes[0], scenes[1], TEN_BANDS, register=False) as pair:
+        for window, probability, quality in predicted(pair, model, pair.grid.window, 48, iter):
+            rows, cols = window.toslices()
+            here = to_levels(probability, quality).astype(int)
+            assert np.abs(here - levels[rows, cols]).max() <= 1
+
+
+def test_patches_are_half_centred_on_change_and_unseen_ground_is_unlabelled(data: Path) -> None:
+    cities = tuple(padded(read_city(data / name, TEN_BANDS), 32) for name in city_names(data))
+    cities[0].before[:, :20] = np.nan
+    ground = Ground(cities, tuple(np.flatnonzero(city.change == 1) for city in cities))
+    mean, std = band_statistics(cities)
+    assert all(np.isfinite(mean))
+    options = replace(TINY, batch=200)
+    card = replace(load_card(), mean=mean, std=std)
+    before, after, change, labelled = batch(ground, card, options, np.random.default_rng(0))
+    assert before.shape == after.shape == (200, 10, 32, 32)
+    assert bool(torch.isfinite(before).all())
+    assert bool(torch.isfinite(after).all())
+    assert (change.amax((1, 2, 3)) > 0).float().mean() >= 0.5
+    unseen = labelled[:, 0] == 0
+    assert unseen.any()
+    assert before.permute(0, 2, 3, 1)[unseen].abs().max() == 0
+
+
+def load_card():
+    from s2change_plugin.engine.model import ModelCard
+    from s2change_plugin.engine.unet import halo
+
+    return ModelCard("x", TEN_BANDS, 4, 2, (0.0,) * 10, (1.0,) * 10, 0.5, "none", "nothing", halo=halo(2))
+
+
+def test_augmentation_moves_images_and_labels_together() -> None:
+    image = np.zeros((2, 8, 8), np.float32)
+    change = np.zeros((8, 8), np.uint8)
+    image[:, 1, 2], change[1, 2] = 5, 1
+    for seed in range(16):
+        before, after, moved = augmented(image, image, change, np.random.default_rng(seed))
+        for one in (before, after):
+            assert np.unravel_index(one[0].argmax(), (8, 8)) == np.unravel_index(moved.argmax(), (8, 8))
+
+
+@pytest.mark.parametrize("name", list(LOSSES))
+def test_every_loss_falls_where_the_answer_is_right_and_ignores_the_unlabelled(name: str) -> None:
+    change = torch.tensor([1.0, 0, 0, 0]).view(1, 1, 2, 2)
+    labelled = torch.tensor([1.0, 1, 1, 0]).view(1, 1, 2, 2)
+    right = torch.tensor([8.0, -8, -8, 8]).view(1, 1, 2, 2)
+    loss = LOSSES[name]
+    assert loss(right, change, labelled) < 0.01
+    assert loss(-right, change, labelled) > 0.5
+    elsewhere = right.clone()
+    elsewhere[..., 1, 1] = -8
+    assert loss(elsewhere, change, labelled) == loss(right, change, labelled)
+
+
+def test_the_default_loss_is_the_sum_of_both() -> None:
+    logits, change = torch.randn(2, 1, 4, 4), (torch.rand(2, 1, 4, 4) > 0.5).float()
+    every = torch.ones_like(change)
+    assert bce_dice(logits, change, every) == bce(logits, change, every) + dice(logits, change, every)
+
+
+def test_the_threshold_with_the_best_f1_is_found() -> None:
+    levels = np.array([[10, 90, 140, 200, 255]], np.uint8)
+    assert best_threshold([(levels, np.array([[0, 0, 1, 1, 0]], np.uint8))]) * 250 == pytest.approx(140, abs=49)
+    assert best_threshold([(levels, np.array([[0, 0, 0, 1, 1]], np.uint8))]) > 140 * 0.004
+
+
+@pytest.mark.parametrize("option", [{"loss": "mse"}, {"patch": 30}, {"epochs": 0}, {"validation_share": 1.0}])
+def test_options_that_cannot_be_trained_are_refused(option: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(option)).split("_")[0]):
+        replace(TINY, **option)
+
+
+def test_the_commands_lead_from_oscd_to_a_model_that_the_engine_finds(
+    layout: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("S2CHANGE_MODELS", str(tmp_path / "models"))
+
+    def call(*args: object) -> str:
+        done = CliRunner().invoke(main, [str(arg) for arg in args])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert "town" in call("prepare", layout, data)
+    small = ("--epochs", 1, "--patch", 32, "--width", 4, "--depth", 2, "--batch", 4)
+    assert "held out" in call("train", data, "--output", tmp_path / "run", *small)
+    assert "pooled" in call("evaluate", tmp_path / "run", data, "--json", tmp_path / "scores.json")
+    call("export", tmp_path / "run", "mine")
+    assert load_model("mine").card.name == "mine"
+    assert "mine" in call("evaluate", "mine", data, "--cities", "bern")
+    taken = CliRunner().invoke(main, ["export", str(tmp_path / "run"), "mine"])
+    assert (taken.exit_code, "there already" in taken.output) == (1, True)
+
+
+def test_wrong_folders_get_one_sentence(tmp_path: Path) -> None:
+    write_standin(tmp_path, "standin")
+    for args in (
+        ["prepare", tmp_path / "none", tmp_path / "data"],
+        ["train", tmp_path / "none", "--output", tmp_path / "run"],
+        ["evaluate", tmp_path / "standin.safetensors", tmp_path / "none"],
+        ["evaluate", "no-such-model", tmp_path],
+        ["export", tmp_path / "none", "name"],
+        ["export", tmp_path, "../name"],
+    ):
+        done = CliRunner().invoke(main, [str(arg) for arg in args])
+        assert done.exit_code == 1
+        assert done.output.startswith("Error: ")
+        assert "Traceback" not in done.output

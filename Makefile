@@ -6,16 +6,16 @@ MAKEFLAGS += --no-print-directory
 PYTHON := .venv/bin/python
 # QGIS needs the system's Python first on PATH, and none of another GDAL's data.
 QGIS_ENV := env -u PROJ_LIB -u PROJ_DATA -u GDAL_DATA -u PYTHONPATH -u PYTHONHOME PATH="/usr/bin:$$PATH" \
-	XDG_RUNTIME_DIR="$$PWD/build/runtime" S2CHANGE_PYTHON="$$PWD/.venv/bin/python"
+	XDG_RUNTIME_DIR="$${XDG_RUNTIME_DIR:-$$PWD/build/runtime}" S2CHANGE_PYTHON="$$PWD/.venv/bin/python"
 
 .PHONY: help setup run test test-engine test-qgis lint plugin package qgis clean
 # Recipes see these as they were given: paths may hold spaces.
-export BEFORE AFTER BEFORE_BANDS AFTER_BANDS MODEL THRESHOLD OUT
+export BEFORE AFTER BEFORE_BANDS AFTER_BANDS BEFORE_UNITS AFTER_UNITS MODEL THRESHOLD EXTENT OUT
 
 help:  ## list what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 	@echo
-	@echo "make run BEFORE=… AFTER=… [OUT=folder] [BEFORE_BANDS=B02,…] [AFTER_BANDS=…] [MODEL=…] [THRESHOLD=…]"
+	@echo "make run BEFORE=… AFTER=… [OUT=folder] [BEFORE_BANDS=B02,…] [AFTER_BANDS=…] [BEFORE_UNITS=…] [AFTER_UNITS=…] [EXTENT=…] [MODEL=…] [THRESHOLD=…]"
 	@echo "make package WEIGHTS=no leaves the non-commercially licensed weights out"
 
 setup:  ## install QGIS and make both environments, where missing
@@ -50,11 +50,13 @@ package:  ## the zip for the plugin site, in build/
 	@/usr/bin/python3 scripts/package.py zip $(if $(filter no,$(WEIGHTS)),--without-weights)
 
 qgis:  ## open QGIS with the plugin from this checkout
+	@[ -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ] || { echo "There is no display to open QGIS on. On a server: xvfb-run -a make qgis" >&2; exit 1; }
 	@scripts/setup.sh qgis engine
 	@$(MAKE) plugin runtime
 	@mkdir -p build/profile
+	@# Enabling a second time is an error to qgis_process; one that cannot be loaded QGIS shows itself.
 	@QGIS_PLUGINPATH="$$PWD/build/plugin" QGIS_CUSTOM_CONFIG_PATH="$$PWD/build/profile" \
-		$(QGIS_ENV) QT_QPA_PLATFORM=offscreen qgis_process plugins enable s2change_plugin >/dev/null
+		$(QGIS_ENV) QT_QPA_PLATFORM=offscreen qgis_process plugins enable s2change_plugin >/dev/null 2>&1 || true
 	@QGIS_PLUGINPATH="$$PWD/build/plugin" QGIS_CUSTOM_CONFIG_PATH="$$PWD/build/profile" $(QGIS_ENV) qgis
 
 .PHONY: runtime

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,8 +10,18 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 BUILD = REPOSITORY / "build"
 SAMPLE = BUILD / "sample"
-ENGINE = [sys.executable, "-m", "s2change_plugin.engine"]
-OPTIONS = ("BEFORE_BANDS", "AFTER_BANDS", "MODEL", "THRESHOLD")
+# Parameters of the algorithm that may be given beside BEFORE and AFTER.
+SCENES = ("BEFORE_BANDS", "AFTER_BANDS", "BEFORE_UNITS", "AFTER_UNITS")
+OPTIONS = (*SCENES, "MODEL", "THRESHOLD", "EXTENT")
+FILES = {
+    "MASK": "mask.tif",
+    "PROBABILITY": "probability.tif",
+    "QUALITY": "quality.tif",
+    "POLYGONS": "change.gpkg",
+    "RECORD": "run.json",
+}
+# What qgis_process repeats before and after the algorithm's own words.
+_INPUTS_END, _RESULTS = b"\n\n\n", b"\n----------------\nResults\n----------------\n"
 
 
 def main() -> None:
@@ -24,80 +33,88 @@ def main() -> None:
     if not own:
         make_sample()
         asked |= {"BEFORE": str(SAMPLE / "before.tif"), "AFTER": str(SAMPLE / "after.tif")}
-    out = Path(os.environ.get("OUT") or BUILD / ("run" if own else "run-sample")).resolve()
-    out.mkdir(parents=True, exist_ok=True)
-    files = {
-        "MASK": "mask.tif",
-        "PROBABILITY": "probability.tif",
-        "QUALITY": "quality.tif",
-        "POLYGONS": "change.gpkg",
-        "RECORD": "run.json",
-    }
-    inputs = {name: value for name, value in asked.items() if value} | {name: str(out / file) for name, file in files.items()}
+    out = Path(os.environ.get("OUT") or BUILD / ("run" if own else "run-sample")).expanduser().resolve()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"The folder {out} cannot be made ({error.strerror}). Choose another with OUT=…")
     for side in ("BEFORE", "AFTER"):
+        path = Path(asked[side]).expanduser()
         # GDAL's names for parts of a product are no paths.
-        inputs[side] = str(Path(asked[side]).resolve()) if Path(asked[side]).exists() else asked[side]
-    results = run_algorithm(inputs)
+        asked[side] = str(path.resolve()) if path.exists() else asked[side]
+    files = {name: str(out / file) for name, file in FILES.items()}
+    results = run_algorithm({name: value for name, value in asked.items() if value} | files)
     picture = out / "change.png"
-    bands = [
-        part
-        for side in ("before", "after")
-        if asked[f"{side.upper()}_BANDS"]
-        for part in (f"--{side}-bands", asked[f"{side.upper()}_BANDS"])
-    ]
-    drawn = [inputs["BEFORE"], inputs["AFTER"], "--mask", inputs["MASK"], "--output", str(picture), *bands]
-    subprocess.run([*ENGINE, "picture", *drawn], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
-    print(f"\nChanged area   {results['CHANGED_AREA_HA']:,.2f} ha, {results['CHANGED_PIXELS']:,} pixels")
-    print(f"Observed       {100 * results['OBSERVED_SHARE']:.1f} % on both dates")
+    draw_picture(asked, files["MASK"], picture)
+    print(f"\nChanged area   {float(results['CHANGED_AREA_HA']):,.2f} ha, {int(results['CHANGED_PIXELS']):,} pixels")
+    print(f"Observed       {100 * float(results['OBSERVED_SHARE']):.1f} % on both dates")
     print(f"Threshold      {results['THRESHOLD_USED']}")
     if not own:
-        print(f"Against truth  {agreement(Path(inputs['MASK']))}")
-    for label, path in (
-        ("Mask", inputs["MASK"]),
-        ("Probability", inputs["PROBABILITY"]),
-        ("Polygons", inputs["POLYGONS"]),
-        ("Picture", picture),
-    ):
+        print(f"Against truth  {agreement(Path(files['MASK']))}")
+    for label, path in [*((name.capitalize(), path) for name, path in files.items()), ("Picture", picture)]:
         print(f"{label:14} {path}")
 
 
 def make_sample() -> None:
     """Simulate the sample pair, once."""
     if not (SAMPLE / "sample.json").is_file():
-        print("Simulating the sample pair")
-        subprocess.run([sys.executable, "-m", "training", "simulate", str(SAMPLE)], cwd=REPOSITORY, check=True)
+        print("Simulating the sample pair", flush=True)
+        run([sys.executable, "-m", "training", "simulate", str(SAMPLE)])
 
 
-def run_algorithm(inputs: dict[str, str]) -> dict:
-    """Run s2change:detectchange with the staged plugin in a profile of its own; ends the program where it fails."""
+def draw_picture(asked: dict[str, str], mask: str, picture: Path) -> None:
+    """Before, after and the change in one picture, by the engine's own command."""
+    given = [part for name in SCENES if asked[name] for part in (f"--{name.lower().replace('_', '-')}", asked[name])]
+    drawn = [asked["BEFORE"], asked["AFTER"], "--mask", mask, "--output", str(picture), *given]
+    run([sys.executable, "-m", "s2change_plugin.engine", "picture", *drawn], stdout=subprocess.DEVNULL)
+
+
+def run(command: list[str], stdout: int | None = None) -> None:
+    """Run a command of this repository; it says itself what is wrong, and that ends the program."""
+    done = subprocess.run(command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=stdout)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def run_algorithm(parameters: dict[str, str]) -> dict[str, str]:
+    """Run s2change:detectchange with the staged plugin in a profile of its own; give its results by name.
+
+    Progress and messages are shown as they come, without the lists of inputs and results around them. A failure ends the
+    program with the algorithm's sentence.
+    """
+    profile = BUILD / "run-profile"
+    profile.mkdir(exist_ok=True)
     environment = {
         **os.environ,
         "QT_QPA_PLATFORM": "offscreen",
         "QGIS_PLUGINPATH": str(BUILD / "plugin"),
-        "QGIS_CUSTOM_CONFIG_PATH": str(BUILD / "run-profile"),
+        "QGIS_CUSTOM_CONFIG_PATH": str(profile),
     }
-    (BUILD / "run-profile").mkdir(exist_ok=True)
     enable = ["qgis_process", "plugins", "enable", "s2change_plugin"]
-    subprocess.run(enable, env=environment, check=True, capture_output=True)
+    enabled = subprocess.run(enable, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    # A second time is an error to qgis_process.
+    if enabled.returncode and "already enabled" not in enabled.stdout + enabled.stderr:
+        sys.exit(f"QGIS does not load the plugin: {(enabled.stdout + enabled.stderr).strip()}")
     print("Running s2change:detectchange through qgis_process", flush=True)
-    process = subprocess.run(
-        ["qgis_process", "run", "s2change:detectchange", "-"],
-        input=json.dumps({"inputs": inputs}),
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    try:
-        answer = json.loads(process.stdout)
-    except ValueError:
-        answer = {}
-    said = answer.get("log", {})
-    for text in [*said.get("info", []), *(f"Warning: {text}" for text in said.get("warnings", []))]:
-        print(f"  {text}")
-    if process.returncode or "results" not in answer:
-        errors = said.get("errors") or process.stderr.strip().splitlines()[-1:]
-        sys.exit("\n".join(str(error) for error in errors) or "qgis_process gave no result.")
-    return answer["results"]
+    arguments = [f"{name}={value}" for name, value in parameters.items()]
+    command = ["qgis_process", "run", "s2change:detectchange", "--", *arguments]
+    said, shown = b"", 0
+    with (BUILD / "run.log").open("w+b") as log:
+        with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log) as process:
+            while chunk := os.read(process.stdout.fileno(), 65536):
+                said += chunk
+                words = said.partition(_INPUTS_END)[2].partition(_RESULTS[:18])[0]
+                sys.stdout.buffer.write(words[shown:])
+                sys.stdout.buffer.flush()
+                shown = len(words)
+        log.seek(0)
+        complaints = [line.removeprefix("ERROR:").strip() for line in log.read().decode("utf-8", "replace").splitlines()]
+    results = said.partition(_RESULTS)[2].decode("utf-8", "replace")
+    if process.returncode or not results:
+        sys.exit(next((line for line in reversed(complaints) if line), f"qgis_process ended with {process.returncode}."))
+    for line in dict.fromkeys(filter(None, complaints)):
+        print(f"Warning: {line}")
+    return dict(line.split(":\t", 1) for line in results.splitlines() if ":\t" in line)
 
 
 def agreement(mask: Path) -> str:

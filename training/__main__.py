@@ -13,6 +13,8 @@ import click
 
 from s2change_plugin.engine.errors import S2ChangeError
 
+from .simulate import simulate
+
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
@@ -120,6 +122,8 @@ def one_sentence() -> Iterator[None]:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
 
+
+main.add_command(simulate)
 
 if __name__ == "__main__":
     main(prog_name="python -m training")

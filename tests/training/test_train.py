@@ -81,7 +81,7 @@ def test_a_seed_makes_a_run_repeatable_and_an_interruption_changes_nothing(data:
 
 
 def test_training_learns_what_is_plain_to_see(data: Path, tmp_path: Path) -> None:
-    run(data, tmp_path / "run", replace(TINY, epochs=25, batch=8, validation=("essen",)))
+    run(data, tmp_path / "run", replace(TINY, epochs=20, batch=8, learning_rate=0.01, validation=("essen",)))
     model = load_model(str(tmp_path / "run" / "best.safetensors"), device="cpu")
     assert evaluate(model, data, ["essen"])["pooled"]["f1"] > 0.9
 

@@ -26,7 +26,8 @@ run:  ## the change map of the sample pair, or of BEFORE and AFTER, through QGIS
 	@$(MAKE) plugin runtime
 	@$(QGIS_ENV) $(PYTHON) scripts/run.py
 
-test: setup test-engine test-qgis  ## all tests
+test: setup  ## all tests
+	@$(MAKE) --keep-going test-engine test-qgis
 
 test-engine: plugin
 	@$(PYTHON) -m pytest -q tests/engine tests/training tests/test_architecture.py

@@ -32,14 +32,13 @@ quietly() {
 
 qgis_version() { QT_QPA_PLATFORM=offscreen qgis_process --version 2>/dev/null | sed -n 's/^QGIS \([0-9.]*\).*/\1/p' | head -n 1; }
 
-# Names what is missing, one a line; nothing where all is there.
+# Names what is missing, one a line, given the version that answers; nothing where all is there.
 missing_for_qgis() {
-    local name version
+    local name version=$1
     for name in qgis_process qgis xvfb-run xauth gdalinfo; do command -v "$name" >/dev/null || echo "$name"; done
     "$python" -c 'import qgis.core' 2>/dev/null || echo "QGIS's Python in $python"
     "$python" -c 'import venv, ensurepip' 2>/dev/null || echo "venv in $python"
     command -v qgis_process >/dev/null || return 0
-    version=$(qgis_version)
     [ "$(printf '3.40\n%s\n' "${version:-0}" | sort -V | head -n 1)" = 3.40 ] || echo "QGIS 3.40 or newer (here: ${version:-none that answers})"
 }
 
@@ -53,9 +52,10 @@ debian_mirror() {
 }
 
 setup_qgis() {
-    local missing
-    missing=$(missing_for_qgis)
-    if [ -z "$missing" ]; then say 'QGIS' "up to date ($(qgis_version))"; return; fi
+    local version missing
+    version=$(qgis_version || true)
+    missing=$(missing_for_qgis "$version")
+    if [ -z "$missing" ]; then say 'QGIS' "up to date ($version)"; return; fi
     say 'QGIS' "missing: ${missing//$'\n'/, }"
     local packages='qgis python3-qgis' others='python3-venv gdal-bin xvfb xauth fonts-open-sans'
     local needs="QGIS 3.40 or newer with its Python ($packages), and $others"
@@ -92,9 +92,10 @@ HELP
     quietly "$network" "${root[@]}" apt-get install -y --no-install-recommends -t bookworm-backports $packages
     # shellcheck disable=SC2086
     quietly "$network" "${root[@]}" apt-get install -y --no-install-recommends $others
-    missing=$(missing_for_qgis)
+    version=$(qgis_version || true)
+    missing=$(missing_for_qgis "$version")
     [ -z "$missing" ] || fail "packages were installed, and still missing: ${missing//$'\n'/, }. $log has the details."
-    say 'QGIS' "installed ($(qgis_version))"
+    say 'QGIS' "installed ($version)"
 }
 
 # environment NAME FOLDER STAMP-SOURCES… : true where FOLDER was made from just these files.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from qgis.core import (
     Qgis,
     QgsProcessingAlgorithm,
@@ -182,6 +184,7 @@ class DetectChange(QgsProcessingAlgorithm):
         if problem:
             raise QgsProcessingException(problem)
         before, after = self._sources(parameters, context)
+        self._group = f"Change {Path(before).stem} → {Path(after).stem}"
         self._command = [
             "detect",
             before,
@@ -222,7 +225,7 @@ class DetectChange(QgsProcessingAlgorithm):
             raise QgsProcessingException(str(error)) from error
         for name, path in files.items():
             if name != "RECORD":
-                style_output(name, path, context)
+                style_output(name, path, self._group, context)
         return {**files, **{name: result[key] for name, (key, _) in _NUMBERS.items()}}
 
     def _sources(self, parameters: dict, context: QgsProcessingContext) -> tuple[str, str]:

@@ -115,6 +115,18 @@ def test_results_are_styled_wherever_they_are_opened(provider, engine, asked: di
     del mask, chance, areas
 
 
+def test_layers_arrive_styled_and_in_order(provider, engine, asked: dict) -> None:
+    processing.runAndLoadResults(ALGORITHM, {**asked, "PROBABILITY": "TEMPORARY_OUTPUT", "POLYGONS": "TEMPORARY_OUTPUT"})
+    project = QgsProject.instance()
+    (group,) = [child for child in project.layerTreeRoot().children() if child.name() == "Change before → after"]
+    layers = [node.layer() for node in group.findLayers()]
+    assert [layer.name() for layer in layers] == ["Changed areas", "Change mask", "Probability of change"]
+    assert layers[0].renderer().symbol().color().name() == "#d50057"
+    assert [layer.renderer().type() for layer in layers[1:]] == ["paletted", "singlebandpseudocolor"]
+    del layers, group
+    project.clear()
+
+
 def test_a_style_of_the_users_own_is_kept(provider, engine, asked: dict, tmp_path: Path) -> None:
     (tmp_path / "mask.qml").write_text("mine")
     processing.run(ALGORITHM, asked)

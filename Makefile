@@ -42,7 +42,7 @@ lint:  ## ruff, mypy strict, and on what ships bandit and detect-secrets
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
 	@$(PYTHON) -m bandit -q -r build/plugin/s2change_plugin
-	@$(PYTHON) scripts/secrets_check.py
+	@find build/plugin -type f -print0 | xargs -0 .venv/bin/detect-secrets-hook --no-verify
 
 plugin:  ## lay what ships in build/plugin/s2change_plugin
 	@/usr/bin/python3 scripts/package.py stage

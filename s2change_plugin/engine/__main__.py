@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,10 @@ from types import FrameType
 from typing import Any, TypeVar
 
 import click
+
+# GDAL's cache of blocks would grow to a share of the machine's memory; this much holds the rows of blocks that windows share.
+# Read by GDAL when it is loaded.
+os.environ.setdefault("GDAL_CACHEMAX", "512")
 
 from .errors import Cancelled, S2ChangeError
 from .events import Events, JsonEvents, TerminalEvents, stop_when_input_closes

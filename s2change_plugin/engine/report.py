@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .detect import DetectOptions, Run, Tally
 
 _PICTURE_PIXELS = 900
-_CHANGE_COLOUR, _UNSEEN_COLOUR = (0.84, 0.0, 0.34), (0.5, 0.5, 0.5)
+_CHANGE_COLOUR, _UNSEEN_COLOUR = (0.84, 0.0, 0.34), (0.93, 0.91, 0.86)
 
 
 def version() -> str:

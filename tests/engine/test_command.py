@@ -177,6 +177,22 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(tmp_path: Path, bad, cas
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path != tmp_path} == files
 
 
+@pytest.mark.skipif(os.name != "posix", reason="peak memory is asked of the system")
+def test_memory_does_not_grow_with_the_raster(tmp_path: Path) -> None:
+    """Nine times the pixels take a tenth more at most; both are larger than a window and than GDAL's cache."""
+    ask = "import resource, runpy, sys\ntry: runpy.run_module('s2change_plugin.engine', run_name='__main__')\n"
+    ask += "finally: print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    peaks = []
+    for times in (2, 6):
+        ground = np.tile(textured(10, 400, 400, 1), (1, times, times))
+        paths = write_stack(tmp_path / "a.tif", ground, tiled=True), write_stack(tmp_path / "b.tif", ground + 1, tiled=True)
+        command = [sys.executable, "-c", ask, "detect", *paths, "--mask", tmp_path / "m.tif", "--model", "standin", "--no-register"]
+        environment = {**os.environ, "GDAL_CACHEMAX": "16"}
+        done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=environment, check=True)
+        peaks.append(int(done.stdout.split("PEAK")[1]))
+    assert peaks[1] < 1.1 * peaks[0]
+
+
 def test_events_are_json_lines_from_the_folder_to_the_result(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     done = started(tmp_path, pair, stdin=subprocess.PIPE)
     lines = [json.loads(line) for line in done.stdout]

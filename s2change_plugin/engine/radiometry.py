@@ -48,7 +48,7 @@ def rule_for(
         tags: the file's (scale, offset); (1, 0) means that it has none.
         units: the user's word, one of `UNITS`; "auto" takes the tags, else the values (floating point up to 2 is reflectance),
             else digital numbers without offset.
-        largest: gives the band's largest value; asked only where it decides.
+        largest: gives the scene's largest value; asked only where it decides.
         side: "before" or "after": whose option an error message offers.
 
     Raises:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from rasterio.windows import Window
 
 from .bands import ALL_BANDS, BANDS, USUAL_ORDERS, band_of_description, band_of_file
 from .errors import BandsUnknown, GridMismatch, UnreadableInput
-from .grid import Grid, intersect, sample_windows, slices_in
+from .grid import Grid, intersect, name_of, sample_windows, slices_in
 from .radiometry import Array, DnRule, rule_for, to_reflectance
 
 _RASTER_FILES = {".tif", ".tiff", ".jp2", ".vrt", ".img"}
@@ -115,7 +116,9 @@ def open_scene(source: str, bands: tuple[str | None, ...] | None = None, units: 
         raise BandsUnknown(
             f"{source} holds one band only ({', '.join(layers)}). Give a stack with all bands, or the folder that holds the band files."
         )
-    found = {name: _band_source(path, index, units, side) for name, (path, index) in layers.items()}
+    # Asked only where nothing else tells the unit, and once: all bands of a scene are in the same one.
+    largest = cache(lambda: max(_largest(path, index) for path, index in layers.values()))
+    found = {name: _band_source(path, index, units, side, largest) for name, (path, index) in layers.items()}
     return Scene(source, {name: found[name] for name in ALL_BANDS if name in found})
 
 
@@ -259,10 +262,12 @@ def _finest(name: str, paths: list[Path]) -> Path:
     return by_gsd[min(by_gsd)]
 
 
-def _band_source(path: str, index: int, units: str, side: str) -> BandSource:
+def _band_source(path: str, index: int, units: str, side: str, largest: Callable[[], float]) -> BandSource:
     with open_raster(path) as dataset:
         if dataset.crs is None:
             raise GridMismatch(f"{path} has no CRS, so its place is unknown. Assign one (gdal_edit.py -a_srs EPSG:… FILE).")
+        if not (dataset.crs.is_geographic or dataset.crs.is_projected):
+            raise GridMismatch(f"{path} has a CRS that is no place on Earth ({name_of(dataset.crs)}). Assign the right one.")
         grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
         dtype = dataset.dtypes[index - 1]
         nodata = dataset.nodatavals[index - 1]
@@ -270,19 +275,20 @@ def _band_source(path: str, index: int, units: str, side: str) -> BandSource:
             # ESA: DN 0 is nodata.
             nodata = np.nan if dtype.startswith("float") else 0.0
         tags = (dataset.scales[index - 1], dataset.offsets[index - 1])
-        rule = rule_for(path, dtype, tags, units, lambda: _largest(dataset, index), side)
+        rule = rule_for(path, dtype, tags, units, largest, side)
     return BandSource(path, index, grid, dtype, float(nodata), rule)
 
 
-def _largest(dataset: DatasetReader, index: int) -> float:
-    """About the largest number of a layer, from windows spread over it; NaN where all of these are empty."""
-    peaks = []
-    for window in sample_windows(dataset.height, dataset.width, 256, 9):
-        values = dataset.read(index, window=window, masked=True).compressed()
-        values = values[np.isfinite(values)]
-        if values.size:
-            peaks.append(float(np.percentile(values, 99)))
-    return max(peaks, default=float("nan"))
+def _largest(path: str, index: int) -> float:
+    """About the largest number of a layer, from windows spread over it; 0 where all of these are empty."""
+    peaks = [0.0]
+    with open_raster(path) as dataset:
+        for window in sample_windows(dataset.height, dataset.width, 256, 9):
+            values = dataset.read(index, window=window, masked=True).compressed()
+            values = values[np.isfinite(values)]
+            if values.size:
+                peaks.append(float(np.percentile(values, 99)))
+    return max(peaks)
 
 
 def open_raster(path: str) -> DatasetReader:

@@ -186,7 +186,18 @@ def test_memory_does_not_grow_with_the_raster(tmp_path: Path) -> None:
     for times in (2, 6):
         ground = np.tile(textured(10, 400, 400, 1), (1, times, times))
         paths = write_stack(tmp_path / "a.tif", ground, tiled=True), write_stack(tmp_path / "b.tif", ground + 1, tiled=True)
-        command = [sys.executable, "-c", ask, "detect", *paths, "--mask", tmp_path / "m.tif", "--model", "standin", "--no-register"]
+        command = [
+            sys.executable,
+            "-c",
+            ask,
+            "detect",
+            *paths,
+            "--mask",
+            tmp_path / "m.tif",
+            "--model",
+            "standin",
+            "--no-register",
+        ]
         environment = {**os.environ, "GDAL_CACHEMAX": "16"}
         done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=environment, check=True)
         peaks.append(int(done.stdout.split("PEAK")[1]))

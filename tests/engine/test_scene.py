@@ -69,6 +69,20 @@ def test_a_raster_without_crs_is_refused(tmp_path: Path, ground: np.ndarray) -> 
         open_scene(str(write_stack(tmp_path / "a.tif", ground, crs=None)))
 
 
+def test_a_crs_that_is_no_place_on_earth_is_refused(tmp_path: Path, ground: np.ndarray) -> None:
+    with pytest.raises(GridMismatch, match="no place on Earth"):
+        open_scene(str(write_stack(tmp_path / "a.tif", ground, crs='LOCAL_CS["site",UNIT["m",1]]')))
+
+
+def test_a_scene_is_in_one_unit_whatever_a_dark_band_looks_like(tmp_path: Path, ground: np.ndarray) -> None:
+    values = ground.astype(np.float32)
+    values[9] = 1.5
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", values)))
+    assert {band.rule.scale for band in scene.bands.values()} == {1e-4}
+    share = open_scene(str(write_stack(tmp_path / "b.tif", values / 10000)))
+    assert {band.rule.scale for band in share.bands.values()} == {1.0}
+
+
 def test_a_missing_band_is_named(tmp_path: Path, ground: np.ndarray) -> None:
     scene = open_scene(str(write_stack(tmp_path / "a.tif", ground[:4], ("B02", "B03", "B04", "B08"))))
     with pytest.raises(BandsUnknown, match="has no B05, B06"):

@@ -212,18 +212,27 @@ def publish(finished: dict[Path, Path]) -> None:
         OutputError: one of them cannot be put there; what this call had put elsewhere is taken away again.
     """
     done: list[Path] = []
-    for source, target in finished.items():
-        try:
-            _move(source, target)
-        except OSError as error:
-            for path in done:
-                path.unlink(missing_ok=True)
-            raise OutputError(
-                f"{target} could not be written: {_reason(error)}. Close it where it is open, or choose another name."
-            ) from error
-        # Statistics that QGIS or GDAL keep beside an older file of this name describe that one.
-        target.with_name(f"{target.name}.aux.xml").unlink(missing_ok=True)
-        done.append(target)
+    try:
+        for source, target in finished.items():
+            with _placing(target):
+                _move(source, target)
+            done.append(target)
+            # Statistics that QGIS or GDAL keep beside an older file of this name describe that one.
+            target.with_name(f"{target.name}.aux.xml").unlink(missing_ok=True)
+    except BaseException:
+        for path in done:
+            path.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _placing(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{target} could not be written: {_reason(error)}. Close it where it is open, or choose another name."
+        ) from error
 
 
 def _move(source: Path, target: Path) -> None:

@@ -1,0 +1,111 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rasterio.windows import Window
+
+from s2change_plugin.engine.bands import TEN_BANDS
+from s2change_plugin.engine.detect import DetectOptions, predicted
+from s2change_plugin.engine.errors import OutputError
+from s2change_plugin.engine.grid import slices_in
+from s2change_plugin.engine.model import Model, ModelCard
+from s2change_plugin.engine.outputs import to_levels
+from s2change_plugin.engine.pair import Pair, open_pair
+from s2change_plugin.engine.scene import open_scene
+from s2change_plugin.engine.unet import SiameseUNet, halo
+from tests.conftest import textured, write_stack
+
+
+@pytest.fixture
+def model(ground: np.ndarray) -> Model:
+    """Random weights that are all positive, so that nothing cancels and every pixel of the halo counts; spread over 0–1."""
+    torch.manual_seed(0)
+    network = SiameseUNet(10, width=4, depth=3).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            module.weight.data.abs_().mul_(3)
+    dates = [torch.from_numpy(textured(10, 288, 336, seed).astype(np.float32) / 500 - 4)[None] for seed in (1, 2)]
+    with torch.no_grad():
+        low, high = np.quantile(network(*dates).numpy(), (0.05, 0.95))
+    network.head.weight.data *= 8 / (high - low)
+    network.head.bias.data = (network.head.bias.data - low) * 8 / (high - low) - 4
+    card = ModelCard("random", TEN_BANDS, 4, 3, (0.2,) * 10, (0.05,) * 10, 0.5, "none", "nothing", halo=halo(3))
+    return Model(card, network, "cpu", "float32")
+
+
+@pytest.fixture
+def pair(tmp_path: Path, ground: np.ndarray) -> Iterator[Pair]:
+    """Dates on two grids, with nodata in both."""
+    later = textured(10, 310, 350, 2)
+    first = ground.copy()
+    first[:, :20, :70], later[:, 200:260, 150:180] = 0, 0
+    before = open_scene(str(write_stack(tmp_path / "before.tif", first)))
+    after = open_scene(str(write_stack(tmp_path / "after.tif", later, origin=(499963, 5000047))))
+    with open_pair(before, after, TEN_BANDS, register=False) as opened:
+        yield opened
+
+
+def mosaic(pair: Pair, model: Model, size: int, area: Window | None = None) -> np.ndarray:
+    """Stored probability of an area, put together from its windows."""
+    area = area or pair.grid.window
+    whole = np.full((int(area.height), int(area.width)), 254, np.uint8)
+    for window, probability, quality in predicted(pair, model, area, size, iter):
+        whole[slices_in(window, area)] = to_levels(probability, quality)
+    return whole
+
+
+def test_the_result_does_not_depend_on_the_window_size(pair: Pair, model: Model) -> None:
+    whole = mosaic(pair, model, 512).astype(int)
+    assert np.ptp(whole[whole != 255]) > 10, "a flat answer would prove nothing"
+    for size in (40, 96, 200):
+        parts = mosaic(pair, model, size).astype(int)
+        assert ((whole == 255) == (parts == 255)).all()
+        # Sums in another order may round to the neighbouring step of 0.004.
+        assert np.abs(whole - parts).max() <= 1
+        assert (whole != parts).mean() < 1e-2
+
+
+def test_an_area_is_the_exact_crop_of_the_whole(pair: Pair, model: Model) -> None:
+    area = Window(33, 71, 150, 120)
+    np.testing.assert_array_equal(mosaic(pair, model, 96, area), mosaic(pair, model, 96)[71:191, 33:183])
+
+
+def test_unseen_ground_is_not_observed_and_every_pixel_is_answered(pair: Pair, model: Model) -> None:
+    whole = mosaic(pair, model, 96)
+    assert (whole[:20, :70] == 255).all()
+    assert (whole != 254).all()
+    assert 0.9 < (whole != 255).mean() < 1
+
+
+def test_a_window_without_observed_ground_does_not_go_through_the_network(
+    tmp_path: Path, ground: np.ndarray, model: Model
+) -> None:
+    first = ground.copy()
+    first[:, :256] = 0
+    before = open_scene(str(write_stack(tmp_path / "a.tif", first)))
+    after = open_scene(str(write_stack(tmp_path / "b.tif", ground)))
+    calls = []
+    counted = replace(model, network=lambda *dates: calls.append(1) or model.network(*dates))
+    with open_pair(before, after, TEN_BANDS, register=False) as opened:
+        whole = mosaic(opened, counted, 128)
+    assert (whole[:256] == 255).all()
+    # Three windows of 128 across, one row of windows with ground.
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"threshold": 1.2}, {"bounds": (1, 1, 0, 2)}, {"before_bands": "B02,B77"}, {"after_bands": "B02,B02"}]
+)
+def test_options_that_cannot_be_meant_are_refused(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=r"threshold|bounds|B77|B02"):
+        DetectOptions("a.tif", "b.tif", Path("m.tif"), **wrong)
+
+
+def test_outputs_may_not_meet_each_other_or_an_input(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="same file name"):
+        DetectOptions("a.tif", "b.tif", Path("m.tif"), quality=Path("./m.tif"))
+    with pytest.raises(OutputError, match="is an input"):
+        DetectOptions("a.tif", "b.tif", Path("b.tif"))

@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import psutil
 import rasterio
 import rasterio.shutil
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
@@ -132,6 +135,7 @@ class RasterWriter:
     def __init__(self, path: Path, grid: Grid, layer: Layer, tags: dict[str, str]) -> None:
         """Begin it in the working folder; tags are what the file says about its making."""
         self.path, self._resampling = path, layer.resampling
+        self._written: list[tuple[Window, int]] = []
         self._file = rasterio.open(
             path,
             "w",
@@ -161,13 +165,18 @@ class RasterWriter:
     def write(self, values: Codes, window: Window) -> None:
         """Write one window, uint8 (row, col)."""
         self._file.write(values, 1, window=window)
+        self._written.append((window, crc32(values.tobytes())))
 
     def close(self) -> None:
         """No more windows: what was written is on the disk."""
         self._file.close()
 
     def finish(self, target: Path) -> Path:
-        """Make the Cloud Optimized GeoTIFF of it, in the working folder under the target's name, and give its path."""
+        """Make the Cloud Optimized GeoTIFF of it, in the working folder under the target's name, and give its path.
+
+        Raises:
+            OSError: what was written does not read back; GDAL says nothing when a disk fills up while it closes a file.
+        """
         self.close()
         finished = in_workdir(self.path.parent, target)
         rasterio.shutil.copy(
@@ -179,12 +188,20 @@ class RasterWriter:
             bigtiff="if_safer",
             num_threads="all_cpus",
         )
+        with rasterio.open(finished) as raster:
+            for window, sum_of_it in self._written:
+                if crc32(raster.read(1, window=window).tobytes()) != sum_of_it:
+                    raise OSError("what was written does not read back")
         return finished
 
 
 def in_workdir(workdir: Path, target: Path) -> Path:
     """Where the finished file of a target waits to be published."""
     return workdir / f"finished-{target.name}"
+
+
+# GDAL's own errors have no public name in rasterio, and pyogrio's share no parent.
+_FAILURES = (OSError, RasterioError, CPLE_BaseError, DataSourceError, DataLayerError, FeatureError)
 
 
 @contextmanager
@@ -196,7 +213,7 @@ def writing(target: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RasterioError) as error:
+    except _FAILURES as error:
         full = getattr(error, "errno", None) == errno.ENOSPC or shutil.disk_usage(target.parent).free < 1 << 20
         reason = "the disk is full. Free some space" if full else f"{_reason(error)}. Choose another place"
         raise OutputError(f"{target} could not be written: {reason} and run again.") from error

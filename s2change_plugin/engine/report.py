@@ -61,7 +61,7 @@ def summary_of(values: dict[str, Any]) -> str:
     """The result in two sentences."""
     return (
         f"Changed: {values['changed_area_ha']:,.2f} ha ({values['changed_pixels']:,} pixels), "
-        f"with {100 * values['observed_share']:.1f} % of the overlap observed on both dates. Mask: {values['mask']}"
+        f"with {100 * values['observed_share']:.1f} % of the area observed on both dates. Mask: {values['mask']}"
     )
 
 

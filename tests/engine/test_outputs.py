@@ -97,6 +97,20 @@ def test_results_are_published_all_or_none(tmp_path: Path) -> None:
     assert not (tmp_path / "mask.tif").exists()
 
 
+def test_a_file_that_does_not_read_back_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the disk fills up while GDAL closes the file, of which it says nothing."""
+    copy = outputs.rasterio.shutil.copy
+
+    def truncated(source: str, target: str, **options: object) -> None:
+        copy(source, target, **options)
+        os.truncate(target, os.path.getsize(target) - 500)
+
+    monkeypatch.setattr(outputs.rasterio.shutil, "copy", truncated)
+    values = np.random.default_rng(0).integers(0, 2, (700, 600)).astype(np.uint8)
+    with pytest.raises(OutputError, match="could not be written"), outputs.writing(tmp_path / "m.tif"):
+        written(tmp_path, values, outputs.MASK)
+
+
 def test_a_result_replaces_an_older_one_and_its_statistics(tmp_path: Path) -> None:
     source, target = tmp_path / "new", tmp_path / "mask.tif"
     source.write_text("new")

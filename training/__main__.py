@@ -121,6 +121,9 @@ def one_sentence() -> Iterator[None]:
     except S2ChangeError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
+    except OSError as error:
+        click.echo(f"Error: {error.filename or 'a file'} cannot be used: {error.strerror or error}.", err=True)
+        sys.exit(1)
 
 
 main.add_command(simulate)

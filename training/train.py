@@ -77,6 +77,8 @@ class TrainOptions:
         """
         if self.loss not in LOSSES:
             raise ValueError(f"loss {self.loss!r} is not one of {', '.join(LOSSES)}")
+        if not (1 <= self.depth <= 6 and self.width <= 256 and self.learning_rate > 0):
+            raise ValueError("depth lies between 1 and 6, width is at most 256, learning_rate is positive")
         if self.patch % 2**self.depth:
             raise ValueError(f"patch {self.patch} is not a multiple of {2**self.depth}, which depth {self.depth} needs")
         if min(self.epochs, self.batch, self.patch, self.width) < 1 or not 0 < self.validation_share < 1:

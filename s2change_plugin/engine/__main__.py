@@ -89,10 +89,10 @@ def models(as_json: bool) -> None:
 
     cards = list_models()
     if as_json:
-        click.echo(json.dumps([{"name": card.name, "path": str(path), "threshold": card.threshold} for path, card in cards]))
+        click.echo(json.dumps([{"name": path.stem, "path": str(path), "threshold": card.threshold} for path, card in cards]))
         return
     for path, card in cards:
-        click.echo(f"{card.name:24} {card.level}, {len(card.bands)} bands, threshold {card.threshold:g}   {path}")
+        click.echo(f"{path.stem:24} {card.level}, {len(card.bands)} bands, threshold {card.threshold:g}   {path}")
 
 
 @main.command()
@@ -134,6 +134,8 @@ def telling(as_json: bool) -> Iterator[Events]:
         failure: S2ChangeError = Cancelled("Stopped before the end; nothing was written.")
     except MemoryError:
         failure = S2ChangeError("The memory is not enough. Close other programs, or choose a smaller part with --bounds.")
+    except OSError as error:
+        failure = S2ChangeError(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.")
     except S2ChangeError as error:
         failure = error
     else:

@@ -129,6 +129,8 @@ def parse_layers(text: str | None) -> tuple[str | None, ...] | None:
     """
     if not text:
         return None
+    # As an error message offers it to be pasted, the option's name too.
+    text = re.sub(r"^--\w+-bands[ =]", "", text.strip())
     names = tuple(None if name in ("-", "") else _named(name) for name in (part.strip() for part in text.split(",")))
     known = [name for name in names if name]
     twice = sorted({name for name in known if known.count(name) > 1})

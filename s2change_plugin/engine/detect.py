@@ -157,11 +157,11 @@ def detect(options: DetectOptions, events: Events) -> None:
         asked = model.card.threshold if options.threshold is None else options.threshold
         run = Run(pair, model, _asked_window(pair, options), outputs.applied_threshold(asked))
         with outputs.writing(options.mask):
-            writers, tally = _write_windows(options, run, workdir, events)
+            writers, tally = _write_windows(options, run, workdir, events, stack)
             finished = _finish(options, run, writers, workdir, events)
             values = result_values(options, run, tally)
             if options.record:
-                record = outputs.in_workdir(workdir, options.record)
+                record = outputs.in_workdir(workdir, "record", options.record)
                 write_record(record, options, run, values)
                 finished[record] = options.record
         outputs.publish(finished)
@@ -256,12 +256,17 @@ def _asked_window(pair: Pair, options: DetectOptions) -> Window:
     return window
 
 
-def _write_windows(options: DetectOptions, run: Run, workdir: Path, events: Events) -> tuple[dict[str, RasterWriter], Tally]:
+def _write_windows(
+    options: DetectOptions, run: Run, workdir: Path, events: Events, stack: ExitStack
+) -> tuple[dict[str, RasterWriter], Tally]:
     """Predict and write all windows; the open rasters and what was counted."""
     grid, area = run.pair.grid, run.area
     layers = {"mask": outputs.MASK, "probability": outputs.PROBABILITY, "quality": outputs.QUALITY}
     tags = run.tags(options)
     writers = {name: RasterWriter(workdir / name, grid.crop(area), layer, tags) for name, layer in layers.items()}
+    for writer in writers.values():
+        # Windows removes no folder in which a file is open.
+        stack.callback(writer.close)
     tally = Tally()
     progress = partial(events.progress, "detect")
     for window, probability, quality in predicted(run.pair, run.model, area, options.window_size, progress):
@@ -286,7 +291,7 @@ def _finish(
     """Everything that was asked for but the record, finished in the working folder; file there to its target."""
     finished: dict[Path, Path] = {}
     if options.polygons:
-        drawn = outputs.in_workdir(workdir, options.polygons)
+        drawn = outputs.in_workdir(workdir, "polygons", options.polygons)
         with stage(events, "polygons"):
             writers["probability"].close()
             write_polygons(writers["probability"].path, run.threshold, drawn)

@@ -100,6 +100,8 @@ def utm_grid(grid: Grid) -> Grid:
         GridMismatch: the place lies outside all UTM zones.
     """
     west, south, east, north = transform_bounds(grid.crs, "EPSG:4326", *grid.bounds)
+    if not all(math.isfinite(value) for value in (west, south, east, north)):
+        raise GridMismatch(f"The place {place_of(grid)} is not on Earth. Assign the right CRS or georeference.")
     lon, lat = (west + east) / 2, (south + north) / 2
     zones = query_utm_crs_info("WGS 84", AreaOfInterest(lon, lat, lon, lat))
     if not zones:

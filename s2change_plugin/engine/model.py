@@ -126,8 +126,13 @@ class Model:
         seen = np.asarray(np.isfinite(np.stack([before, after])).all((0, 1)), np.bool_)
         patches = [self._tensor(normalise(image, self.card), seen) for image in (before, after)]
         kind = torch.device(self.device).type
-        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            logits = self.network(*patches)[0, 0].float()
+        try:
+            with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                logits = self.network(*patches)[0, 0].float()
+        except RuntimeError as error:
+            if "out of memory" in str(error) or "can't allocate memory" in str(error):
+                raise MemoryError(str(error)) from error
+            raise
         return np.asarray(torch.sigmoid(logits).cpu().numpy(), np.float32)
 
     def _tensor(self, image: Array, seen: NDArray[np.bool_]) -> Tensor:
@@ -166,7 +171,10 @@ def load_model(name_or_path: str, device: str = "auto", precision: str = "auto")
     """
     path = _find(name_or_path)
     card = read_card(path)
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
     found = hashlib.sha256(data).hexdigest()
     if found != card.sha256:
         raise ModelError(

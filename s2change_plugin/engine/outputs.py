@@ -47,8 +47,9 @@ def to_levels(probability: Array, quality: Codes) -> Codes:
 
 
 def applied_threshold(threshold: float) -> float:
-    """The threshold as it can be applied to stored probability: the nearest multiple of 0.004."""
-    return round(round(threshold * _TOP_LEVEL) * PROBABILITY_STEP, 3)
+    """The threshold as it can be applied to stored probability: the nearest multiple of 0.004, 0 only where 0 is asked."""
+    level = max(round(threshold * _TOP_LEVEL), 1 if threshold > 0 else 0)
+    return round(level * PROBABILITY_STEP, 3)
 
 
 def to_mask(levels: Codes, threshold: float) -> Codes:
@@ -178,7 +179,7 @@ class RasterWriter:
             OSError: what was written does not read back; GDAL says nothing when a disk fills up while it closes a file.
         """
         self.close()
-        finished = in_workdir(self.path.parent, target)
+        finished = in_workdir(self.path.parent, self.path.name, target)
         rasterio.shutil.copy(
             str(self.path),
             str(finished),
@@ -195,9 +196,11 @@ class RasterWriter:
         return finished
 
 
-def in_workdir(workdir: Path, target: Path) -> Path:
-    """Where the finished file of a target waits to be published."""
-    return workdir / f"finished-{target.name}"
+def in_workdir(workdir: Path, role: str, target: Path) -> Path:
+    """Where the finished file of a target waits to be published; targets in different folders may share a name."""
+    folder = workdir / f"finished-{role}"
+    folder.mkdir(exist_ok=True)
+    return folder / target.name
 
 
 # GDAL's own errors have no public name in rasterio, and pyogrio's share no parent.
@@ -228,18 +231,43 @@ def publish(finished: dict[Path, Path]) -> None:
     Raises:
         OutputError: one of them cannot be put there; what this call had put elsewhere is taken away again.
     """
-    done: list[Path] = []
+    done: list[tuple[Path, Path | None]] = []
     try:
         for source, target in finished.items():
             with _placing(target):
-                _move(source, target)
-            done.append(target)
+                done.append((target, _replace(source, target)))
             # Statistics that QGIS or GDAL keep beside an older file of this name describe that one.
             target.with_name(f"{target.name}.aux.xml").unlink(missing_ok=True)
     except BaseException:
-        for path in done:
-            path.unlink(missing_ok=True)
+        for target, older in done:
+            target.unlink(missing_ok=True)
+            if older:
+                os.replace(older, target)
         raise
+    for _, older in done:
+        if older:
+            older.unlink(missing_ok=True)
+
+
+def _replace(source: Path, target: Path) -> Path | None:
+    """Move a file to its target, and give where an older target was set aside; on failure all is as it was."""
+    older = _set_aside(target)
+    try:
+        _move(source, target)
+    except BaseException:
+        if older:
+            os.replace(older, target)
+        raise
+    return older
+
+
+def _set_aside(target: Path) -> Path | None:
+    """An older result of that name, kept until the new ones are all in place; None where there is none."""
+    if not target.is_file():
+        return None
+    older = target.with_name(f"{_WORKDIR}{os.getpid()}-older-{target.name}")
+    os.replace(target, older)
+    return older
 
 
 @contextmanager

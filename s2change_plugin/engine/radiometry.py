@@ -114,4 +114,5 @@ def is_added_offset(shifts: Array) -> bool:
         np.isfinite(shifts).all()
         and abs(abs(middle) - ADDED_OFFSET) < _OFFSET_NEARNESS
         and np.median(np.abs(shifts - middle)) < _OFFSET_SPREAD
+        and np.abs(shifts - middle).max() < ADDED_OFFSET / 2
     )

@@ -112,7 +112,7 @@ def write_picture(before: Scene, after: Scene, mask: Path, target: Path) -> None
     aspect = tall / wide
     size = 5.2
     figure, axes = plt.subplots(
-        1, 3, figsize=(3 * size + 0.3, size * aspect * grid.height / grid.width + 0.9), layout="constrained"
+        1, 3, figsize=(3 * size + 0.3, min(4 * size, size * aspect * grid.height / grid.width) + 0.9), layout="constrained"
     )
     for axis, image, title in zip(axes, (first, second, overlay), ("Before", "After", "Change"), strict=True):
         axis.imshow(image, aspect=aspect, interpolation="nearest" if title == "Change" else "antialiased")
@@ -139,7 +139,7 @@ def _short(source: str) -> str:
 def _coarser(grid: Grid) -> Grid:
     """The same ground in at most `_PICTURE_PIXELS` each way."""
     factor = max(1.0, max(grid.shape) / _PICTURE_PIXELS)
-    height, width = round(grid.height / factor), round(grid.width / factor)
+    height, width = max(1, round(grid.height / factor)), max(1, round(grid.width / factor))
     scale = Affine.scale(grid.width / width, grid.height / height)
     return Grid(grid.crs, grid.transform @ scale, height, width)
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -173,8 +174,8 @@ class SceneReader:
             height=self.grid.height,
             width=self.grid.width,
             resampling=Resampling.cubic,
-            src_nodata=band.nodata,
             nodata=np.nan,
+            **_source_nodata(dataset, band),
             dtype="float32",
             # GDAL's default lets positions be off by an eighth of a pixel to save time.
             tolerance=0.01,
@@ -194,6 +195,13 @@ class SceneReader:
             # A floating-point export without a nodata value fills with zeros: no ground is zero in every band.
             dn[:, (dn == 0).all(0)] = np.nan
         return dn
+
+
+def _source_nodata(dataset: DatasetReader, band: BandSource) -> dict[str, Any]:
+    """What a resampling leaves out: the band's nodata; zero in all bands for floating point that does not say."""
+    if dataset.nodatavals[band.index - 1] is None and band.dtype.startswith("float"):
+        return {"src_nodata": 0.0, "warp_extras": {"UNIFIED_SRC_NODATA": "YES"}}
+    return {"src_nodata": band.nodata}
 
 
 def _stack_layers(source: str, bands: tuple[str | None, ...] | None, side: str) -> dict[str, tuple[str, int]]:
@@ -242,7 +250,9 @@ def _folder_layers(folder: Path) -> dict[str, tuple[str, int]]:
     """Band name to (path, 1) of a folder of single-band files; of two resolutions of a band the finer."""
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        name = band_of_file(path.name) if path.suffix.lower() in _RASTER_FILES else None
+        # macOS leaves "._…" beside files on foreign disks.
+        is_raster = path.suffix.lower() in _RASTER_FILES and not path.name.startswith(".")
+        name = band_of_file(path.name) if is_raster else None
         if name in BANDS:
             files.setdefault(name, []).append(path)
     if not files:
@@ -284,7 +294,10 @@ def _largest(path: str, index: int) -> float:
     peaks = [0.0]
     with open_raster(path) as dataset:
         for window in sample_windows(dataset.height, dataset.width, 256, 9):
-            values = dataset.read(index, window=window, masked=True).compressed()
+            try:
+                values = dataset.read(index, window=window, masked=True).compressed()
+            except RasterioError as error:
+                raise UnreadableInput(f"{path} cannot be read to its end, it is damaged: {error}.") from error
             values = values[np.isfinite(values)]
             if values.size:
                 peaks.append(float(np.percentile(values, 99)))

@@ -29,7 +29,7 @@ from ..runtime.environment import missing_engine
 from ..runtime.run import EngineError, run_engine
 from .models import DEFAULT_MODEL
 from .sources import source_of
-from .styles import style_output
+from .styles import style_outputs
 
 _UNITS = ["auto", "dn", "dn+1000", "reflectance"]
 # Output parameter to engine option.
@@ -198,7 +198,10 @@ class DetectChange(QgsProcessingAlgorithm):
             self._command += ["--bounds", *(repr(value) for value in edges)]
             crs = self.parameterAsExtentCrs(parameters, "EXTENT", context)
             if crs.isValid():
-                self._command += ["--bounds-crs", crs.authid() or crs.toWkt()]
+                self._command += [
+                    "--bounds-crs",
+                    crs.toWkt() if crs.authid().startswith("USER:") else crs.authid() or crs.toWkt(),
+                ]
         for name in ("BEFORE_BANDS", "AFTER_BANDS"):
             text = self.parameterAsString(parameters, name, context).strip()
             if text:
@@ -223,9 +226,7 @@ class DetectChange(QgsProcessingAlgorithm):
             result = run_engine([*self._command, *options], feedback)
         except EngineError as error:
             raise QgsProcessingException(str(error)) from error
-        for name, path in files.items():
-            if name != "RECORD":
-                style_output(name, path, self._group, context)
+        style_outputs({name: path for name, path in files.items() if name != "RECORD"}, self._group, context)
         return {**files, **{name: result[key] for name, (key, _) in _NUMBERS.items()}}
 
     def _sources(self, parameters: dict, context: QgsProcessingContext) -> tuple[str, str]:

@@ -48,6 +48,8 @@ def _file_of(layer: QgsMapLayer, label: str) -> str:
             "Export it as GeoTIFF first, or pick another layer."
         )
     parts = QgsProviderRegistry.instance().decodeUri("gdal", layer.source())
+    if parts.get("layerName"):
+        return layer.source()
     path = str(parts.get("path") or layer.source())
     # "/vsizip/" before and "/inside.tif" after belong to the path; a product's subdataset name is one already.
     return f"{parts.get('vsiPrefix') or ''}{path}{parts.get('vsiSuffix') or ''}"

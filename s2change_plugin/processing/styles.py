@@ -14,11 +14,15 @@ _ORDER = ("PROBABILITY", "QUALITY", "MASK", "POLYGONS")
 
 
 class Styler(QgsProcessingLayerPostProcessorInterface):
-    """Gives a loaded layer the style beside its file, which Processing does not do by itself."""
+    """Gives a loaded layer its style, which Processing does not do by itself."""
+
+    def __init__(self, style: Path) -> None:
+        super().__init__()
+        self._style = style
 
     def postProcessLayer(self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> None:
         """Called by QGIS in its main thread, once the layer is in the project."""
-        layer.loadNamedStyle(str(_style_beside(layer.source().split("|")[0])))
+        layer.loadNamedStyle(str(self._style))
         layer.triggerRepaint()
 
 
@@ -27,26 +31,26 @@ class Styler(QgsProcessingLayerPostProcessorInterface):
 _STYLERS: list[Styler] = []
 
 
-def style_output(name: str, path: str, group: str, context: QgsProcessingContext) -> None:
-    """Give an output file its style, unless it has one, and its place among the layers if it is loaded.
+def style_outputs(files: dict[str, str], group: str, context: QgsProcessingContext) -> None:
+    """Give output files their styles, but where the user has one beside the file, and their places among the layers.
 
     Args:
-        name: of the output, such as "MASK".
-        path: of the file.
+        files: output, such as "MASK", to path.
         group: of the layer tree, one for the results of a run.
         context: of the run.
     """
-    beside = _style_beside(path)
-    if not beside.exists():
-        shutil.copyfile(resources() / "styles" / f"{name.lower()}.qml", beside)
-    if context.willLoadLayerOnCompletion(path):
-        details = context.layerToLoadOnCompletionDetails(path)
-        _STYLERS.append(Styler())
-        details.setPostProcessor(_STYLERS[-1])
-        # Only within a group does a greater key lie above a lesser one, whatever layer is selected.
-        details.groupName = group
-        details.layerSortKey = 1 + _ORDER.index(name)
-
-
-def _style_beside(path: str) -> Path:
-    return Path(path).with_suffix(".qml")
+    beside = {name: Path(path).with_suffix(".qml") for name, path in files.items()}
+    own = {style for style in beside.values() if style.exists()}
+    for name, path in files.items():
+        style = resources() / "styles" / f"{name.lower()}.qml"
+        if beside[name] in own:
+            style = beside[name]
+        elif not beside[name].exists():
+            shutil.copyfile(style, beside[name])
+        if context.willLoadLayerOnCompletion(path):
+            _STYLERS.append(Styler(style))
+            details = context.layerToLoadOnCompletionDetails(path)
+            details.setPostProcessor(_STYLERS[-1])
+            # Only within a group does a greater key lie above a lesser one, whatever layer is selected.
+            details.groupName = group
+            details.layerSortKey = 1 + _ORDER.index(name)

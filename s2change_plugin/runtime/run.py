@@ -115,6 +115,9 @@ def _death(stderr: str, feedback: QgsProcessingFeedback) -> str:
     """One sentence for an engine that ended without a word; what it last wrote goes to the log."""
     for text in stderr.splitlines()[-15:]:
         feedback.pushDebugInfo(text)
+    told = [text for text in stderr.splitlines() if text.startswith("Error: ")]
+    if told:
+        return told[-1].removeprefix("Error: ")
     if "ModuleNotFoundError" in stderr:
         return f"The engine's Python lacks a package ({stderr.splitlines()[-1].split(': ')[-1]}). {SET_UP}"
     if "Traceback" in stderr:

@@ -70,6 +70,21 @@ def test_every_output_of_one_run_agrees(tmp_path: Path, pair: tuple[Path, Path])
     assert "2,400 pixels" in done.output
 
 
+def test_outputs_in_two_folders_may_share_a_name(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    for name in ("masks", "qualities"):
+        (tmp_path / name).mkdir()
+    done = detect(*pair, "--mask", tmp_path / "masks" / "x.tif", "--quality", tmp_path / "qualities" / "x.tif")
+    assert done.exit_code == 0, done.output
+    assert set(np.unique(read(tmp_path / "masks" / "x.tif"))) == {0, 1, 255}
+    assert set(np.unique(read(tmp_path / "qualities" / "x.tif"))) == {0, 2}
+
+
+def test_a_name_that_the_system_refuses_gets_one_sentence(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    done = detect(*pair, "--mask", tmp_path / ("x" * 300))
+    assert done.exit_code == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("Error: ")
+
+
 def test_the_mask_with_bounds_is_the_crop_of_the_whole(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     whole, part = tmp_path / "whole.tif", tmp_path / "part.tif"
     assert detect(*pair, "--mask", tmp_path / "m.tif", "--probability", whole).exit_code == 0

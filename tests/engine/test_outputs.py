@@ -46,7 +46,7 @@ def test_a_mask_made_later_from_the_stored_probability_is_the_same() -> None:
     np.testing.assert_array_equal(mask[0, :251], stored[0, :251] >= np.float32(0.5))
 
 
-@pytest.mark.parametrize(("asked", "applied"), [(0.5, 0.5), (0.3333, 0.332), (0.0, 0.0), (1.0, 1.0), (0.001, 0.0)])
+@pytest.mark.parametrize(("asked", "applied"), [(0.5, 0.5), (0.3333, 0.332), (0.0, 0.0), (1.0, 1.0), (0.001, 0.004)])
 def test_a_threshold_is_applied_at_the_nearest_stored_step(asked: float, applied: float) -> None:
     assert outputs.applied_threshold(asked) == applied
 
@@ -109,6 +109,18 @@ def test_a_file_that_does_not_read_back_is_no_result(tmp_path: Path, monkeypatch
     values = np.random.default_rng(0).integers(0, 2, (700, 600)).astype(np.uint8)
     with pytest.raises(OutputError, match="could not be written"), outputs.writing(tmp_path / "m.tif"):
         written(tmp_path, values, outputs.MASK)
+
+
+def test_a_failed_run_keeps_the_older_results(tmp_path: Path) -> None:
+    first, second, target = tmp_path / "first", tmp_path / "second", tmp_path / "mask.tif"
+    first.write_text("new")
+    second.write_text("new")
+    target.write_text("older")
+    (tmp_path / "folder" / "inside").mkdir(parents=True)
+    with pytest.raises(OutputError):
+        outputs.publish({first: target, second: tmp_path / "folder"})
+    assert target.read_text() == "older"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "mask.tif", "second"]
 
 
 def test_a_result_replaces_an_older_one_and_its_statistics(tmp_path: Path) -> None:

@@ -107,6 +107,19 @@ def test_what_one_date_lacks_is_said_by_quality(tmp_path: Path, ground: np.ndarr
     assert np.isfinite(seen.before).sum() == ground.size - 10 * 340
 
 
+def test_the_rim_of_a_zero_filled_float_raster_is_not_observed_ground(tmp_path: Path, ground: np.ndarray) -> None:
+    """Resampling must not mix the filling into the ground beside it."""
+    later = ground.astype(np.float32) / 10000
+    later[:, :, :60] = 0
+    before = write_stack(tmp_path / "a.tif", ground)
+    after = write_stack(tmp_path / "b.tif", later, origin=(500004, 5000003))
+    with open_pair(*scenes(before, after), register=False) as pair:
+        seen = pair.read(pair.grid.window)
+    assert np.nanmin(seen.after) > 0.9 * later[later > 0].min()
+    assert (seen.quality[:, :55] == Quality.NODATA_AFTER).all()
+    assert (seen.quality[5:-5, 65:] == Quality.OBSERVED).all()
+
+
 def test_one_date_with_the_offset_stops_with_the_question_and_the_answer(
     tmp_path: Path, before: Path, ground: np.ndarray
 ) -> None:

@@ -52,6 +52,12 @@ def test_a_season_is_no_added_offset(ground: np.ndarray) -> None:
     assert not is_added_offset(band_shifts(before, after))
 
 
+def test_haze_that_spares_the_short_wave_infrared_is_no_added_offset(ground: np.ndarray) -> None:
+    before, after = samples(ground, 0.1)
+    after[0][8:] -= np.float32(0.08)
+    assert not is_added_offset(band_shifts(before, after))
+
+
 def test_nothing_seen_twice_decides_nothing(ground: np.ndarray) -> None:
     before, after = samples(ground, 0.1)
     assert not is_added_offset(band_shifts(before, [np.full_like(after[0], np.nan)]))

@@ -127,6 +127,21 @@ def test_layers_arrive_styled_and_in_order(provider, engine, asked: dict) -> Non
     project.clear()
 
 
+def test_a_mask_and_polygons_of_one_name_keep_their_styles(provider, engine, asked: dict, tmp_path: Path) -> None:
+    asked |= {"MASK": str(tmp_path / "change.tif"), "POLYGONS": str(tmp_path / "change.gpkg")}
+    processing.runAndLoadResults(ALGORITHM, asked)
+    layers = {layer.name(): layer for layer in QgsProject.instance().mapLayers().values()}
+    assert layers["Changed areas"].renderer().symbol().color().name() == "#d50057"
+    assert layers["Change mask"].renderer().type() == "paletted"
+    layers.clear()
+    QgsProject.instance().clear()
+
+
+def test_a_wrong_band_name_is_told_as_it_is(provider, engine, asked: dict) -> None:
+    with pytest.raises(QgsProcessingException, match="'foo' is not a Sentinel-2 band"):
+        processing.run(ALGORITHM, {**asked, "BEFORE_BANDS": "foo"})
+
+
 def test_a_style_of_the_users_own_is_kept(provider, engine, asked: dict, tmp_path: Path) -> None:
     (tmp_path / "mask.qml").write_text("mine")
     processing.run(ALGORITHM, asked)

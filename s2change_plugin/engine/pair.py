@@ -53,7 +53,6 @@ class Pair:
             )
         self.before, self.after = before, after
         self.grid = base.crop(window)
-        self.offset = (int(window.row_off), int(window.col_off))
         self.shift = NOT_ASKED
         self._readers = (SceneReader(before, self.grid), SceneReader(after, self.grid))
         samples = list(self._samples())

@@ -15,8 +15,9 @@ from rasterio.warp import Resampling, reproject
 
 from s2change_plugin.engine.bands import ALL_BANDS
 from s2change_plugin.engine.errors import UnreadableInput
+from s2change_plugin.engine.findings import require_fit, units_finding
 from s2change_plugin.engine.grid import Grid
-from s2change_plugin.engine.pair import open_pair
+from s2change_plugin.engine.pair import PairOptions, open_pair
 from s2change_plugin.engine.radiometry import QUANTIFICATION, Array
 from s2change_plugin.engine.scene import Scene, open_raster, open_scene
 
@@ -93,7 +94,7 @@ def read_city(folder: Path, bands: tuple[str, ...]) -> City:
     scenes = [open_scene(str(folder / f"{side}.tif")).select(bands) for side in ("before", "after")]
     with rasterio.open(folder / "change.tif") as raster:
         change = raster.read(1)
-    with open_pair(scenes[0], scenes[1], bands, register=False, trust_units=True) as pair:
+    with open_pair(scenes[0], scenes[1], bands, PairOptions(register=False, clouds="none")) as pair:
         if pair.grid.shape != change.shape:
             raise UnreadableInput(
                 f"{folder}: change.tif measures {change.shape} and the images {pair.grid.shape}. Prepare it again."
@@ -141,7 +142,9 @@ def write_city(folder: Path, scenes: tuple[Array, Array], change: Labels, bands:
 def _prepare_city(images: Path, label: Path, target: Path) -> dict[str, Any]:
     before, after = (open_scene(str(images / name)) for name in ("imgs_1", "imgs_2"))
     bands = tuple(name for name in ALL_BANDS if name in before.bands and name in after.bands)
-    with open_pair(before, after, bands) as pair:
+    # Labels say nothing of clouds: what they call no change under a cloud stays for the network to learn.
+    with open_pair(before, after, bands, PairOptions(clouds="none")) as pair:
+        require_fit([units_finding(pair, trust_units=False)])
         seen = pair.read(pair.grid.window)
         change = _label_on(label, before, pair.grid)
         write_city(target, (seen.before, seen.after), change, bands, pair.grid)

@@ -1,9 +1,8 @@
-"""The commands: python -m s2change_plugin.engine detect, models, picture."""
+"""The commands: python -m s2change_plugin.engine detect, check, stack, models, picture."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -14,17 +13,17 @@ from typing import Any, TypeVar
 
 import click
 
-# GDAL's cache of blocks would grow to a share of the machine's memory; this much holds the rows of blocks that windows share.
-# Read by GDAL when it is loaded.
-os.environ.setdefault("GDAL_CACHEMAX", "512")
-
 from .errors import Cancelled, S2ChangeError
 from .events import Events, JsonEvents, TerminalEvents, stop_when_input_closes
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 _UNITS = click.Choice(["auto", "dn", "dn+1000", "reflectance"])
 _FILE = click.Path(path_type=Path, dir_okay=True)
+_EVENTS = click.option(
+    "--events", is_flag=True, help="Say all as JSON lines on standard output, and stop when standard input closes."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -34,18 +33,52 @@ def main() -> None:
 
 def scene_options(command: F) -> F:
     """BEFORE, AFTER and the options that say what is in them."""
-    for option in (
-        click.option(
-            "--after-units", type=_UNITS, default="auto", show_default=True, help="Unit of AFTER, where the file does not say."
-        ),
-        click.option(
-            "--before-units", type=_UNITS, default="auto", show_default=True, help="Unit of BEFORE, where the file does not say."
-        ),
-        click.option("--after-bands", metavar="B02,B03,…", help="Layers of AFTER in their order; - skips one."),
-        click.option("--before-bands", metavar="B02,B03,…", help="Layers of BEFORE in their order; - skips one."),
-        click.argument("after"),
+    return _with(
+        command,
         click.argument("before"),
-    ):
+        click.argument("after"),
+        click.option("--before-bands", metavar="B02,B03,…", help="Layers of BEFORE in their order; - skips one."),
+        click.option("--after-bands", metavar="B02,B03,…", help="Layers of AFTER in their order; - skips one."),
+        click.option(
+            "--before-units", type=_UNITS, default="auto", show_default=True, help="Unit of BEFORE, where its file does not say."
+        ),
+        click.option(
+            "--after-units", type=_UNITS, default="auto", show_default=True, help="Unit of AFTER, where its file does not say."
+        ),
+        click.option("--trust-units", is_flag=True, help="The units are right as they are given; stop for no doubt about them."),
+    )
+
+
+def pair_options(command: F) -> F:
+    """How the two dates are laid over each other, and what of them counts."""
+    return _with(
+        command,
+        click.option("--model", help="Name or path of a model; see the command models."),
+        click.option(
+            "--accept-level", is_flag=True, help="Take another processing level than the one that the model was trained on."
+        ),
+        click.option(
+            "--clouds",
+            type=click.Choice(["auto", "product", "spectral", "none"]),
+            default="auto",
+            show_default=True,
+            help="Cloud mask: the product's own, a spectral test of Level-1C bands, or the first of these that there is.",
+        ),
+        click.option("--before-mask", metavar="FILE", help="Raster (not 0) or polygons where BEFORE is not usable."),
+        click.option("--after-mask", metavar="FILE", help="Raster (not 0) or polygons where AFTER is not usable."),
+        click.option(
+            "--mask-buffer", type=float, default=60, show_default=True, help="Metres by which clouds and shadows are widened."
+        ),
+        click.option("--area", metavar="FILE", help="Polygons of the area of interest."),
+        click.option(
+            "--register/--no-register", default=True, help="Take the sub-pixel shift between the dates out.", show_default=True
+        ),
+        click.option("--normalise/--no-normalise", default=False, help="Bring AFTER to BEFORE's brightness.", show_default=True),
+    )
+
+
+def _with(command: F, *options: Callable[[F], F]) -> F:
+    for option in reversed(options):
         command = option(command)
     return command
 
@@ -57,28 +90,67 @@ def scene_options(command: F) -> F:
 @click.option("--quality", type=_FILE, help="Raster to write that says observed, or why not.")
 @click.option("--polygons", type=_FILE, help="GeoPackage of changed areas to write.")
 @click.option("--record", type=_FILE, help="JSON to write with everything needed to repeat the run.")
-@click.option("--model", help="Name or path of a model; see the command models.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Probability from which a pixel is change; else the model's own.")
 @click.option("--bounds", nargs=4, type=float, metavar="LEFT BOTTOM RIGHT TOP", help="Part to look at, in BEFORE's CRS.")
 @click.option("--bounds-crs", metavar="CRS", help="CRS of the bounds, if it is another one.")
-@click.option("--register/--no-register", default=True, help="Take the sub-pixel shift between the dates out.", show_default=True)
+@pair_options
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True)
-@click.option("--events", is_flag=True, help="Say all as JSON lines on standard output, and stop when standard input closes.")
+@_EVENTS
 def detect(events: bool, **given: Any) -> None:
     """Find what changed from BEFORE to AFTER.
 
-    Each is a stacked GeoTIFF, COG or VRT with one layer per band, or a folder of single-band files (…_B02.tif).
+    Each is a Sentinel-2 product (SAFE folder, its zip, its MTD xml, or GDAL's name for it), a stacked GeoTIFF, COG or VRT with
+    one layer per band, or a folder of single-band files (…_B02.tif).
     """
     with telling(events) as said:
         from .detect import DetectOptions
         from .detect import detect as run
 
-        try:
-            options = DetectOptions(**given)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
-        run(options, said)
+        run(_asked(DetectOptions, given), said)
+
+
+@main.command()
+@scene_options
+@pair_options
+@click.option("--report", type=_FILE, help="HTML page to write.")
+@click.option("--json", "as_json", is_flag=True, help="Say the findings as JSON, for programs.")
+@_EVENTS
+def check(events: bool, as_json: bool, **given: Any) -> None:
+    """Say what is wrong with BEFORE and AFTER before they are compared, and what to do about it."""
+    with telling(events, as_json) as said:
+        from .check import CheckOptions
+        from .check import check as run
+
+        run(_asked(CheckOptions, given), said)
+
+
+@main.command()
+@click.argument("source")
+@click.argument("output", metavar="OUT", type=_FILE)
+@click.option("--quality", type=_FILE, help="Raster of what is usable; else OUT with _quality in its name.")
+@click.option("--bands", metavar="B02,B03,…", help="Layers of a stack in their order; - skips one.")
+@click.option("--units", type=_UNITS, default="auto", show_default=True, help="Unit of SOURCE, where its file does not say.")
+@click.option("--trust-units", is_flag=True, help="The unit is right as it is given.")
+@click.option("--clouds", type=click.Choice(["auto", "product", "spectral", "none"]), default="auto", show_default=True)
+@click.option("--mask", metavar="FILE", help="Raster (not 0) or polygons where SOURCE is not usable.")
+@click.option("--mask-buffer", type=float, default=60, show_default=True, help="Metres by which clouds and shadows are widened.")
+@_EVENTS
+def stack(events: bool, **given: Any) -> None:
+    """Make SOURCE one GeoTIFF: reflectance × 10000 without offset, all bands on 10 m, and beside it what is usable."""
+    with telling(events) as said:
+        from .stack import StackOptions
+        from .stack import stack as run
+
+        run(_asked(StackOptions, given), said)
+
+
+def _asked(kind: type[T], given: dict[str, Any]) -> T:
+    """The options of a run; what cannot be meant is wrong usage."""
+    try:
+        return kind(**given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 @main.command()
@@ -99,17 +171,17 @@ def models(as_json: bool) -> None:
 @scene_options
 @click.option("--mask", type=_FILE, required=True, help="Change mask of the two.")
 @click.option("--output", type=_FILE, required=True, help="PNG to write.")
-def picture(before: str, after: str, mask: Path, output: Path, **given: str | None) -> None:
+def picture(before: str, after: str, mask: Path, output: Path, trust_units: bool, **given: str | None) -> None:
     """Draw a picture of BEFORE, AFTER and the change between them."""
     with telling(False):
         from .bands import parse_layers
         from .outputs import require_folders, writing
-        from .report import write_picture
+        from .pictures import write_picture
         from .scene import open_scene
 
         require_folders([output])
         scenes = [
-            open_scene(source, parse_layers(given[f"{side}_bands"]), str(given[f"{side}_units"]), side)
+            open_scene(source, parse_layers(given[f"{side}_bands"]), str(given[f"{side}_units"]), side, trust_units)
             for side, source in (("before", before), ("after", after))
         ]
         with writing(output):
@@ -118,15 +190,19 @@ def picture(before: str, after: str, mask: Path, output: Path, **given: str | No
 
 
 @contextmanager
-def telling(as_json: bool) -> Iterator[Events]:
+def telling(as_events: bool, as_json: bool = False) -> Iterator[Events]:
     """Say what happens inside the block; where it fails or is stopped, end the process with 1 and one sentence.
 
     A bug keeps its traceback.
+
+    Args:
+        as_events: all as JSON lines.
+        as_json: to a person, but the result as one JSON object.
     """
-    events: Events = JsonEvents() if as_json else TerminalEvents()
+    events: Events = JsonEvents() if as_events else TerminalEvents(as_json)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    if as_json:
+    if as_events:
         stop_when_input_closes()
     try:
         yield events

@@ -17,17 +17,17 @@ from rasterio.errors import CRSError
 from rasterio.windows import Window
 
 from . import outputs
-from .bands import parse_layers
 from .errors import GridMismatch, NothingObserved, OutputError
 from .events import Events, stage
+from .findings import WARNING, Finding, check_pair, require_fit, scene_findings
 from .grid import Bounds, bounds_window, grow, intersect, name_of, pixel_area_m2, place_of, slices_in, windows
 from .model import DEFAULT_MODEL, Model, load_model
+from .options import CompareOptions
 from .outputs import RasterWriter
 from .pair import Pair, PairWindow, open_pair
 from .polygons import write_polygons
 from .radiometry import Array
 from .report import result_values, summary_of, version, write_record
-from .scene import open_scene
 from .validity import Codes, Quality
 
 T = TypeVar("T")
@@ -38,41 +38,28 @@ R = TypeVar("R")
 WINDOW_SIZE = 512
 
 
-@dataclass(frozen=True)
-class DetectOptions:
+@dataclass(frozen=True, kw_only=True)
+class DetectOptions(CompareOptions):
     """One run, as asked for.
 
     Attributes:
-        before, after: what `scene.open_scene` opens.
         mask, probability, quality, polygons, record: where the results go; None leaves one out.
-        model: name or path; None takes the one that ships.
         threshold: 0–1, rounded to a multiple of 0.004; None takes the model's.
         bounds: (left, bottom, right, top); None is the whole overlap.
         bounds_crs: CRS of the bounds; None is before's.
-        before_bands, after_bands: layers of stacks, as `bands.parse_layers` reads them.
-        before_units, after_units: see `radiometry.UNITS`.
-        register: measure the shift between the dates and take it out.
         device: "auto", "cpu", "cuda", "mps".
         precision: "auto", "float32", "bfloat16".
         window_size: pixels; does not change the result.
     """
 
-    before: str
-    after: str
     mask: Path
     probability: Path | None = None
     quality: Path | None = None
     polygons: Path | None = None
     record: Path | None = None
-    model: str | None = None
     threshold: float | None = None
     bounds: Bounds | None = None
     bounds_crs: str | None = None
-    before_bands: str | None = None
-    after_bands: str | None = None
-    before_units: str = "auto"
-    after_units: str = "auto"
-    register: bool = True
     device: str = "auto"
     precision: str = "auto"
     window_size: int = WINDOW_SIZE
@@ -81,20 +68,20 @@ class DetectOptions:
         """Refuse what cannot be meant.
 
         Raises:
-            ValueError: threshold outside 0–1, bounds without area, unknown bands.
+            ValueError: threshold outside 0–1, bounds without area, or what `CompareOptions` refuses.
             OutputError: two outputs in one file, or an output in place of an input.
         """
+        super().__post_init__()
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold {self.threshold} is not between 0 and 1")
         if self.bounds and not (self.bounds[0] < self.bounds[2] and self.bounds[1] < self.bounds[3]):
             raise ValueError(f"bounds {self.bounds} hold no area; give left, bottom, right, top")
-        for text in (self.before_bands, self.after_bands):
-            parse_layers(text)
         targets = [path.resolve() for path in self.targets]
         if len(set(targets)) < len(targets):
             raise OutputError("Two outputs have the same file name. Give each its own.")
-        for source in (self.before, self.after):
-            if Path(source).resolve() in targets:
+        inputs = (self.before, self.after, self.before_mask, self.after_mask, self.area)
+        for source in inputs:
+            if source and Path(source.partition("|")[0]).resolve() in targets:
                 raise OutputError(f"{source} is an input and cannot be an output too. Choose another file name.")
 
     @property
@@ -113,20 +100,20 @@ class Tally:
     changed: int = 0
     changed_m2: float = 0.0
 
-    def plus(self, mask: Codes, area_m2: float) -> Tally:
-        """With one more window, whose pixels measure area_m2 each."""
+    def plus(self, mask: Codes, quality: Codes, area_m2: float) -> Tally:
+        """With one more window, whose pixels measure area_m2 each; what lies outside the area of interest does not count."""
         changed = int((mask == 1).sum())
         observed = int((mask != outputs.NOT_OBSERVED).sum())
-        return Tally(
-            self.pixels + mask.size, self.observed + observed, self.changed + changed, self.changed_m2 + changed * area_m2
-        )
+        asked = int((quality != Quality.OUTSIDE).sum())
+        return Tally(self.pixels + asked, self.observed + observed, self.changed + changed, self.changed_m2 + changed * area_m2)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run works on: an open pair, a loaded model, the asked part of the grid, the threshold as applied."""
+    """What one run works on: an open pair and what was found of it, a loaded model, the asked part of the grid, the threshold as applied."""
 
     pair: Pair
+    findings: tuple[Finding, ...]
     model: Model
     area: Window
     threshold: float
@@ -153,9 +140,9 @@ def detect(options: DetectOptions, events: Events) -> None:
     with outputs.workdir_beside(options.mask) as workdir, ExitStack() as stack:
         events.started(str(workdir.resolve()))
         model = load_model(options.model or DEFAULT_MODEL, device=options.device, precision=options.precision)
-        pair = stack.enter_context(_opened(options, model, events))
+        pair, findings = stack.enter_context(_opened(options, model, events))
         asked = model.card.threshold if options.threshold is None else options.threshold
-        run = Run(pair, model, _asked_window(pair, options), outputs.applied_threshold(asked))
+        run = Run(pair, findings, model, _asked_window(pair, options), outputs.applied_threshold(asked))
         with outputs.writing(options.mask):
             writers, tally = _write_windows(options, run, workdir, events, stack)
             finished = _finish(options, run, writers, workdir, events)
@@ -218,20 +205,27 @@ def _read_ahead(read: Callable[[T], R], items: Sequence[T]) -> Generator[R, None
 
 
 @contextmanager
-def _opened(options: DetectOptions, model: Model, events: Events) -> Iterator[Pair]:
-    """The pair, open, with everything said that was found out about it."""
-    before = open_scene(options.before, parse_layers(options.before_bands), options.before_units, "before")
-    after = open_scene(options.after, parse_layers(options.after_bands), options.after_units, "after")
-    trusted = options.before_units != "auto" and options.after_units != "auto"
+def _opened(options: DetectOptions, model: Model, events: Events) -> Iterator[tuple[Pair, tuple[Finding, ...]]]:
+    """The pair, open, and what was found of it, said; a finding that says stop ends the run."""
+    before, after = options.open_scene("before"), options.open_scene("after")
+    for scene in (before, after):
+        scene.select(model.card.bands)
+    require_fit(scene_findings(before, after, model.card, options.accept_level))
     with ExitStack() as stack:
         with stage(events, "register"):
-            pair = stack.enter_context(open_pair(before, after, model.card.bands, options.register, trusted))
+            pair = stack.enter_context(open_pair(before, after, model.card.bands, options.pair_options()))
+            findings = check_pair(pair, model.card, options.accept_level, options.trust_units)
+        require_fit(findings)
         events.message(f"Model {model.card.name} on {model.device}, {model.precision}.")
-        events.message(f"Before: {pair.before.units}.")
-        events.message(f"After: {pair.after.units}.")
-        if options.register:
-            events.message(pair.shift.text, "info" if pair.shift.measured else "warning")
-        yield pair
+        events.message(f"Before: {before.units}.")
+        events.message(f"After: {after.units}.")
+        for finding in findings:
+            if finding.severity == WARNING:
+                events.message(finding.sentence, "warning")
+        events.message(pair.shift.text)
+        if options.normalise:
+            events.message(pair.normalisation.text, "info" if pair.normalisation.done else "warning")
+        yield pair, findings
 
 
 def _asked_window(pair: Pair, options: DetectOptions) -> Window:
@@ -241,17 +235,19 @@ def _asked_window(pair: Pair, options: DetectOptions) -> Window:
         GridMismatch: the bounds lie outside, or their CRS is not one.
     """
     grid = pair.grid
+    area = pair.area.window if pair.area else grid.window
     if options.bounds is None:
-        return grid.window
+        return area
     try:
         crs = CRS.from_user_input(options.bounds_crs) if options.bounds_crs else pair.before.grid.crs
     except CRSError as error:
         raise GridMismatch(f"{options.bounds_crs} is not a CRS that is known. Give one such as EPSG:32631.") from error
     window = bounds_window(grid, options.bounds, crs)
+    window = window and intersect(window, area)
     if window is None:
         raise GridMismatch(
-            f"The bounds {options.bounds} in {name_of(crs)} do not meet the overlap of the two dates, {place_of(grid)}. "
-            "Choose an area inside it."
+            f"The bounds {options.bounds} in {name_of(crs)} do not meet {'the area of interest in ' if pair.area else ''}"
+            f"the overlap of the two dates, {place_of(grid.crop(area))}. Choose an area inside it."
         )
     return window
 
@@ -276,11 +272,10 @@ def _write_windows(
         writers["mask"].write(mask, place)
         writers["probability"].write(levels, place)
         writers["quality"].write(quality, place)
-        tally = tally.plus(mask, pixel_area_m2(grid, window))
+        tally = tally.plus(mask, quality, pixel_area_m2(grid, window))
     if not tally.observed:
         raise NothingObserved(
-            "No pixel is observed on both dates: the whole overlap is nodata on one of them. "
-            "Pick other scenes, or check which value means nodata."
+            "No pixel is observed on both dates. Pick other scenes, look at the masks, or check which value means nodata."
         )
     return writers, tally
 

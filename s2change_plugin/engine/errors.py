@@ -24,6 +24,10 @@ class UnitsUnclear(S2ChangeError):
     """The two dates are not, or may not be, in the same unit."""
 
 
+class DatesReversed(S2ChangeError):
+    """Before was taken after after."""
+
+
 class GridMismatch(S2ChangeError):
     """The two dates cannot be laid on one grid: no CRS, no overlap, bounds outside."""
 

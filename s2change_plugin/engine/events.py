@@ -17,7 +17,13 @@ from .errors import S2ChangeError
 
 T = TypeVar("T")
 
-_STAGES = {"register": "Comparing dates", "detect": "Detecting change", "polygons": "Drawing polygons", "write": "Writing"}
+_STAGES = {
+    "register": "Comparing dates",
+    "detect": "Detecting change",
+    "polygons": "Drawing polygons",
+    "stack": "Reading",
+    "write": "Writing",
+}
 
 
 class Events(Protocol):
@@ -70,6 +76,10 @@ class JsonEvents:
 class TerminalEvents:
     """A progress bar and sentences on standard error, the result on standard output."""
 
+    def __init__(self, as_json: bool = False) -> None:
+        """Say the result as a sentence, or as one JSON object."""
+        self._as_json = as_json
+
     def started(self, workdir: str) -> None:
         """Nothing that a person needs."""
 
@@ -84,7 +94,7 @@ class TerminalEvents:
 
     def result(self, values: dict[str, Any], summary: str) -> None:
         """See `Events`."""
-        click.echo(summary)
+        click.echo(json.dumps(values, indent=2, ensure_ascii=False) if self._as_json else summary)
 
     def error(self, error: S2ChangeError) -> None:
         """See `Events`."""

@@ -25,6 +25,8 @@ Bounds = tuple[float, float, float, float]
 TARGET_GSD_M = 10.0
 # A grid whose pixels measure this much on the ground is a Sentinel-2 10 m grid, whatever its CRS.
 NATIVE_GSD_M = (8.0, 12.0)
+# A tenth of a thousandth of a pixel: below it two grids are the same.
+_SAME_PIXEL = 1e-4
 _WGS84 = Geod(ellps="WGS84")
 
 
@@ -164,17 +166,32 @@ def slices_in(window: Window, frame: Window) -> tuple[slice, slice]:
     return slice(row, row + int(window.height)), slice(col, col + int(window.width))
 
 
+def pixel_place(grid: Grid, frame: Grid) -> tuple[int, int] | None:
+    """(col, row) of a grid's corner on another where their pixels coincide, else None."""
+    if grid.crs != frame.crs:
+        return None
+    col, row = ~frame.transform @ (grid.transform.c, grid.transform.f)
+    far_col, far_row = ~frame.transform @ (grid.transform @ (grid.width, grid.height))
+    same = [col - round(col), row - round(row), far_col - round(col) - grid.width, far_row - round(row) - grid.height]
+    straight = grid.north_up and frame.north_up
+    return (round(col), round(row)) if straight and max(map(abs, same)) < _SAME_PIXEL else None
+
+
 def pixel_area_m2(grid: Grid, window: Window) -> float:
     """Mean area of a window's pixels on the WGS 84 ellipsoid, square metres.
 
     Within a window of 512 pixels of 10 m the area varies by less than 0.1 % up to latitude 60, in degrees as in UTM.
     """
     part = grid.crop(window)
-    left, bottom, right, top = part.bounds
-    xs, ys = _densified_ring(left, bottom, right, top)
+    return geodesic_area_m2(part) / (part.height * part.width)
+
+
+def geodesic_area_m2(grid: Grid) -> float:
+    """Area of a grid's bounds on the WGS 84 ellipsoid, square metres."""
+    xs, ys = _densified_ring(*grid.bounds)
     lon, lat = _to_lonlat(grid.crs).transform(xs, ys)
     area, _ = _WGS84.polygon_area_perimeter(lon, lat)
-    return abs(float(area)) / (part.height * part.width)
+    return abs(float(area))
 
 
 def geodesic_areas_m2(geometries: Any, crs: CRS) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -209,9 +226,12 @@ def _to_lonlat(crs: CRS) -> Transformer:
 
 
 def sample_windows(height: int, width: int, size: int, most: int) -> Iterator[Window]:
-    """At most `most` windows of size × size, spread evenly over height × width; smaller where the raster is smaller."""
-    rows = max(1, min(round(most**0.5), height // size))
-    cols = max(1, min(most // rows, width // size))
+    """At most `most` windows of size × size, spread evenly over height × width; smaller where the raster is smaller.
+
+    A raster that so many can cover is covered; they then overlap.
+    """
+    rows = min(round(most**0.5), math.ceil(height / size))
+    cols = min(most // rows, math.ceil(width / size))
     tall, wide = min(size, height), min(size, width)
     for row in np.linspace(0, height - tall, rows):
         for col in np.linspace(0, width - wide, cols):

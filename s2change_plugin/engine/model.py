@@ -202,6 +202,15 @@ def save_model(folder: Path, card: ModelCard, network: SiameseUNet) -> Path:
     return path
 
 
+def find_card(name_or_path: str) -> ModelCard:
+    """The card of a model, named as for `load_model`; the weights stay unread.
+
+    Raises:
+        ModelError: no such model, or no card.
+    """
+    return read_card(_find(name_or_path))
+
+
 def read_card(path: Path) -> ModelCard:
     """The card beside a weights' file.
 

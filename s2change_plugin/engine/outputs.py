@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 import psutil
 import rasterio
 import rasterio.shutil
+from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
@@ -106,32 +108,36 @@ class Layer:
     """What a raster of results says about its values.
 
     Attributes:
-        description: of its band.
+        descriptions: of its bands.
         resampling: of its overviews.
         values: what each value means.
         colours: value to (red, green, blue), 0–255; GeoTIFF keeps no transparency, the QGIS style does.
         scale: value × scale is what it stands for.
+        dtype: numpy's name.
+        nodata: the value that stands for nothing.
     """
 
-    description: str
+    descriptions: tuple[str, ...]
     resampling: str
     values: dict[int, str] = field(default_factory=dict)
     colours: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     scale: float = 1.0
+    dtype: str = "uint8"
+    nodata: int = NOT_OBSERVED
 
 
 MASK = Layer(
-    "change",
+    ("change",),
     "mode",
     {0: "no change", 1: "change", NOT_OBSERVED: "not observed"},
     {0: (242, 242, 242), 1: (213, 0, 87), NOT_OBSERVED: (150, 150, 150)},
 )
-PROBABILITY = Layer("probability of change", "average", {NOT_OBSERVED: "not observed"}, scale=PROBABILITY_STEP)
-QUALITY = Layer("observed, or why not", "mode", QUALITY_NAMES, QUALITY_COLOURS)
+PROBABILITY = Layer(("probability of change",), "average", {NOT_OBSERVED: "not observed"}, scale=PROBABILITY_STEP)
+QUALITY = Layer(("observed, or why not",), "mode", QUALITY_NAMES, QUALITY_COLOURS)
 
 
 class RasterWriter:
-    """A raster of results under construction: one uint8 band, written window by window."""
+    """A raster of results under construction, written window by window."""
 
     def __init__(self, path: Path, grid: Grid, layer: Layer, tags: dict[str, str]) -> None:
         """Begin it in the working folder; tags are what the file says about its making."""
@@ -141,13 +147,13 @@ class RasterWriter:
             path,
             "w",
             driver="GTiff",
-            dtype="uint8",
-            count=1,
+            dtype=layer.dtype,
+            count=len(layer.descriptions),
             crs=grid.crs,
             transform=grid.transform,
             height=grid.height,
             width=grid.width,
-            nodata=NOT_OBSERVED,
+            nodata=layer.nodata,
             tiled=True,
             blockxsize=512,
             blockysize=512,
@@ -155,17 +161,19 @@ class RasterWriter:
             zlevel=1,
             bigtiff="if_safer",
         )
-        self._file.set_band_description(1, layer.description)
+        for index, description in enumerate(layer.descriptions, start=1):
+            self._file.set_band_description(index, description)
         self._file.update_tags(**tags)
         self._file.update_tags(1, **{str(value): meaning for value, meaning in layer.values.items()})
         if layer.scale != 1:
-            self._file.scales = (layer.scale,)
+            self._file.scales = (layer.scale,) * len(layer.descriptions)
         if layer.colours:
             self._file.write_colormap(1, layer.colours)
 
-    def write(self, values: Codes, window: Window) -> None:
-        """Write one window, uint8 (row, col)."""
-        self._file.write(values, 1, window=window)
+    def write(self, values: NDArray[Any], window: Window) -> None:
+        """Write one window, (row, col) or (band, row, col) of the layer's type."""
+        values = values.reshape(-1, *values.shape[-2:])
+        self._file.write(values, window=window)
         self._written.append((window, crc32(values.tobytes())))
 
     def close(self) -> None:
@@ -191,7 +199,7 @@ class RasterWriter:
         )
         with rasterio.open(finished) as raster:
             for window, sum_of_it in self._written:
-                if crc32(raster.read(1, window=window).tobytes()) != sum_of_it:
+                if crc32(raster.read(window=window).tobytes()) != sum_of_it:
                     raise OSError("what was written does not read back")
         return finished
 

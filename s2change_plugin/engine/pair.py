@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +12,53 @@ from affine import Affine
 from rasterio.windows import Window
 
 from .bands import TEN_BANDS
-from .errors import GridMismatch, UnitsUnclear, UnreadableInput
+from .errors import GridMismatch, UnreadableInput
 from .grid import Grid, base_grid, bounds_window, place_of, sample_windows
-from .radiometry import Array, band_shifts, is_added_offset
-from .registration import NOT_ASKED, Shift, measure_shift
+from .masks import BUFFER_M, CLOUDS, Area, MaskReader, masks_of
+from .normalisation import NOT_ASKED as NOT_NORMALISED
+from .normalisation import fit_normalisation
+from .radiometry import Array
+from .registration import NOT_ASKED, Shift, measure_displacement, with_residual
 from .scene import Scene, SceneReader
-from .validity import Codes, quality_of
+from .validity import Codes, Mask, Quality, date_quality, pair_quality, worse
 
 # Enough ground for statistics and for the shift: 16 samples of 2.56 km.
 _SAMPLES, _SAMPLE_SIZE = 16, 256
 # Where edges of ground stand out best, at 10 m.
 _REGISTRATION_BANDS = ("B03", "B04", "B08")
+
+
+@dataclass(frozen=True)
+class PairOptions:
+    """How two scenes are laid over each other.
+
+    Attributes:
+        register: measure the shift between them and take it out.
+        normalise: bring `after` to `before`'s radiometry; see `normalisation`.
+        clouds: one of `masks.CLOUDS`: which cloud mask is used.
+        before_mask, after_mask: masks of the user's own; see `masks.open_mask`.
+        mask_buffer: metres by which clouds and their shadows reach further than the masks say.
+        area: polygons to look at; see `masks.read_polygons`.
+    """
+
+    register: bool = True
+    normalise: bool = False
+    clouds: str = "auto"
+    before_mask: str | None = None
+    after_mask: str | None = None
+    mask_buffer: float = BUFFER_M
+    area: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            ValueError: the text says which value.
+        """
+        if self.clouds not in CLOUDS:
+            raise ValueError(f"clouds is {self.clouds!r} and must be one of {', '.join(CLOUDS)}")
+        if not 0 <= self.mask_buffer <= 5000:
+            raise ValueError(f"the mask's buffer is {self.mask_buffer:g} m and must lie between 0 and 5000")
 
 
 @dataclass(frozen=True)
@@ -39,73 +75,148 @@ class PairWindow:
     quality: Codes
 
 
-class Pair:
-    """Two open scenes on their common grid; made by `open_pair`."""
+class DateReader:
+    """One date, open on a grid: its reflectance and its quality codes."""
 
-    def __init__(self, before: Scene, after: Scene, register: bool = True, trust_units: bool = False) -> None:
+    def __init__(self, scene: Scene, bands: Sequence[str], masks: Sequence[Mask], grid: Grid, buffer_m: float) -> None:
+        """Open these bands and masks; clouds reach buffer_m further than the masks say."""
+        with ExitStack() as stack:
+            self._scene = SceneReader(scene.select(bands), grid)
+            stack.callback(self._scene.close)
+            self._masks = MaskReader(scene, masks, grid, buffer_m)
+            stack.callback(self._masks.close)
+            self._stack = stack.pop_all()
+
+    def read(self, window: Window) -> tuple[Array, Codes]:
+        """Reflectance (band, row, col) as `SceneReader` gives it, and the date's codes, uint8 (row, col)."""
+        reflectance = self._scene.read(window)
+        return reflectance, worse(date_quality(reflectance), self._masks.read(window))
+
+    def close(self) -> None:
+        """Close the files."""
+        self._stack.close()
+
+
+class Pair:
+    """Two open scenes on their common grid; made by `open_pair`.
+
+    Attributes:
+        before, after: the scenes, with all their bands.
+        bands: those that are read, in their order.
+        base: before's own 10 m grid, or the UTM grid that stands for it.
+        grid: common to both, the part of `base` that both cover.
+        masks: of before, of after.
+        area: of interest; None is all of the grid.
+        shift: measured between the dates; it is taken out of what is read.
+        normalisation: of `after`, done when it is read.
+        samples: windows spread over the grid, as they are read.
+    """
+
+    def __init__(self, before: Scene, after: Scene, bands: Sequence[str], options: PairOptions) -> None:
         """Lay the scenes over each other; see `open_pair`."""
-        base = base_grid(before.grid)
-        window = bounds_window(base, after.grid.bounds, after.grid.crs)
+        fine = before.select(bands).grid
+        base = base_grid(fine)
+        over = after.select(bands).grid
+        window = bounds_window(base, over.bounds, over.crs)
         if window is None:
             raise GridMismatch(
-                f"{after.source} does not overlap {before.source}: {place_of(after.grid)} against {place_of(before.grid)}. "
+                f"{after.source} does not overlap {before.source}: {place_of(over)} against {place_of(fine)}. "
                 "Pick two scenes of one place."
             )
-        self.before, self.after = before, after
-        self.grid = base.crop(window)
-        self.shift = NOT_ASKED
-        self._readers = (SceneReader(before, self.grid), SceneReader(after, self.grid))
-        samples = list(self._samples())
-        if not trust_units:
-            _require_one_unit(before, after, samples)
-        if register:
-            self.shift = _shift_of(samples, tuple(before.bands))
-        if self.shift.matters:
-            self._readers[1].close()
-            self._readers = (self._readers[0], SceneReader(after, _moved(self.grid, self.shift)))
+        self.before, self.after, self.bands, self.options = before, after, tuple(bands), options
+        self.base, self.grid = base, base.crop(window)
+        self.area = Area(options.area, self.grid) if options.area else None
+        self.masks = (masks_of(before, options.clouds, options.before_mask), masks_of(after, options.clouds, options.after_mask))
+        self.shift, self.normalisation = NOT_ASKED, NOT_NORMALISED
+        self.samples: list[PairWindow] = []
+        self._before = self._opened(before, self.masks[0], self.grid)
+        try:
+            self._after = self._opened(after, self.masks[1], self.grid)
+        except BaseException:
+            self._before.close()
+            raise
+
+    def measure(self) -> None:
+        """Read the samples, and measure from them what is taken out: the shift, and where asked the radiometric difference."""
+        windows = list(sample_windows(self.grid.height, self.grid.width, _SAMPLE_SIZE, _SAMPLES))
+        self.samples = [self.read(window) for window in windows]
+        if self.options.register:
+            self._take_out_shift(windows)
+        if self.options.normalise:
+            self.normalisation = fit_normalisation(
+                [sample.before for sample in self.samples], [sample.after for sample in self.samples], self.bands
+            )
 
     def read(self, window: Window) -> PairWindow:
         """Both dates of a window; it may reach beyond the grid, where nothing is observed."""
-        before, after = (reader.read(window) for reader in self._readers)
-        quality = quality_of(before, after)
-        before[np.isinf(before)] = np.nan
-        after[np.isinf(after)] = np.nan
+        before, before_codes = self._before.read(window)
+        after, after_codes = self._after.read(window)
+        quality = pair_quality(before_codes, after_codes)
+        for reflectance, codes in ((before, before_codes), (after, after_codes)):
+            # Snow on both dates is ground like any other.
+            hidden = (codes != Quality.OBSERVED) & ~((codes == Quality.SNOW) & (quality == Quality.OBSERVED))
+            reflectance[:, hidden] = np.nan
+        self.normalisation.apply(after)
+        if self.area is not None:
+            # Reflectance stays: what lies inside must not depend on where the area ends.
+            quality[self.area.outside(window)] = Quality.OUTSIDE
         return PairWindow(before, after, quality)
 
     def close(self) -> None:
         """Close the files."""
-        for reader in self._readers:
-            reader.close()
+        self._before.close()
+        self._after.close()
 
-    def _samples(self) -> Iterator[PairWindow]:
-        for window in sample_windows(self.grid.height, self.grid.width, _SAMPLE_SIZE, _SAMPLES):
-            yield self.read(window)
+    def _opened(self, scene: Scene, masks: Sequence[Mask], grid: Grid) -> DateReader:
+        return DateReader(scene, self.bands, masks, grid, self.options.mask_buffer)
+
+    def _take_out_shift(self, windows: Sequence[Window]) -> None:
+        """Measure the shift, read `after` with it taken out, and measure again; where that is no better, leave it."""
+        found = self._measured_shift(windows)
+        if found.matters:
+            self._read_after_on(found.moved_transform(self.grid.transform), windows)
+            found = with_residual(found, self._measured_shift(windows))
+            if not found.measured:
+                self._read_after_on(self.grid.transform, windows)
+        self.shift = found
+
+    def _read_after_on(self, transform: Affine, windows: Sequence[Window]) -> None:
+        self._after.close()
+        self._after = self._opened(self.after, self.masks[1], replace(self.grid, transform=transform))
+        self.samples = [self.read(window) for window in windows]
+
+    def _measured_shift(self, windows: Sequence[Window]) -> Shift:
+        chosen = [place for place, name in enumerate(self.bands) if name in _REGISTRATION_BANDS]
+        chosen = chosen or list(range(len(self.bands)))
+        centres = [(window.row_off + window.height / 2, window.col_off + window.width / 2) for window in windows]
+        before, after = ([getattr(sample, side)[chosen] for sample in self.samples] for side in ("before", "after"))
+        return measure_displacement(before, after, centres, self.grid.shape)
 
 
 @contextmanager
 def open_pair(
-    before: Scene, after: Scene, bands: Sequence[str] = TEN_BANDS, register: bool = True, trust_units: bool = False
+    before: Scene, after: Scene, bands: Sequence[str] = TEN_BANDS, options: PairOptions | None = None
 ) -> Iterator[Pair]:
     """Two scenes on one grid, open for reading.
 
     The grid is `before`'s own where its pixels measure 8–12 m on the ground, else a 10 m UTM grid, cut to the overlap.
-    The measured shift moves `after`'s grid, so that each of its pixels is resampled once.
+    The measured shift moves `after`'s grid, so that each of its pixels is resampled once. Whether the two may be compared
+    at all is for `findings.check_pair` to say.
 
     Args:
         before, after: the two dates.
         bands: which to read, in this order.
-        register: measure the sub-pixel shift and take it out.
-        trust_units: the user has said in which units both are; do not ask.
+        options: how; None is the default of each.
 
     Raises:
-        UnreadableInput: both are the same raster.
+        UnreadableInput: both are the same raster, or a file is damaged.
         BandsUnknown: one of the bands is missing.
         GridMismatch: they do not overlap.
-        UnitsUnclear: one of them seems to carry the offset of 1000 and the other not.
     """
     _require_two(before.source, after.source)
-    pair = Pair(before.select(bands), after.select(bands), register, trust_units)
+    pair = Pair(before, after, bands, options or PairOptions())
     try:
+        pair.measure()
         yield pair
     finally:
         pair.close()
@@ -115,26 +226,3 @@ def _require_two(before: str, after: str) -> None:
     same = before == after or (Path(before).exists() and Path(after).exists() and Path(before).samefile(after))
     if same:
         raise UnreadableInput(f"Before and after are the same raster, {before}. Pick two dates.")
-
-
-def _require_one_unit(before: Scene, after: Scene, samples: Sequence[PairWindow]) -> None:
-    shifts = band_shifts([sample.before for sample in samples], [sample.after for sample in samples])
-    if not is_added_offset(shifts):
-        return
-    middle = float(np.median(shifts))
-    brighter, side = (after, "after") if middle > 0 else (before, "before")
-    raise UnitsUnclear(
-        f"{brighter.source} is brighter by about {abs(middle):.0f} DN in every band ({float(np.min(shifts)):+.0f} to "
-        f"{float(np.max(shifts)):+.0f}), as products since baseline 04.00 are before their offset is removed. "
-        f"If so, add --{side}-units dn+1000; if both dates really are in one unit, add --before-units dn --after-units dn."
-    )
-
-
-def _shift_of(samples: Sequence[PairWindow], bands: tuple[str, ...]) -> Shift:
-    chosen = [place for place, name in enumerate(bands) if name in _REGISTRATION_BANDS] or list(range(len(bands)))
-    return measure_shift([sample.before[chosen] for sample in samples], [sample.after[chosen] for sample in samples])
-
-
-def _moved(grid: Grid, shift: Shift) -> Grid:
-    """The grid laid where `after` shows what `before` shows on the grid itself."""
-    return Grid(grid.crs, grid.transform @ Affine.translation(shift.cols, shift.rows), grid.height, grid.width)

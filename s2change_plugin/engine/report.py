@@ -1,9 +1,11 @@
-"""The record of a run, its summary, and the picture before | after | change."""
+"""What a run or a check says of itself: the record, its summary, the report that a person reads."""
 
 from __future__ import annotations
 
 import json
 import platform
+from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,21 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
-from affine import Affine
-from rasterio.enums import Resampling
 
-from ..paths import PACKAGE
-from .errors import NothingObserved
-from .grid import Grid, name_of, pixel_size_m
-from .outputs import NOT_OBSERVED
-from .radiometry import Array
-from .scene import Scene, SceneReader, open_raster
+from ..paths import PACKAGE, resources
+from .findings import Finding, worst
+from .grid import name_of
+from .scene import Scene
 
 if TYPE_CHECKING:
+    from .check import CheckOptions
     from .detect import DetectOptions, Run, Tally
-
-_PICTURE_PIXELS = 900
-_CHANGE_COLOUR, _UNSEEN_COLOUR = (0.84, 0.0, 0.34), (0.93, 0.91, 0.86)
 
 
 def version() -> str:
@@ -53,6 +49,7 @@ def result_values(options: DetectOptions, run: Run, tally: Tally) -> dict[str, A
         "device": run.model.device,
         "precision": run.model.precision,
         "shift": asdict(run.pair.shift),
+        "severity": worst(run.findings),
         "grid": {"crs": name_of(grid.crs), "transform": list(grid.transform)[:6], "height": grid.height, "width": grid.width},
     }
 
@@ -70,7 +67,10 @@ def write_record(path: Path, options: DetectOptions, run: Run, values: dict[str,
     record = {
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "options": {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()},
-        "inputs": {"before": _scene_record(run.pair.before), "after": _scene_record(run.pair.after)},
+        "inputs": {"before": scene_values(run.pair.before), "after": scene_values(run.pair.after)},
+        "masks": dict(zip(("before", "after"), ([mask.origin for mask in masks] for masks in run.pair.masks), strict=True)),
+        "normalisation": asdict(run.pair.normalisation),
+        "findings": [asdict(finding) for finding in run.findings],
         "model": {"name": run.model.card.name, "sha256": run.model.card.sha256, "licence": run.model.card.licence},
         "result": values,
         "versions": _versions(),
@@ -78,102 +78,53 @@ def write_record(path: Path, options: DetectOptions, run: Run, values: dict[str,
     path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_picture(before: Scene, after: Scene, mask: Path, target: Path) -> None:
-    """Write a picture of three panels, before | after | change, that a person can look at.
+def scene_values(scene: Scene) -> dict[str, Any]:
+    """What is known of a scene, for programs."""
+    bands = {name: {"path": band.path, "layer": band.index} for name, band in scene.bands.items()}
+    acquisition = asdict(scene.acquisition)
+    if scene.acquisition.sensed:
+        acquisition["sensed"] = scene.acquisition.sensed.isoformat()
+    return {
+        "source": scene.source,
+        "units": scene.units,
+        "crs": name_of(scene.grid.crs),
+        "acquisition": acquisition,
+        "bands": bands,
+    }
 
-    Both dates are shown in true colour with one stretch, so that what looks different is different.
 
-    Raises:
-        NothingObserved: neither date shows anything under the mask.
+def write_check_report(
+    target: Path, options: CheckOptions, findings: Sequence[Finding], scenes: Sequence[Scene | None], picture: bytes | None
+) -> None:
+    """Write the findings about a pair as a page that a person reads, with everything it needs inside.
+
+    Args:
+        target: HTML file.
+        options: what was asked.
+        findings: in their order.
+        scenes: before and after; None where it could not be opened.
+        picture: PNG of both dates and of what is usable.
     """
-    import matplotlib
+    from jinja2 import Environment, FileSystemLoader
 
-    matplotlib.use("agg")
-    from matplotlib import pyplot as plt
-    from matplotlib.patches import Patch
-
-    with open_raster(str(mask)) as raster:
-        grid = _coarser(Grid(raster.crs, raster.transform, raster.height, raster.width))
-        changed = raster.read(1, out_shape=grid.shape, resampling=Resampling.mode)
-        tags = raster.tags()
-    colours: list[str] = [name for name in ("B04", "B03", "B02") if name in before.bands and name in after.bands]
-    colours = colours if len(colours) == 3 else [name for name in before.bands if name in after.bands][:3]
-    first, second = (_true_colour(scene.select(colours), grid) for scene in (before, after))
-    seen = np.concatenate([image[:, np.isfinite(image).all(0)] for image in (first, second)], axis=1)
-    if not seen.size:
-        raise NothingObserved(f"Neither {before.source} nor {after.source} shows anything under {mask}.")
-    low, high = np.percentile(seen, (1, 98.5), axis=1)
-    first, second = (_stretched(image, low, high) for image in (first, second))
-    overlay = second.mean(2, keepdims=True).repeat(3, 2) * 0.55 + 0.15
-    overlay[changed == 1] = _CHANGE_COLOUR
-    overlay[changed == NOT_OBSERVED] = _UNSEEN_COLOUR
-
-    tall, wide = pixel_size_m(grid)
-    aspect = tall / wide
-    size = 5.2
-    figure, axes = plt.subplots(
-        1, 3, figsize=(3 * size + 0.3, min(4 * size, size * aspect * grid.height / grid.width) + 0.9), layout="constrained"
+    environment = Environment(loader=FileSystemLoader(resources() / "templates"), autoescape=True)
+    page = environment.get_template("check.html").render(
+        options=options,
+        findings=findings,
+        severity=worst(findings),
+        scenes=dict(zip(("before", "after"), scenes, strict=True)),
+        names=dict(zip(("before", "after"), (short_name(options.before), short_name(options.after)), strict=True)),
+        picture=b64encode(picture).decode("ascii") if picture else None,
+        version=version(),
+        made=datetime.now(timezone.utc),
     )
-    for axis, image, title in zip(axes, (first, second, overlay), ("Before", "After", "Change"), strict=True):
-        axis.imshow(image, aspect=aspect, interpolation="nearest" if title == "Change" else "antialiased")
-        axis.set_title(title, fontsize=14)
-        axis.set_xticks([])
-        axis.set_yticks([])
-    legend = [Patch(color=_CHANGE_COLOUR, label="change")]
-    if (changed == NOT_OBSERVED).any():
-        legend.append(Patch(color=_UNSEEN_COLOUR, label="not observed"))
-    axes[2].legend(handles=legend, loc="lower right", framealpha=0.9)
-    _draw_scale(axes[0], grid, wide)
-    model, threshold = tags.get("S2CHANGE_MODEL", "?"), tags.get("S2CHANGE_THRESHOLD", "?")
-    figure.supxlabel(f"{_short(before.source)}  →  {_short(after.source)}    model {model}, threshold {threshold}", fontsize=9)
-    figure.savefig(target, dpi=110)
-    plt.close(figure)
+    target.write_text(page, encoding="utf-8")
 
 
-def _short(source: str) -> str:
+def short_name(source: str) -> str:
     """A source's name; of a folder with its parent's, since "imgs_1" alone says little."""
     path = Path(source)
-    return f"{path.parent.name}/{path.name}" if path.is_dir() else path.name
-
-
-def _coarser(grid: Grid) -> Grid:
-    """The same ground in at most `_PICTURE_PIXELS` each way."""
-    factor = max(1.0, max(grid.shape) / _PICTURE_PIXELS)
-    height, width = max(1, round(grid.height / factor)), max(1, round(grid.width / factor))
-    scale = Affine.scale(grid.width / width, grid.height / height)
-    return Grid(grid.crs, grid.transform @ scale, height, width)
-
-
-def _true_colour(scene: Scene, grid: Grid) -> Array:
-    reader = SceneReader(scene, grid)
-    try:
-        image = reader.read(grid.window)
-    finally:
-        reader.close()
-    image[np.isinf(image)] = np.nan
-    return image
-
-
-def _stretched(image: Array, low: Array, high: Array) -> Array:
-    """Reflectance (band, row, col) as a picture (row, col, band), 0–1, white where not seen."""
-    scaled = (image - low[:, None, None]) / np.maximum(high - low, 1e-6)[:, None, None]
-    return np.asarray(np.nan_to_num(np.clip(scaled, 0, 1) ** 0.8, nan=1.0).transpose(1, 2, 0), np.float32)
-
-
-def _draw_scale(axis: Any, grid: Grid, pixel_m: float) -> None:
-    """A bar of a round length, about a fifth of the picture wide."""
-    wanted = grid.width * pixel_m / 5
-    power = 10 ** np.floor(np.log10(wanted))
-    length = max(step * power for step in (1, 2, 5) if step * power <= wanted)
-    text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
-    row, col = grid.height * 0.95, grid.width * 0.04
-    axis.plot([col, col + length / pixel_m], [row, row], color="white", linewidth=3, solid_capstyle="butt")
-    axis.text(col, row - grid.height * 0.02, text, color="white", fontsize=10, va="bottom")
-
-
-def _scene_record(scene: Scene) -> dict[str, Any]:
-    bands = {name: {"path": band.path, "layer": band.index} for name, band in scene.bands.items()}
-    return {"source": scene.source, "units": scene.units, "crs": name_of(scene.grid.crs), "bands": bands}
+    return f"{path.parent.name}/{path.name}" if path.is_dir() and path.suffix.upper() != ".SAFE" else path.name
 
 
 def _versions() -> dict[str, str]:

@@ -4,31 +4,45 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import rasterio
+from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
+from .acquisition import Acquisition, acquisition_of_name, acquisition_of_tags
 from .bands import ALL_BANDS, BANDS, USUAL_ORDERS, band_of_description, band_of_file
-from .errors import BandsUnknown, GridMismatch, UnreadableInput
-from .grid import Grid, intersect, name_of, sample_windows, slices_in
-from .radiometry import Array, DnRule, rule_for, to_reflectance
+from .errors import BandsUnknown, GridMismatch, UnitsUnclear, UnreadableInput
+from .files import Files, open_files
+from .grid import Grid, intersect, name_of, pixel_place, pixel_size_m, place_of, sample_windows, slices_in
+from .radiometry import (
+    CIRRUS_PERCENT,
+    LARGEST_REFLECTANCE,
+    Array,
+    DnRule,
+    cirrus_fits,
+    cirrus_rule,
+    rule_for,
+    to_reflectance,
+)
+from .safe import Product, find_product
+from .validity import ClassRaster, Mask, Quality
 
 _RASTER_FILES = {".tif", ".tiff", ".jp2", ".vrt", ".img"}
 # In an 8- or 16-bit file the last values below the type's maximum are saturation too once a resampling has touched them.
-_SATURATED_DN = 65000
-# A tenth of a thousandth of a pixel: below it two grids are the same.
-_SAME_PIXEL = 1e-4
+SATURATED_DN = 65000
+# What `stack` writes into a scene's tags: the name of the raster of quality codes beside it.
+QUALITY_TAG = "S2CHANGE_QUALITY"
 
 
 @dataclass(frozen=True)
@@ -59,10 +73,16 @@ class Scene:
     Attributes:
         source: what the user named.
         bands: band name to where it lies.
+        acquisition: how and when it was taken, as far as anything tells.
+        mask: what it brings itself to say where it is not usable.
+        missing: band that it should have to the file that was looked for.
     """
 
     source: str
     bands: dict[str, BandSource]
+    acquisition: Acquisition = field(default_factory=Acquisition)
+    mask: Mask | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def grid(self) -> Grid:
@@ -82,45 +102,134 @@ class Scene:
         """
         names = tuple(names)
         missing = [name for name in names if name not in self.bands]
+        sought = [self.missing[name] for name in missing if name in self.missing]
+        if sought:
+            raise BandsUnknown(
+                f"{self.source} lacks {', '.join(missing)}: {', '.join(sought)} was looked for. Download the product again, whole."
+            )
         if missing:
             raise BandsUnknown(
                 f"{self.source} has no {', '.join(missing)}; it has {', '.join(self.bands)}. "
                 f"The model needs {', '.join(names)}: give a raster with all of them."
             )
-        return Scene(self.source, {name: self.bands[name] for name in names})
+        return replace(self, bands={name: self.bands[name] for name in names})
 
 
-def open_scene(source: str, bands: tuple[str | None, ...] | None = None, units: str = "auto", side: str = "before") -> Scene:
-    """The scene in a stacked raster or in a folder of single-band files.
+def open_scene(
+    source: str, bands: tuple[str | None, ...] | None = None, units: str = "auto", side: str = "before", trust_units: bool = False
+) -> Scene:
+    """The scene in a Sentinel-2 product, a stacked raster, or a folder of single-band files.
 
     Args:
-        source: path of a GeoTIFF, COG, VRT (or anything that GDAL opens) with one layer per band, or a folder with files
-            named `…_B02.tif`, each of any resolution.
+        source: a product as `safe.find_product` knows them; a folder or zip with files named `…_B02.tif`, each of any
+            resolution; or a GeoTIFF, COG, VRT (anything that GDAL opens, /vsizip/ and /vsicurl/ too) with one layer per band.
         bands: the stack's layers in their order, None for a layer to leave out; without it the descriptions tell.
         units: "auto", "dn", "dn+1000" or "reflectance"; see `radiometry.rule_for`.
         side: "before" or "after": whose option an error message offers.
+        trust_units: the user has checked the unit: his word goes against what the file says.
 
     Raises:
         UnreadableInput: not there, not a raster, damaged.
         BandsUnknown: the layers cannot be told to be Sentinel-2 bands, or there is only one.
-        GridMismatch: no CRS.
-        UnitsUnclear: an 8-bit picture.
+        GridMismatch: no CRS, or the bands of a product do not lie on one ground.
+        UnitsUnclear: an 8-bit picture, or the user's word contradicts the file's.
     """
-    folder = Path(source)
-    if not folder.is_dir():
-        layers = _stack_layers(source, bands, side)
-    elif bands is None:
-        layers = _folder_layers(folder)
+    product = find_product(source)
+    files = open_files(source) if product is None else None
+    if bands is not None and (product or files):
+        raise BandsUnknown(f"{source} tells its bands by its files' names; leave --{side}-bands out.")
+    if product is not None:
+        return _product_scene(product, units, side, trust_units)
+    if files is not None:
+        layers = _folder_layers(source, files)
+        acquisition = _acquisition_of_names(path for path, _ in layers.values())
+        mask = None
     else:
-        raise BandsUnknown(f"{source} is a folder, whose file names tell the bands; leave --{side}-bands out.")
+        layers = _stack_layers(source, bands, side)
+        acquisition, mask = _told_by_stack(source)
     if len(layers) < 2:
         raise BandsUnknown(
             f"{source} holds one band only ({', '.join(layers)}). Give a stack with all bands, or the folder that holds the band files."
         )
     # Asked only where nothing else tells the unit, and once: all bands of a scene are in the same one.
     largest = cache(lambda: max(_largest(path, index) for path, index in layers.values()))
-    found = {name: _band_source(path, index, units, side, largest) for name, (path, index) in layers.items()}
-    return Scene(source, {name: found[name] for name in ALL_BANDS if name in found})
+    told = _told_by_cirrus(layers, largest, side, trust_units) if "B10" in layers else None
+    found = {name: _band_source(path, index, units, side, largest, told, trust_units) for name, (path, index) in layers.items()}
+    if "B10" in found and acquisition.level is None:
+        # The cirrus band is left out of Level-2A: it sees no ground (ESA, Sentinel-2 Products Specification Document).
+        acquisition = replace(acquisition, level="L1C")
+    return Scene(source, {name: found[name] for name in ALL_BANDS if name in found}, acquisition, mask)
+
+
+def _product_scene(product: Product, units: str, side: str, trust_units: bool) -> Scene:
+    """The scene of a product, whose bands must lie on one ground."""
+    found = {
+        name: _band_source(path, 1, units, side, lambda: 0.0, product.rules[name], trust_units)
+        for name, path in product.bands.items()
+    }
+    scene = Scene(product.source, found, product.acquisition, product.mask, product.missing)
+    if not found:
+        sought = next(iter(product.missing.values()), "band files")
+        raise BandsUnknown(f"{product.source} holds no band: {sought} was looked for. Download the product again, whole.")
+    fine = scene.grid
+    for name, band in found.items():
+        apart = max(abs(one - other) for one, other in zip(band.grid.bounds, fine.bounds, strict=True))
+        # A tile of 109.8 km is a whole number of 60 m pixels, so all bands of a product end at the same lines.
+        if band.grid.crs != fine.crs or apart > abs(fine.transform.a):
+            raise GridMismatch(
+                f"The bands of {product.source} do not lie on one ground: {name} covers {place_of(band.grid)}, "
+                f"others {place_of(fine)}. The product is put together from different ones; download it again."
+            )
+    return scene
+
+
+def _told_by_cirrus(
+    layers: Mapping[str, tuple[str, int]], largest: Callable[[], float], side: str, trust_units: bool
+) -> DnRule | None:
+    """The rule that B10 proves for a scene of digital numbers whose files have no scale and offset of their own.
+
+    Raises:
+        UnitsUnclear: the files' own scale and offset make B10 see ground.
+    """
+    path, index = layers["B10"]
+    with open_raster(path) as dataset:
+        own = DnRule(dataset.scales[index - 1], dataset.offsets[index - 1], "")
+        dtype = dataset.dtypes[index - 1]
+    if dtype in ("uint8", "int8") or (dtype.startswith("float") and largest() <= LARGEST_REFLECTANCE):
+        return None
+    values = [part for part in _spread_values(path, index) if part.size]
+    if not values:
+        return None
+    stored = float(np.percentile(np.concatenate(values), CIRRUS_PERCENT))
+    if (own.scale, own.offset) == (1.0, 0.0):
+        return cirrus_rule(stored)
+    if not trust_units and not cirrus_fits(stored, own):
+        raise UnitsUnclear(
+            f"{path} has a scale of {own.scale:g} and an offset of {own.offset:g}, and with them B10, which sees no ground, "
+            f"reflects {stored * own.scale + own.offset:.3f} where it should be about 0. Which is right? "
+            f"Say it with --{side}-units and --trust-units."
+        )
+    return None
+
+
+def _told_by_stack(source: str) -> tuple[Acquisition, Mask | None]:
+    """What a stack's tags, else its name, tell of its acquisition, and the quality raster that lies beside it."""
+    with open_raster(source) as dataset:
+        tags = dataset.tags()
+    acquisition = acquisition_of_tags(tags)
+    if acquisition == Acquisition():
+        acquisition = acquisition_of_name(Path(source.replace("\\", "/")).name)
+    beside = Path(source).parent / tags[QUALITY_TAG] if QUALITY_TAG in tags else None
+    if beside is None or not beside.is_file():
+        return acquisition, None
+    codes = (Quality.NODATA_BEFORE, Quality.CLOUD, Quality.CLOUD_SHADOW, Quality.SNOW, Quality.SATURATED)
+    return acquisition, ClassRaster(str(beside), ({int(code): int(code) for code in codes},), f"quality raster {beside.name}")
+
+
+def _acquisition_of_names(paths: Iterable[str]) -> Acquisition:
+    """What the names of a scene's files tell, if they all tell the same."""
+    told = {acquisition_of_name(Path(path).name) for path in paths}
+    return told.pop() if len(told) == 1 else Acquisition()
 
 
 class SceneReader:
@@ -153,7 +262,7 @@ class SceneReader:
                 try:
                     dn[places, rows, cols] = dataset.read(indexes, window=there)
                 except RasterioError as error:
-                    raise UnreadableInput(f"{dataset.name} cannot be read to its end, it is damaged: {error}.") from error
+                    raise damaged(dataset.name, error) from error
         return self._reflectance(dn)
 
     def close(self) -> None:
@@ -163,7 +272,7 @@ class SceneReader:
     def _open(self, path: str, band: BandSource) -> tuple[DatasetReader, Window]:
         """The file, resampled where its grid differs, and where it lies on ours."""
         dataset = self._stack.enter_context(open_raster(path))
-        place = _pixel_place(band.grid, self.grid)
+        place = pixel_place(band.grid, self.grid)
         if place is not None:
             return dataset, Window(*place, band.grid.width, band.grid.height)
         vrt = WarpedVRT(
@@ -175,7 +284,8 @@ class SceneReader:
             width=self.grid.width,
             resampling=Resampling.cubic,
             nodata=np.nan,
-            **_source_nodata(dataset, band),
+            src_nodata=_source_nodata(dataset, band),
+            **_warp_options(dataset, band, self.grid),
             dtype="float32",
             # GDAL's default lets positions be off by an eighth of a pixel to save time.
             tolerance=0.01,
@@ -187,7 +297,7 @@ class SceneReader:
         for layer, band in zip(dn, self.scene.bands.values(), strict=True):
             if not np.isnan(band.nodata):
                 layer[layer == band.nodata] = np.nan
-            saturated = layer >= _SATURATED_DN if band.dtype == "uint16" else None
+            saturated = layer >= SATURATED_DN if band.dtype == "uint16" else None
             to_reflectance(layer, band.rule, out=layer)
             if saturated is not None:
                 layer[saturated] = np.inf
@@ -197,11 +307,28 @@ class SceneReader:
         return dn
 
 
-def _source_nodata(dataset: DatasetReader, band: BandSource) -> dict[str, Any]:
-    """What a resampling leaves out: the band's nodata; zero in all bands for floating point that does not say."""
-    if dataset.nodatavals[band.index - 1] is None and band.dtype.startswith("float"):
-        return {"src_nodata": 0.0, "warp_extras": {"UNIFIED_SRC_NODATA": "YES"}}
-    return {"src_nodata": band.nodata}
+def _source_nodata(dataset: DatasetReader, band: BandSource) -> float:
+    """What a resampling leaves out: the band's nodata; zero for floating point that does not say."""
+    return 0.0 if _is_zero_filled(dataset, band) else band.nodata
+
+
+def _is_zero_filled(dataset: DatasetReader, band: BandSource) -> bool:
+    return dataset.nodatavals[band.index - 1] is None and band.dtype.startswith("float")
+
+
+def _warp_options(dataset: DatasetReader, band: BandSource, grid: Grid) -> dict[str, str]:
+    """GDAL's options for a band on another grid.
+
+    GDAL widens its kernel where it makes pixels coarser, by a factor that it estimates for each window anew: told once, it is
+    the same in all of them.
+    """
+    widths = zip(("YSCALE", "XSCALE"), pixel_size_m(band.grid), pixel_size_m(grid), strict=True)
+    # Nearly alike pixels and finer ones are interpolated as they are.
+    options = {name: f"{there / here if there < 0.95 * here else 1:.6f}" for name, there, here in widths}
+    if _is_zero_filled(dataset, band):
+        # A pixel of no ground is zero in every band.
+        options["UNIFIED_SRC_NODATA"] = "YES"
+    return options
 
 
 def _stack_layers(source: str, bands: tuple[str | None, ...] | None, side: str) -> dict[str, tuple[str, int]]:
@@ -246,33 +373,41 @@ def _plain_number(text: str | None) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def _folder_layers(folder: Path) -> dict[str, tuple[str, int]]:
+def _folder_layers(source: str, files: Files) -> dict[str, tuple[str, int]]:
     """Band name to (path, 1) of a folder of single-band files; of two resolutions of a band the finer."""
-    files: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        # macOS leaves "._…" beside files on foreign disks.
-        is_raster = path.suffix.lower() in _RASTER_FILES and not path.name.startswith(".")
-        name = band_of_file(path.name) if is_raster else None
-        if name in BANDS:
-            files.setdefault(name, []).append(path)
-    if not files:
-        hint = " For a SAFE product, give its IMG_DATA folder." if folder.suffix.upper() == ".SAFE" else ""
-        raise BandsUnknown(f"{folder} holds no files named like Sentinel-2 bands (…_B02.tif, …_B8A.jp2).{hint}")
-    return {name: (str(_finest(name, paths)), 1) for name, paths in files.items()}
+    folders: dict[str, dict[str, list[str]]] = {}
+    for name in files.names:
+        path = PurePosixPath(name)
+        band = band_of_file(path.name) if path.suffix.lower() in _RASTER_FILES else None
+        if band in BANDS:
+            folders.setdefault(str(path.parent), {}).setdefault(band, []).append(name)
+    if not folders:
+        raise BandsUnknown(f"{source} holds neither a Sentinel-2 product nor files named like its bands (…_B02.tif, …_B8A.jp2).")
+    if "." not in folders and len(folders) > 1:
+        raise BandsUnknown(f"{source} holds band files in several folders ({', '.join(sorted(folders)[:4])}). Give one of them.")
+    found = folders.get(".") or next(iter(folders.values()))
+    return {band: (files.path(_finest(source, band, names)), 1) for band, names in found.items()}
 
 
-def _finest(name: str, paths: list[Path]) -> Path:
-    if len(paths) == 1:
-        return paths[0]
-    by_gsd = {int(found.group(1)): path for path in paths if (found := re.search(r"_(10|20|60)m$", path.stem))}
-    if len(by_gsd) != len(paths):
-        raise BandsUnknown(
-            f"{paths[0].parent} holds {name} more than once ({paths[0].name}, {paths[1].name}). Give a folder with one date."
-        )
+def _finest(source: str, band: str, names: list[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    by_gsd = {int(gsd.group(1)): name for name in names if (gsd := re.search(r"_(10|20|60)m$", PurePosixPath(name).stem))}
+    if len(by_gsd) != len(names):
+        raise BandsUnknown(f"{source} holds {band} more than once ({names[0]}, {names[1]}). Give a folder with one date.")
     return by_gsd[min(by_gsd)]
 
 
-def _band_source(path: str, index: int, units: str, side: str, largest: Callable[[], float]) -> BandSource:
+def _band_source(
+    path: str,
+    index: int,
+    units: str,
+    side: str,
+    largest: Callable[[], float],
+    told: DnRule | None = None,
+    trust_units: bool = False,
+) -> BandSource:
+    """Where a band lies; `told` is the rule of the product's metadata, which goes before the file's tags."""
     with open_raster(path) as dataset:
         if dataset.crs is None:
             raise GridMismatch(f"{path} has no CRS, so its place is unknown. Assign one (gdal_edit.py -a_srs EPSG:… FILE).")
@@ -285,23 +420,27 @@ def _band_source(path: str, index: int, units: str, side: str, largest: Callable
             # ESA: DN 0 is nodata.
             nodata = np.nan if dtype.startswith("float") else 0.0
         tags = (dataset.scales[index - 1], dataset.offsets[index - 1])
-        rule = rule_for(path, dtype, tags, units, largest, side)
+        rule = rule_for(path, dtype, tags, units, largest, side, told, trust_units)
     return BandSource(path, index, grid, dtype, float(nodata), rule)
 
 
 def _largest(path: str, index: int) -> float:
     """About the largest number of a layer, from windows spread over it; 0 where all of these are empty."""
-    peaks = [0.0]
+    return max((float(np.percentile(values, 99)) for values in _spread_values(path, index) if values.size), default=0.0)
+
+
+def _spread_values(path: str, index: int) -> list[NDArray[Any]]:
+    """The finite values of windows spread over a layer, without nodata (0, where a file of integers does not say)."""
+    found = []
     with open_raster(path) as dataset:
+        fill = 0 if dataset.nodatavals[index - 1] is None and not dataset.dtypes[index - 1].startswith("float") else None
         for window in sample_windows(dataset.height, dataset.width, 256, 9):
             try:
                 values = dataset.read(index, window=window, masked=True).compressed()
             except RasterioError as error:
-                raise UnreadableInput(f"{path} cannot be read to its end, it is damaged: {error}.") from error
-            values = values[np.isfinite(values)]
-            if values.size:
-                peaks.append(float(np.percentile(values, 99)))
-    return max(peaks)
+                raise damaged(path, error) from error
+            found.append(values[np.isfinite(values) & (values != fill)])
+    return found
 
 
 def open_raster(path: str) -> DatasetReader:
@@ -316,20 +455,14 @@ def open_raster(path: str) -> DatasetReader:
         raise UnreadableInput(f"{path} {reason}.") from error
 
 
+def damaged(path: str, error: Exception) -> UnreadableInput:
+    """What is said of a raster that opened and cannot be read."""
+    return UnreadableInput(f"{path} cannot be read to its end, it is damaged ({_first_line(error.__cause__ or error)}). Get it again.")
+
+
 def _is_missing(path: str) -> bool:
     return not path.startswith("/vsi") and ":" not in path[2:] and not Path(path).exists()
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
-
-
-def _pixel_place(grid: Grid, frame: Grid) -> tuple[int, int] | None:
-    """(col, row) of a grid's corner on another where their pixels coincide, else None."""
-    if grid.crs != frame.crs:
-        return None
-    col, row = ~frame.transform @ (grid.transform.c, grid.transform.f)
-    far_col, far_row = ~frame.transform @ (grid.transform @ (grid.width, grid.height))
-    same = [col - round(col), row - round(row), far_col - round(col) - grid.width, far_row - round(row) - grid.height]
-    straight = grid.north_up and frame.north_up
-    return (round(col), round(row)) if straight and max(map(abs, same)) < _SAME_PIXEL else None

@@ -1,11 +1,15 @@
-"""Observed on both dates, or why not."""
+"""Observed on both dates, or why not: nodata, saturation, clouds, shadow, snow, outside the area of interest."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from rasterio.crs import CRS
 
 from .radiometry import Array
 
@@ -13,36 +17,162 @@ Codes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class Quality(IntEnum):
-    """Codes of the quality raster. 3, 4, 5 and 7 are kept for cloud, cloud shadow, snow and outside."""
+    """Codes of the quality raster; of one date by itself, NODATA_BEFORE is its "no data"."""
 
     OBSERVED = 0
     NODATA_BEFORE = 1
     NODATA_AFTER = 2
+    CLOUD = 3
+    CLOUD_SHADOW = 4
+    SNOW = 5
     SATURATED = 6
+    OUTSIDE = 7
 
 
 QUALITY_NAMES: dict[int, str] = {
     Quality.OBSERVED: "observed",
     Quality.NODATA_BEFORE: "no data before",
     Quality.NODATA_AFTER: "no data after",
+    Quality.CLOUD: "cloud",
+    Quality.CLOUD_SHADOW: "cloud shadow",
+    Quality.SNOW: "snow on one date",
     Quality.SATURATED: "saturated",
+    Quality.OUTSIDE: "outside the area of interest",
 }
 QUALITY_COLOURS: dict[int, tuple[int, int, int]] = {
     Quality.OBSERVED: (242, 242, 242),
     Quality.NODATA_BEFORE: (90, 90, 90),
-    Quality.NODATA_AFTER: (160, 160, 160),
+    Quality.NODATA_AFTER: (150, 150, 150),
+    Quality.CLOUD: (86, 180, 233),
+    Quality.CLOUD_SHADOW: (0, 82, 136),
+    Quality.SNOW: (0, 158, 115),
     Quality.SATURATED: (255, 176, 0),
+    Quality.OUTSIDE: (205, 195, 180),
 }
+# Clouds have soft edges, and masks are tight.
+DILATED = (Quality.CLOUD, Quality.CLOUD_SHADOW)
 
 
-def quality_of(before: Array, after: Array) -> Codes:
-    """Quality code of each pixel of a pair: uint8 (row, col).
+@dataclass(frozen=True)
+class ClassRaster:
+    """A raster of classes that says where one date is not usable.
+
+    Attributes:
+        path: anything that GDAL opens.
+        codes: for each layer, stored value to quality code; a value that is not in it is usable.
+        origin: in words, what it is.
+        other: quality code of every other value but 0 and the file's nodata; None: those are usable.
+    """
+
+    path: str
+    codes: tuple[Mapping[int, int], ...]
+    origin: str
+    other: int | None = None
+
+
+@dataclass(frozen=True)
+class MaskPolygons:
+    """Polygons in which one date is not usable.
+
+    Attributes:
+        crs: of the polygons.
+        shapes: (shapely geometry, quality code).
+        origin: in words, what they are.
+    """
+
+    crs: CRS
+    shapes: tuple[tuple[Any, int], ...]
+    origin: str
+
+
+@dataclass(frozen=True)
+class SpectralTest:
+    """The date's own reflectance, tested for clouds; see `clouds.spectral_clouds`.
+
+    Attributes:
+        origin: in words, what it is.
+    """
+
+    origin: str
+
+
+Mask = ClassRaster | MaskPolygons | SpectralTest
+
+
+def date_quality(reflectance: Array) -> Codes:
+    """Quality code of each pixel of one date by its numbers alone: uint8 (row, col).
 
     Args:
-        before, after: reflectance (band, row, col); NaN is nodata, +inf saturated, in any of the bands.
+        reflectance: (band, row, col); NaN is nodata, +inf saturated, in any of the bands.
     """
-    codes = np.full(before.shape[1:], Quality.OBSERVED, np.uint8)
-    codes[np.isinf(before).any(0) | np.isinf(after).any(0)] = Quality.SATURATED
-    codes[np.isnan(after).any(0)] = Quality.NODATA_AFTER
-    codes[np.isnan(before).any(0)] = Quality.NODATA_BEFORE
+    codes = np.full(reflectance.shape[1:], Quality.OBSERVED, np.uint8)
+    codes[np.isinf(reflectance).any(0)] = Quality.SATURATED
+    codes[np.isnan(reflectance).any(0)] = Quality.NODATA_BEFORE
     return codes
+
+
+def pair_quality(before: Codes, after: Codes) -> Codes:
+    """Quality code of each pixel of a pair from the codes of its dates: uint8 (row, col).
+
+    Of several reasons the one that leaves least to be seen counts: no data, saturation, cloud, cloud shadow, snow. Snow on
+    both dates is ground that can be compared; on one date alone it hides the other's.
+    """
+    codes = np.full(before.shape, Quality.OBSERVED, np.uint8)
+    codes[(before == Quality.SNOW) != (after == Quality.SNOW)] = Quality.SNOW
+    for code in (Quality.CLOUD_SHADOW, Quality.CLOUD, Quality.SATURATED):
+        codes[(before == code) | (after == code)] = code
+    codes[after == Quality.NODATA_BEFORE] = Quality.NODATA_AFTER
+    codes[before == Quality.NODATA_BEFORE] = Quality.NODATA_BEFORE
+    return codes
+
+
+def worse(one: Codes, other: Codes) -> Codes:
+    """Of two codes for one date the one that leaves less to be seen, pixel by pixel."""
+    return np.asarray(np.where(_RANK[one] >= _RANK[other], one, other), np.uint8)
+
+
+# By how little they leave to be seen; codes of a single date.
+_ORDER = (Quality.OBSERVED, Quality.SNOW, Quality.CLOUD_SHADOW, Quality.CLOUD, Quality.SATURATED, Quality.NODATA_BEFORE)
+_RANK: NDArray[np.uint8] = np.zeros(256, np.uint8)
+_RANK[list(_ORDER)] = np.arange(len(_ORDER))
+
+
+def classes_to_codes(layers: NDArray[Any], mask: ClassRaster, nodata: float | None) -> Codes:
+    """Quality codes of a class raster's values: uint8 (row, col).
+
+    Args:
+        layers: (layer, row, col) as stored.
+        mask: what the values mean.
+        nodata: of the file, which is usable ground where `mask.codes` does not say otherwise.
+    """
+    codes = np.zeros(layers.shape[1:], np.uint8)
+    for values, meaning in zip(layers, mask.codes, strict=True):
+        for value, code in meaning.items():
+            codes = worse(codes, np.where(values == value, code, 0).astype(np.uint8))
+        if mask.other is not None:
+            others = (values != 0) & ~np.isin(values, list(meaning))
+            if nodata is not None:
+                others &= ~(np.isnan(values.astype(float)) if np.isnan(nodata) else values == nodata)
+            codes = worse(codes, np.where(others, mask.other, 0).astype(np.uint8))
+    return codes
+
+
+def dilate(codes: Codes, rows: float, cols: float) -> Codes:
+    """Codes in which clouds and their shadows reach further, over ground that is usable without.
+
+    Args:
+        codes: uint8 (row, col), of one date.
+        rows, cols: how far, pixels in each direction.
+    """
+    if min(rows, cols) <= 0:
+        return codes
+    from scipy.ndimage import distance_transform_edt
+
+    grown = codes.copy()
+    # Clouds last: where both reach, the pixel is cloud.
+    for code in reversed(DILATED):
+        where = codes == code
+        if where.any():
+            near = distance_transform_edt(~where, sampling=(1 / rows, 1 / cols)) <= 1 + 1e-6
+            grown = np.where(near, worse(grown, np.full_like(grown, code)), grown)
+    return grown

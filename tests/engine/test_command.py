@@ -41,7 +41,8 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def detect(*args: object, model: str = "standin") -> Result:
-    return CliRunner().invoke(main, ["detect", *map(str, args), "--model", model])
+    # The block that changes is bright and wide, as a cloud is.
+    return CliRunner().invoke(main, ["detect", *map(str, args), "--model", model, "--clouds", "none"])
 
 
 def read(path: Path) -> np.ndarray:
@@ -271,7 +272,7 @@ def test_what_a_killed_run_leaves_is_gone_after_the_next(
 
 def test_without_events_an_empty_standard_input_stops_nothing(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     done = subprocess.run(
-        [*COMMAND, "detect", *pair, "--mask", tmp_path / "m.tif", "--model", "standin"],
+        [*COMMAND, "detect", *pair, "--mask", tmp_path / "m.tif", "--model", "standin", "--clouds", "none"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -307,7 +308,7 @@ def large_pair(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def started(tmp_path: Path, pair: tuple[Path, Path], **streams: object) -> subprocess.Popen:
-    command = [*COMMAND, "detect", *pair, "--mask", tmp_path / "m.tif", "--model", "standin", "--events"]
+    command = [*COMMAND, "detect", *pair, "--mask", tmp_path / "m.tif", "--model", "standin", "--clouds", "none", "--events"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, **streams)
 
 

@@ -13,7 +13,7 @@ from s2change_plugin.engine.errors import OutputError
 from s2change_plugin.engine.grid import slices_in
 from s2change_plugin.engine.model import Model, ModelCard
 from s2change_plugin.engine.outputs import to_levels
-from s2change_plugin.engine.pair import Pair, open_pair
+from s2change_plugin.engine.pair import Pair, PairOptions, open_pair
 from s2change_plugin.engine.scene import open_scene
 from s2change_plugin.engine.unet import SiameseUNet, halo
 from tests.conftest import textured, write_stack
@@ -44,7 +44,7 @@ def pair(tmp_path: Path, ground: np.ndarray) -> Iterator[Pair]:
     first[:, :20, :70], later[:, 200:260, 150:180] = 0, 0
     before = open_scene(str(write_stack(tmp_path / "before.tif", first)))
     after = open_scene(str(write_stack(tmp_path / "after.tif", later, origin=(499963, 5000047))))
-    with open_pair(before, after, TEN_BANDS, register=False) as opened:
+    with open_pair(before, after, TEN_BANDS, PairOptions(register=False)) as opened:
         yield opened
 
 
@@ -89,7 +89,7 @@ def test_a_window_without_observed_ground_does_not_go_through_the_network(
     after = open_scene(str(write_stack(tmp_path / "b.tif", ground)))
     calls = []
     counted = replace(model, network=lambda *dates: calls.append(1) or model.network(*dates))
-    with open_pair(before, after, TEN_BANDS, register=False) as opened:
+    with open_pair(before, after, TEN_BANDS, PairOptions(register=False)) as opened:
         whole = mosaic(opened, counted, 128)
     assert (whole[:256] == 255).all()
     # Three windows of 128 across, one row of windows with ground.
@@ -101,11 +101,11 @@ def test_a_window_without_observed_ground_does_not_go_through_the_network(
 )
 def test_options_that_cannot_be_meant_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=r"threshold|bounds|B77|B02"):
-        DetectOptions("a.tif", "b.tif", Path("m.tif"), **wrong)
+        DetectOptions(before="a.tif", after="b.tif", mask=Path("m.tif"), **wrong)
 
 
 def test_outputs_may_not_meet_each_other_or_an_input(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="same file name"):
-        DetectOptions("a.tif", "b.tif", Path("m.tif"), quality=Path("./m.tif"))
+        DetectOptions(before="a.tif", after="b.tif", mask=Path("m.tif"), quality=Path("./m.tif"))
     with pytest.raises(OutputError, match="is an input"):
-        DetectOptions("a.tif", "b.tif", Path("b.tif"))
+        DetectOptions(before="a.tif", after="b.tif", mask=Path("b.tif"))

@@ -12,7 +12,7 @@ from s2change_plugin.engine.detect import predicted
 from s2change_plugin.engine.errors import S2ChangeError, UnreadableInput
 from s2change_plugin.engine.model import load_model
 from s2change_plugin.engine.outputs import to_levels
-from s2change_plugin.engine.pair import open_pair
+from s2change_plugin.engine.pair import PairOptions, open_pair
 from s2change_plugin.engine.scene import open_scene
 from tests.standin import write_standin
 from training.__main__ import main
@@ -99,7 +99,7 @@ def test_prediction_in_training_is_that_of_the_engine(data: Path, tmp_path: Path
     model = load_model(str(tmp_path / "run" / "best.safetensors"), device="cpu", precision="float32")
     levels = predict_city(model, read_city(data / "bern", TEN_BANDS))
     scenes = [open_scene(str(data / "bern" / f"{side}.tif")) for side in ("before", "after")]
-    with open_pair(scenes[0], scenes[1], TEN_BANDS, register=False) as pair:
+    with open_pair(scenes[0], scenes[1], TEN_BANDS, PairOptions(register=False, clouds="none")) as pair:
         for window, probability, quality in predicted(pair, model, pair.grid.window, 48, iter):
             rows, cols = window.toslices()
             here = to_levels(probability, quality).astype(int)

@@ -1,0 +1,109 @@
+"""The check of a pair before it is compared: every finding said, and written as a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .errors import ModelError, S2ChangeError
+from .events import Events, stage
+from .findings import SEVERITIES, STOP, WARNING, Finding, check_pair, scene_findings, worst
+from .model import DEFAULT_MODEL, ModelCard, find_card
+from .options import CompareOptions
+from .outputs import require_folders, writing
+from .pair import open_pair
+from .pictures import pair_picture
+from .report import scene_values, write_check_report
+from .scene import Scene
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions(CompareOptions):
+    """A check, as asked for.
+
+    Attributes:
+        report: HTML file to write; None writes none.
+    """
+
+    report: Path | None = None
+
+
+def check(options: CheckOptions, events: Events) -> None:
+    """Look at a pair before it is compared, and say through events, and in a report, what was found.
+
+    What would stop a comparison is a finding like any other here, not an error.
+
+    Raises:
+        OutputError: the report cannot be written.
+    """
+    card = _card(options.model)
+    findings: list[Finding] = []
+    scenes: list[Scene | None] = []
+    picture = None
+    for side in ("before", "after"):
+        try:
+            scenes.append(options.open_scene(side))
+        except S2ChangeError as error:
+            scenes.append(None)
+            findings.append(Finding("input", STOP, str(error), values={"side": side, "kind": error.kind}))
+    before, after = scenes
+    if before and after:
+        try:
+            # A band that the model lacks is a finding; the rest is looked at without it.
+            shared = [name for name in before.bands if name in after.bands]
+            bands = [name for name in (card.bands if card else shared) if name in shared] or shared
+            with stage(events, "register"), open_pair(before, after, bands, options.pair_options()) as pair:
+                findings += check_pair(pair, card, options.accept_level, options.trust_units)
+                picture = pair_picture(pair) if options.report else None
+        except S2ChangeError as error:
+            findings += scene_findings(before, after, card, options.accept_level)
+            findings.append(Finding("input", STOP, str(error), values={"kind": error.kind}))
+    if card is None:
+        text = f"The model {options.model or DEFAULT_MODEL} is not here, so nothing is said of how it fits the pair."
+        findings.append(Finding("model", WARNING, text, "Name another with --model."))
+    if options.report:
+        require_folders([options.report])
+        with writing(options.report):
+            write_check_report(options.report, options, findings, scenes, picture)
+    values = {
+        "severity": worst(findings),
+        "findings": [asdict(finding) for finding in findings],
+        "scenes": {side: scene and scene_values(scene) for side, scene in zip(("before", "after"), scenes, strict=True)},
+        "report": str(options.report.resolve()) if options.report else None,
+        "numbers": numbers_of(findings),
+    }
+    events.result(values, "\n".join(_line(finding) for finding in findings))
+
+
+def numbers_of(findings: Sequence[Finding]) -> dict[str, float | None]:
+    """The findings' numbers by fixed names; None where one is not known."""
+    values = {finding.topic: finding.values for finding in findings}
+    brightness = [value for value in values.get("brightness", {}).values() if isinstance(value, float)]
+    return {
+        "severity": SEVERITIES.index(worst(findings)),
+        "shift_rows": values.get("shift", {}).get("rows") if values.get("shift", {}).get("measured") else None,
+        "shift_cols": values.get("shift", {}).get("cols") if values.get("shift", {}).get("measured") else None,
+        "shift_residual": values.get("shift", {}).get("residual"),
+        "usable_share": values.get("usable", {}).get("usable_share"),
+        "overlap_before": values.get("overlap", {}).get("overlap_before"),
+        "overlap_after": values.get("overlap", {}).get("overlap_after"),
+        "days": values.get("dates", {}).get("days"),
+        "day_of_year_gap": values.get("season", {}).get("day_of_year_gap"),
+        "sun_difference": values.get("sun", {}).get("sun_difference"),
+        "brightness": max(brightness, key=abs) if brightness else None,
+    }
+
+
+def _line(finding: Finding) -> str:
+    return f"{finding.severity:8}{finding.topic:11}{finding.sentence}"
+
+
+def _card(model: str | None) -> ModelCard | None:
+    """The card of the model that is asked for; None where there is no model at all and none was asked for."""
+    try:
+        return find_card(model or DEFAULT_MODEL)
+    except ModelError:
+        if model:
+            raise
+        return None

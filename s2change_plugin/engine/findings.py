@@ -1,0 +1,394 @@
+"""What can be wrong with a pair of scenes: findings, each a sentence with its severity and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .acquisition import Acquisition
+from .errors import DatesReversed, ModelError, NothingObserved, S2ChangeError, UnitsUnclear
+from .grid import geodesic_area_m2
+from .model import ModelCard
+from .pair import Pair, PairWindow
+from .radiometry import Array, compare_units, contradiction
+from .scene import Scene
+from .validity import QUALITY_NAMES, Quality
+
+OK, WARNING, STOP = "ok", "warning", "stop"
+SEVERITIES = (OK, WARNING, STOP)
+
+# Plants, snow and the sun's height differ more than a map of other change can take, from about six weeks on.
+_SEASON_DAYS = 45
+# Shadows then fall visibly elsewhere: of a house of 20 m, a pixel further.
+_SUN_DEGREES = 10.0
+_LEAST_OVERLAP = 0.1
+_LEAST_USABLE = 0.5
+# Below it the network sees little but the rim.
+_SMALL_PX = 64
+# ESA's own accuracy before the global reference image is 1.5 px; more has another cause.
+_LARGE_SHIFT_PX = 1.5
+_LARGE_RESIDUAL_PX = 0.3
+# Reflectance; haze or another sun, and more than calibration leaves between two dates (3 % of a bright surface).
+_BRIGHTNESS = 0.03
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing about a pair.
+
+    Attributes:
+        topic: "level", "model", "baseline", "units", "platform", "dates", "season", "sun", "overlap", "usable", "clouds",
+            "shift", "brightness", or "input".
+        severity: "ok", "warning" or "stop".
+        text: one sentence.
+        advice: what to do, or "".
+        values: the numbers behind it.
+    """
+
+    topic: str
+    severity: str
+    text: str
+    advice: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def sentence(self) -> str:
+        """Text and advice."""
+        return f"{self.text} {self.advice}".strip()
+
+
+# A finding that stops a run stops it as this error.
+_ERRORS: dict[str, type[S2ChangeError]] = {
+    "units": UnitsUnclear,
+    "model": ModelError,
+    "level": ModelError,
+    "dates": DatesReversed,
+    "usable": NothingObserved,
+}
+
+
+def check_pair(pair: Pair, card: ModelCard | None, accept_level: bool = False, trust_units: bool = False) -> tuple[Finding, ...]:
+    """All findings about an open pair, in the order in which people read them.
+
+    Args:
+        pair: open and measured.
+        card: of the model that is to be used; None leaves it out.
+        accept_level: the user takes another level than the model's.
+        trust_units: the user has checked the units.
+    """
+    before, after = pair.before.acquisition, pair.after.acquisition
+    return (
+        *scene_findings(pair.before, pair.after, card, accept_level),
+        units_finding(pair, trust_units),
+        overlap_finding(pair),
+        usable_finding(pair.samples, pair.grid.height * pair.grid.width),
+        clouds_finding(pair),
+        shift_finding(pair),
+        brightness_finding(pair.samples, pair.bands),
+        *season_findings(before, after),
+    )
+
+
+def scene_findings(before: Scene, after: Scene, card: ModelCard | None, accept_level: bool = False) -> tuple[Finding, ...]:
+    """What the two scenes' own words tell, before they are laid over each other."""
+    one, other = before.acquisition, after.acquisition
+    return (
+        level_finding(one, other),
+        *([model_finding(before, after, card, accept_level)] if card else []),
+        baseline_finding(before, after),
+        platform_finding(one, other),
+        dates_finding(one, other),
+    )
+
+
+def require_fit(findings: Sequence[Finding]) -> None:
+    """Stop where a finding says stop.
+
+    Raises:
+        S2ChangeError: of the kind that fits the finding; its text says what is wrong and what to do.
+    """
+    for finding in findings:
+        if finding.severity == STOP:
+            raise _ERRORS.get(finding.topic, S2ChangeError)(finding.sentence)
+
+
+def worst(findings: Sequence[Finding]) -> str:
+    """The gravest severity of all."""
+    return max((finding.severity for finding in findings), key=SEVERITIES.index, default=OK)
+
+
+def level_finding(before: Acquisition, after: Acquisition) -> Finding:
+    """Whether both are of one processing level."""
+    levels = {"before": before.level, "after": after.level}
+    if before.level and after.level and before.level != after.level:
+        return Finding(
+            "level",
+            WARNING,
+            f"Before is Level-{before.level[1:]} and after Level-{after.level[1:]}: the atmosphere was taken off one of them only, "
+            "so dark and blue surfaces differ on all of the map and can be taken for change.",
+            "Use the same level for both.",
+            levels,
+        )
+    if before.level and after.level:
+        return Finding("level", OK, f"Both are Level-{before.level[1:]}.", values=levels)
+    side = " and ".join(name for name, level in levels.items() if level is None)
+    return Finding(
+        "level",
+        WARNING,
+        f"Nothing tells the processing level of {side}.",
+        "Make sure that both are of one level, with the atmosphere in (1C) or taken off (2A).",
+        levels,
+    )
+
+
+def model_finding(before: Scene, after: Scene, card: ModelCard, accept_level: bool) -> Finding:
+    """Whether the model's card covers the scenes."""
+    values = {"model": card.name, "level": card.level}
+    sides = {"before": before, "after": after}
+    lacking = {side: [name for name in card.bands if name not in scene.bands] for side, scene in sides.items()}
+    lacking = {side: names for side, names in lacking.items() if names}
+    if lacking:
+        sought = {side: [scene.missing[name] for name in lacking.get(side, ()) if name in scene.missing] for side, scene in sides.items()}
+        said = "; ".join(
+            f"{side} has no {', '.join(names)}" + (f" ({', '.join(sought[side])} was looked for)" if sought[side] else "")
+            for side, names in lacking.items()
+        )
+        return Finding(
+            "model",
+            STOP,
+            f"The model {card.name} needs {', '.join(card.bands)}: {said}.",
+            "Give scenes with all of them.",
+            values,
+        )
+    others = {
+        side: scene.acquisition.level
+        for side, scene in sides.items()
+        if scene.acquisition.level not in (None, card.level)
+    }
+    if others:
+        said = " and ".join(f"{side} is Level-{level[1:]}" for side, level in others.items() if level)
+        text = f"The model {card.name} was trained on Level-{card.level[1:]} images and {said}: its scores do not hold for this pair."
+        if accept_level:
+            return Finding("model", WARNING, text, "You accepted this.", values)
+        return Finding("model", STOP, text, f"Use Level-{card.level[1:]} products, or take the risk with --accept-level.", values)
+    return Finding("model", OK, f"The model {card.name} takes these bands and this level.", values=values)
+
+
+def baseline_finding(before: Scene, after: Scene) -> Finding:
+    """The processing baselines, and how the offset that came with 04.00 was dealt with."""
+    one, other = before.acquisition.baseline, after.acquisition.baseline
+    values = {"before": one, "after": other, "before_units": before.units, "after_units": after.units}
+    said = f"before {one or 'unknown'}, after {other or 'unknown'}"
+    if one is None and other is None:
+        return Finding(
+            "baseline", OK, "Neither scene tells its processing baseline; units are judged by their numbers.", values=values
+        )
+    return Finding("baseline", OK, f"Processing baseline: {said}. Before: {before.units}. After: {after.units}.", values=values)
+
+
+def units_finding(pair: Pair, trust_units: bool) -> Finding:
+    """Whether both dates are in one unit, by what their files say and by their numbers."""
+    scenes = {"before": pair.before.select(pair.bands), "after": pair.after.select(pair.bands)}
+    rules = {side: [band.rule for band in scene.bands.values()] for side, scene in scenes.items()}
+    samples = {side: [getattr(sample, side) for sample in pair.samples] for side in scenes}
+    for side in scenes:
+        wrong = contradiction(samples[side], pair.bands, rules[side], side)
+        if wrong:
+            return _doubt(wrong, {"state": "contradiction"}, trust_units)
+    assured = [all(rule.assured for rule in rules[side]) for side in scenes]
+    verdict = compare_units(samples["before"], samples["after"], pair.bands, *assured)
+    values = {name: value for name, value in asdict(verdict).items() if name != "text"}
+    if verdict.state == "mixed":
+        return _doubt(verdict.text, values, trust_units)
+    return Finding("units", OK if verdict.state == "same" or trust_units else WARNING, verdict.text, values=values)
+
+
+def _doubt(text: str, values: dict[str, Any], trust_units: bool) -> Finding:
+    if trust_units:
+        return Finding("units", WARNING, text, "You said that the units are right.", values)
+    return Finding("units", STOP, text, values=values)
+
+
+def overlap_finding(pair: Pair) -> Finding:
+    """How much of each scene the other covers."""
+    shared = geodesic_area_m2(pair.grid)
+    shares = {
+        "before": min(1.0, shared / geodesic_area_m2(pair.base)),
+        "after": min(1.0, shared / geodesic_area_m2(pair.after.select(pair.bands).grid)),
+    }
+    values = {f"overlap_{side}": round(share, 4) for side, share in shares.items()} | {"area_km2": round(shared / 1e6, 3)}
+    text = f"The overlap measures {shared / 1e6:,.1f} km², {100 * shares['before']:.0f} % of before and {100 * shares['after']:.0f} % of after."
+    if min(pair.grid.shape) < _SMALL_PX:
+        side = f"{pair.grid.height} × {pair.grid.width} pixels"
+        return Finding("overlap", WARNING, f"{text} It has only {side}.", "Pick scenes that share more ground.", values)
+    if max(shares.values()) < _LEAST_OVERLAP:
+        return Finding("overlap", WARNING, text, "Most of both is left out; pick scenes that share more ground.", values)
+    return Finding("overlap", OK, text, values=values)
+
+
+def usable_finding(samples: Sequence[PairWindow], pixels: int) -> Finding:
+    """Which share of the overlap can be compared, and why the rest cannot."""
+    counts = np.sum([np.bincount(sample.quality.ravel(), minlength=8) for sample in samples], axis=0)
+    asked = int(counts.sum() - counts[Quality.OUTSIDE])
+    share = float(counts[Quality.OBSERVED] / max(1, asked))
+    reasons = {
+        QUALITY_NAMES[code]: round(float(counts[code] / max(1, asked)), 4) for code in range(1, Quality.OUTSIDE) if counts[code]
+    }
+    looked_at = sum(sample.quality.size for sample in samples)
+    whole = looked_at >= pixels
+    values = {"usable_share": round(share, 4), "reasons": reasons, "exact": looked_at == pixels}
+    why = ", ".join(f"{name} {100 * part:.1f} %" for name, part in sorted(reasons.items(), key=lambda item: -item[1]))
+    text = f"{'' if looked_at == pixels else 'About '}{100 * share:.1f} % of the overlap can be compared" + (f" ({why})." if why else ".")
+    if asked and not counts[Quality.OBSERVED]:
+        advice = "Pick other scenes, look at the masks, or check which value means nodata."
+        # Samples that leave ground out prove nothing; the run itself then looks at all of it.
+        return Finding(
+            "usable",
+            STOP if whole else WARNING,
+            "No pixel is observed on both dates" + (f" ({why})." if why else "."),
+            advice,
+            values,
+        )
+    if share < _LEAST_USABLE:
+        return Finding("usable", WARNING, text, "Pick scenes with fewer clouds.", values)
+    return Finding("usable", OK, text, values=values)
+
+
+def clouds_finding(pair: Pair) -> Finding:
+    """Which masks say where a date is not usable."""
+    origins = {side: [mask.origin for mask in masks] for side, masks in zip(("before", "after"), pair.masks, strict=True)}
+    said = "; ".join(f"{side}: {', '.join(names) or 'none'}" for side, names in origins.items())
+    if origins["before"] and origins["before"] == origins["after"]:
+        return Finding("clouds", OK, f"Clouds are masked on both dates by {', '.join(origins['before'])}.", values=origins)
+    if all(origins.values()):
+        return Finding("clouds", OK, f"Clouds are masked by {said}.", values=origins)
+    return Finding(
+        "clouds",
+        WARNING,
+        f"Clouds are not masked on every date ({said}), and a cloud on one date is easily taken for change.",
+        "Look at both dates; give a mask with --before-mask or --after-mask, or try --clouds spectral.",
+        origins,
+    )
+
+
+def shift_finding(pair: Pair) -> Finding:
+    """The shift between the dates, and what is left of it."""
+    shift = pair.shift
+    values: dict[str, Any] = {"measured": shift.measured, "rows": shift.rows, "cols": shift.cols, "varies": shift.varies}
+    values |= {"largest": shift.largest_px, "spread": shift.spread_px, "residual": shift.residual_px}
+    if not pair.options.register:
+        return Finding("shift", WARNING, shift.text, "Leave --no-register out, unless the dates are registered already.", values)
+    if not shift.measured:
+        return Finding(
+            "shift", WARNING, shift.text, "Look at edges in both dates; where they are apart, they come out as change.", values
+        )
+    if shift.largest_px > _LARGE_SHIFT_PX:
+        return Finding("shift", WARNING, shift.text, "That is more than Sentinel-2's own; look at edges in both dates.", values)
+    if max(shift.residual_px or 0, shift.spread_px) > _LARGE_RESIDUAL_PX:
+        return Finding("shift", WARNING, shift.text, "Places disagree by more than that; look at edges in both dates.", values)
+    return Finding("shift", OK, shift.text, values=values)
+
+
+def brightness_finding(samples: Sequence[PairWindow], bands: Sequence[str]) -> Finding:
+    """How much brighter `after` is in each band, on pixels whose colour stayed."""
+    differences = stable_differences(samples)
+    values = {name: round(float(value), 4) for name, value in zip(bands, differences, strict=True) if np.isfinite(value)}
+    if not values:
+        return Finding("brightness", WARNING, "The brightness of the two dates cannot be compared: too little is seen on both.")
+    name = max(values, key=lambda band: abs(values[band]))
+    text = f"On ground whose colour stayed, after differs from before by {values[name]:+.3f} reflectance in {name}, less in other bands."
+    if abs(values[name]) > _BRIGHTNESS:
+        return Finding("brightness", WARNING, text, "Haze, another sun or another season; --normalise evens it out.", values)
+    return Finding("brightness", OK, text, values=values)
+
+
+def stable_differences(samples: Sequence[PairWindow]) -> Array:
+    """Median after − before of each band over the half of the pixels whose spectrum turned least: float32 (band,), NaN where unseen.
+
+    The angle between two spectra does not depend on their brightness (Kruse et al. 1993, Remote Sensing of Environment 44,
+    the spectral angle mapper), so ground that changed is left out and haze or another sun is not.
+    """
+    before, after = (
+        np.concatenate([getattr(sample, side).reshape(len(sample.before), -1) for sample in samples], axis=1)
+        for side in ("before", "after")
+    )
+    seen = np.isfinite(before).all(0) & np.isfinite(after).all(0)
+    if seen.sum() < 100:
+        return np.full(len(before), np.nan, np.float32)
+    before, after = before[:, seen], after[:, seen]
+    cosine = (before * after).sum(0) / np.maximum(np.linalg.norm(before, axis=0) * np.linalg.norm(after, axis=0), 1e-9)
+    stable = cosine >= np.median(cosine)
+    return np.asarray(np.median((after - before)[:, stable], axis=1), np.float32)
+
+
+def platform_finding(before: Acquisition, after: Acquisition) -> Finding:
+    """Which satellites took them."""
+    values = {"before": before.platform, "after": after.platform}
+    if before.platform is None or after.platform is None:
+        return Finding("platform", OK, "The satellites are not known for both dates; their bands differ little.", values=values)
+    if before.platform == after.platform:
+        return Finding("platform", OK, f"Both were taken by {before.platform}.", values=values)
+    return Finding("platform", OK, f"Taken by {before.platform} and {after.platform}, whose bands differ little.", values=values)
+
+
+def dates_finding(before: Acquisition, after: Acquisition) -> Finding:
+    """Whether before lies before after."""
+    if before.sensed is None or after.sensed is None:
+        side = " and ".join(name for name, told in (("before", before.sensed), ("after", after.sensed)) if told is None)
+        return Finding("dates", WARNING, f"Nothing tells the date of {side}.", "Make sure that before is the earlier one.")
+    days = (after.sensed - before.sensed).total_seconds() / 86400
+    values = {"before": before.sensed.isoformat(), "after": after.sensed.isoformat(), "days": round(days, 2)}
+    said = f"before is of {before.sensed:%Y-%m-%d} and after of {after.sensed:%Y-%m-%d}"
+    if days < 0:
+        # A date in a file's name may be that of its making.
+        sure = before.origin == after.origin == "metadata"
+        text = f"The dates are reversed: {said}."
+        return Finding("dates", STOP if sure else WARNING, text, "Swap the two.", values)
+    if days < 0.5:
+        return Finding("dates", WARNING, f"Both are of one day: {said}.", "Pick two dates.", values)
+    return Finding("dates", OK, f"There are {days:,.0f} days between them: {said}.", values=values)
+
+
+def season_findings(before: Acquisition, after: Acquisition) -> tuple[Finding, ...]:
+    """How far apart the dates lie in the year, and the sun in the sky, as far as it is known."""
+    found = []
+    if before.sensed and after.sensed:
+        gap = day_of_year_gap(before, after)
+        values = {"day_of_year_gap": gap}
+        text = f"In the year the dates lie {gap} days apart."
+        if gap > _SEASON_DAYS:
+            advice = "Plants, water and snow differ by the season; pick dates of one season where you can."
+            found.append(Finding("season", WARNING, text, advice, values))
+        else:
+            found.append(Finding("season", OK, text, values=values))
+    difference = sun_difference(before, after)
+    if difference is not None:
+        text = f"The sun stood {difference:.1f}° apart."
+        angle = {"sun_difference": round(difference, 2)}
+        if difference > _SUN_DEGREES:
+            advice = "Shadows fall elsewhere and are easily taken for change; look at them."
+            found.append(Finding("sun", WARNING, text, advice, angle))
+        else:
+            found.append(Finding("sun", OK, text, values=angle))
+    return tuple(found)
+
+
+def day_of_year_gap(before: Acquisition, after: Acquisition) -> int:
+    """Days between two dates as if they were of one year, 0–182; both must be known."""
+    if before.sensed is None or after.sensed is None:
+        raise ValueError("a date is not known")
+    apart = abs(before.sensed.timetuple().tm_yday - after.sensed.timetuple().tm_yday)
+    return min(apart, 365 - apart)
+
+
+def sun_difference(before: Acquisition, after: Acquisition) -> float | None:
+    """Angle between the directions to the sun, degrees; None where one is not known."""
+    angles = (before.sun_zenith, before.sun_azimuth, after.sun_zenith, after.sun_azimuth)
+    if any(angle is None for angle in angles):
+        return None
+    zenith, azimuth, other_zenith, other_azimuth = np.radians(np.array(angles, float))
+    cosine = np.cos(zenith) * np.cos(other_zenith) + np.sin(zenith) * np.sin(other_zenith) * np.cos(azimuth - other_azimuth)
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))

@@ -1,0 +1,69 @@
+"""What two dates are compared with: the inputs and options that every command shares, and opening them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .bands import parse_layers
+from .masks import BUFFER_M
+from .pair import PairOptions
+from .scene import Scene, open_scene
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """Two dates, as asked for.
+
+    Attributes:
+        before, after: what `scene.open_scene` opens.
+        before_bands, after_bands: layers of stacks, as `bands.parse_layers` reads them.
+        before_units, after_units: see `radiometry.UNITS`.
+        trust_units: the user has checked the units; nothing stops for them.
+        accept_level: the user takes another processing level than the model's.
+        model: name or path; None takes the one that ships.
+        register, normalise, clouds, before_mask, after_mask, mask_buffer, area: see `pair.PairOptions`.
+    """
+
+    before: str
+    after: str
+    before_bands: str | None = None
+    after_bands: str | None = None
+    before_units: str = "auto"
+    after_units: str = "auto"
+    trust_units: bool = False
+    accept_level: bool = False
+    model: str | None = None
+    register: bool = True
+    normalise: bool = False
+    clouds: str = "auto"
+    before_mask: str | None = None
+    after_mask: str | None = None
+    mask_buffer: float = BUFFER_M
+    area: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            ValueError: unknown bands, or what `PairOptions` refuses; the text says which.
+        """
+        for text in (self.before_bands, self.after_bands):
+            parse_layers(text)
+        self.pair_options()
+
+    def pair_options(self) -> PairOptions:
+        """How the two are laid over each other."""
+        return PairOptions(
+            register=self.register,
+            normalise=self.normalise,
+            clouds=self.clouds,
+            before_mask=self.before_mask,
+            after_mask=self.after_mask,
+            mask_buffer=self.mask_buffer,
+            area=self.area,
+        )
+
+    def open_scene(self, side: str) -> Scene:
+        """One of the dates, "before" or "after"; raises what `scene.open_scene` raises."""
+        bands = parse_layers(getattr(self, f"{side}_bands"))
+        return open_scene(getattr(self, side), bands, getattr(self, f"{side}_units"), side, self.trust_units)

@@ -1,0 +1,174 @@
+"""Pictures that a person looks at: both dates beside the change between them, or beside what can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+
+from .errors import NothingObserved
+from .grid import Grid, pixel_size_m
+from .masks import MaskReader
+from .outputs import NOT_OBSERVED
+from .pair import Pair
+from .radiometry import Array
+from .report import short_name
+from .scene import Scene, SceneReader, open_raster
+from .validity import QUALITY_COLOURS, QUALITY_NAMES, Codes, Quality, date_quality, pair_quality, worse
+
+_PICTURE_PIXELS = 900
+_CHANGE_COLOUR, _UNSEEN_COLOUR = (0.84, 0.0, 0.34), (0.93, 0.91, 0.86)
+
+
+def write_picture(before: Scene, after: Scene, mask: Path, target: Path) -> None:
+    """Write a picture of three panels, before | after | change, that a person can look at.
+
+    Both dates are shown in true colour with one stretch, so that what looks different is different.
+
+    Raises:
+        NothingObserved: neither date shows anything under the mask.
+    """
+    with open_raster(str(mask)) as raster:
+        grid = _coarser(Grid(raster.crs, raster.transform, raster.height, raster.width))
+        changed = raster.read(1, out_shape=grid.shape, resampling=Resampling.mode)
+        tags = raster.tags()
+    first, second = _true_colours(before, after, grid)
+    overlay = _backdrop(second)
+    overlay[changed == 1] = _CHANGE_COLOUR
+    overlay[changed == NOT_OBSERVED] = _UNSEEN_COLOUR
+    legend = [("change", _CHANGE_COLOUR)]
+    if (changed == NOT_OBSERVED).any():
+        legend.append(("not observed", _UNSEEN_COLOUR))
+    model, threshold = tags.get("S2CHANGE_MODEL", "?"), tags.get("S2CHANGE_THRESHOLD", "?")
+    caption = f"{short_name(before.source)}  →  {short_name(after.source)}    model {model}, threshold {threshold}"
+    panels = {"Before": first, "After": second, "Change": overlay}
+    target.write_bytes(_drawn(panels, grid, legend, caption))
+
+
+def pair_picture(pair: Pair) -> bytes | None:
+    """PNG of three panels, before | after | usable, of an open pair; None where there is nothing to see.
+
+    It is read at the picture's own resolution, so that a whole tile takes seconds; masks are shown without their buffer.
+    """
+    grid = _coarser(pair.grid)
+    try:
+        first, second = _true_colours(pair.before, pair.after, grid)
+    except NothingObserved:
+        return None
+    codes = [
+        _codes_on(scene, pair.bands, masks, grid) for scene, masks in zip((pair.before, pair.after), pair.masks, strict=True)
+    ]
+    quality = pair_quality(codes[0], codes[1])
+    # Paler, since some reasons are shown in grey.
+    overlay = _backdrop(second) * 0.5 + 0.5
+    legend = []
+    for code in Quality:
+        if code != Quality.OBSERVED and (quality == code).any():
+            colour = tuple(value / 255 for value in QUALITY_COLOURS[code])
+            overlay[quality == code] = colour
+            legend.append((QUALITY_NAMES[code], colour))
+    panels = {"Before": first, "After": second, "Not observed": overlay}
+    return _drawn(panels, grid, legend, f"{short_name(pair.before.source)}  →  {short_name(pair.after.source)}")
+
+
+def _codes_on(scene: Scene, bands: Sequence[str], masks: Sequence[Any], grid: Grid) -> Codes:
+    """Quality codes of one date on a coarse grid: nodata of one band, which stands for all, and the masks."""
+    image = _read(scene.select(bands[:1]), grid, keep_saturated=True)
+    reader = MaskReader(scene, masks, grid, 0)
+    try:
+        return worse(date_quality(image), reader.read(grid.window))
+    finally:
+        reader.close()
+
+
+def _drawn(panels: dict[str, Any], grid: Grid, legend: Sequence[tuple[str, Any]], caption: str) -> bytes:
+    """PNG of pictures (row, col, colour) of one grid side by side, a scale on the first and the legend on the last."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+    from matplotlib.patches import Patch
+
+    tall, wide = pixel_size_m(grid)
+    aspect = tall / wide
+    size = 5.2
+    height = min(4 * size, size * aspect * grid.height / grid.width) + 0.9
+    figure, axes = plt.subplots(1, len(panels), figsize=(len(panels) * size + 0.3, height), layout="constrained")
+    last = list(panels)[-1]
+    for axis, (title, image) in zip(axes, panels.items(), strict=True):
+        axis.imshow(image, aspect=aspect, interpolation="nearest" if title == last else "antialiased")
+        axis.set_title(title, fontsize=14)
+        axis.set_xticks([])
+        axis.set_yticks([])
+    if legend:
+        axes[-1].legend(handles=[Patch(color=colour, label=name) for name, colour in legend], loc="lower right", framealpha=0.9)
+    _draw_scale(axes[0], grid, wide)
+    figure.supxlabel(caption, fontsize=9)
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=110, format="png")
+    plt.close(figure)
+    return drawn.getvalue()
+
+
+def _true_colours(before: Scene, after: Scene, grid: Grid) -> tuple[Array, Array]:
+    """Both dates as pictures (row, col, colour) with one stretch.
+
+    Raises:
+        NothingObserved: neither shows anything there.
+    """
+    colours: list[str] = [name for name in ("B04", "B03", "B02") if name in before.bands and name in after.bands]
+    colours = colours if len(colours) == 3 else [name for name in before.bands if name in after.bands][:3]
+    first, second = (_read(scene.select(colours), grid) for scene in (before, after))
+    seen = np.concatenate([image[:, np.isfinite(image).all(0)] for image in (first, second)], axis=1)
+    if not seen.size:
+        raise NothingObserved(f"Neither {before.source} nor {after.source} shows anything there.")
+    low, high = np.percentile(seen, (1, 98.5), axis=1)
+    return _stretched(first, low, high), _stretched(second, low, high)
+
+
+def _backdrop(image: Array) -> NDArray[np.float32]:
+    """A picture in pale grey, to draw on."""
+    return np.asarray(image.mean(2, keepdims=True).repeat(3, 2) * 0.55 + 0.15, np.float32)
+
+
+def _coarser(grid: Grid) -> Grid:
+    """The same ground in at most `_PICTURE_PIXELS` each way."""
+    factor = max(1.0, max(grid.shape) / _PICTURE_PIXELS)
+    height, width = max(1, round(grid.height / factor)), max(1, round(grid.width / factor))
+    scale = Affine.scale(grid.width / width, grid.height / height)
+    return Grid(grid.crs, grid.transform @ scale, height, width)
+
+
+def _read(scene: Scene, grid: Grid, keep_saturated: bool = False) -> Array:
+    """Reflectance on a grid, (band, row, col), NaN where nothing is seen; +inf where saturated, if that is kept."""
+    reader = SceneReader(scene, grid)
+    try:
+        image = reader.read(grid.window)
+    finally:
+        reader.close()
+    if not keep_saturated:
+        image[np.isinf(image)] = np.nan
+    return image
+
+
+def _stretched(image: Array, low: Array, high: Array) -> Array:
+    """Reflectance (band, row, col) as a picture (row, col, band), 0–1, white where not seen."""
+    scaled = (image - low[:, None, None]) / np.maximum(high - low, 1e-6)[:, None, None]
+    return np.asarray(np.nan_to_num(np.clip(scaled, 0, 1) ** 0.8, nan=1.0).transpose(1, 2, 0), np.float32)
+
+
+def _draw_scale(axis: Any, grid: Grid, pixel_m: float) -> None:
+    """A bar of a round length, about a fifth of the picture wide."""
+    wanted = grid.width * pixel_m / 5
+    power = 10 ** np.floor(np.log10(wanted))
+    length = max(step * power for step in (1, 2, 5) if step * power <= wanted)
+    text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    row, col = grid.height * 0.95, grid.width * 0.04
+    axis.plot([col, col + length / pixel_m], [row, row], color="white", linewidth=3, solid_capstyle="butt")
+    axis.text(col, row - grid.height * 0.02, text, color="white", fontsize=10, va="bottom")

@@ -1,0 +1,147 @@
+"""Any scene to one analysis-ready raster: reflectance on one 10 m grid, and beside it what is usable."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import outputs
+from .acquisition import tags_of
+from .bands import parse_layers
+from .errors import NothingObserved, OutputError
+from .events import Events
+from .grid import base_grid, name_of, windows
+from .masks import BUFFER_M, CLOUDS, masks_of
+from .outputs import Layer, RasterWriter
+from .pair import DateReader
+from .radiometry import QUANTIFICATION, Array
+from .report import version
+from .scene import QUALITY_TAG, SATURATED_DN, open_scene
+from .validity import QUALITY_COLOURS, QUALITY_NAMES, Quality
+
+_WINDOW = 1024
+_NODATA_DN, _SATURATED = 0, 65535
+# Of one date alone "no data" has no side, and nothing is outside.
+_DATE_NAMES = {code: name for code, name in QUALITY_NAMES.items() if code not in (Quality.NODATA_AFTER, Quality.OUTSIDE)}
+_DATE_NAMES[Quality.NODATA_BEFORE] = "no data"
+_DATE_NAMES[Quality.SNOW] = "snow"
+_QUALITY = Layer(("usable, or why not",), "mode", _DATE_NAMES, {code: QUALITY_COLOURS[code] for code in _DATE_NAMES})
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackOptions:
+    """One scene to be made ready, as asked for.
+
+    Attributes:
+        source: what `scene.open_scene` opens.
+        output: GeoTIFF to write.
+        quality: raster of quality codes to write; None puts it beside the output, as NAME_quality.tif.
+        bands, units, trust_units: see `scene.open_scene`.
+        clouds, mask, mask_buffer: see `pair.PairOptions`.
+    """
+
+    source: str
+    output: Path
+    quality: Path | None = None
+    bands: str | None = None
+    units: str = "auto"
+    trust_units: bool = False
+    clouds: str = "auto"
+    mask: str | None = None
+    mask_buffer: float = BUFFER_M
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            ValueError: unknown bands or masks; the text says which.
+            OutputError: outputs in one file, or in place of the input.
+        """
+        parse_layers(self.bands)
+        if self.clouds not in CLOUDS:
+            raise ValueError(f"clouds is {self.clouds!r} and must be one of {', '.join(CLOUDS)}")
+        targets = [self.output.resolve(), self.quality_path.resolve()]
+        if targets[0] == targets[1]:
+            raise OutputError("Output and quality have the same file name. Give each its own.")
+        if Path(self.source).resolve() in targets:
+            raise OutputError(f"{self.source} is the input and cannot be an output too. Choose another file name.")
+
+    @property
+    def quality_path(self) -> Path:
+        """Where the quality codes go."""
+        return self.quality or self.output.with_name(f"{self.output.stem}_quality.tif")
+
+
+def stack(options: StackOptions, events: Events) -> None:
+    """Write a scene as one Cloud Optimized GeoTIFF, and say through events how it goes and what came out.
+
+    Reflectance × 10000 as uint16 with the offset taken off, 0 nodata, 65535 saturated, one described band each, on the 10 m
+    grid on which a comparison would read it; the quality codes beside it.
+
+    Raises:
+        S2ChangeError: one of its kinds; then nothing is left behind.
+    """
+    targets = {"output": options.output, "quality": options.quality_path}
+    outputs.require_folders(list(targets.values()))
+    with outputs.workdir_beside(options.output) as workdir, ExitStack() as opened:
+        events.started(str(workdir.resolve()))
+        scene = open_scene(options.source, parse_layers(options.bands), options.units, "before", options.trust_units)
+        masks = masks_of(scene, options.clouds, options.mask)
+        grid = base_grid(scene.grid)
+        reader = DateReader(scene, tuple(scene.bands), masks, grid, options.mask_buffer)
+        opened.callback(reader.close)
+        tags = {"S2CHANGE_VERSION": version(), "S2CHANGE_SOURCE": scene.source, "S2CHANGE_UNITS": scene.units}
+        tags |= tags_of(scene.acquisition)
+        bands = Layer(tuple(scene.bands), "average", scale=1 / QUANTIFICATION, dtype="uint16", nodata=_NODATA_DN)
+        beside = {QUALITY_TAG: options.quality_path.name} if options.quality_path.parent == options.output.parent else {}
+        usable = pixels = 0
+        with outputs.writing(options.output):
+            writers = {
+                "output": RasterWriter(workdir / "output", grid, bands, tags | beside),
+                "quality": RasterWriter(
+                    workdir / "quality", grid, _QUALITY, tags | {"S2CHANGE_MASKS": "; ".join(m.origin for m in masks)}
+                ),
+            }
+            for writer in writers.values():
+                opened.callback(writer.close)
+            for window in events.progress("stack", windows(*grid.shape, _WINDOW)):
+                reflectance, codes = reader.read(window)
+                writers["output"].write(to_dn(reflectance), window)
+                writers["quality"].write(codes, window)
+                usable += int((codes == Quality.OBSERVED).sum())
+                pixels += int((codes != Quality.NODATA_BEFORE).sum())
+            if not pixels:
+                raise NothingObserved(f"{options.source} holds nothing but nodata. Pick another scene.")
+            finished = {writers[name].finish(target): target for name, target in events.progress("write", list(targets.items()))}
+        outputs.publish(finished)
+    values: dict[str, Any] = {
+        "output": str(options.output.resolve()),
+        "quality": str(options.quality_path.resolve()),
+        "bands": list(scene.bands),
+        "units": scene.units,
+        "masks": [mask.origin for mask in masks],
+        "usable_share": round(usable / pixels, 6),
+        "acquisition": {**asdict(scene.acquisition), "sensed": scene.acquisition.sensed and scene.acquisition.sensed.isoformat()},
+        "grid": {"crs": name_of(grid.crs), "height": grid.height, "width": grid.width},
+    }
+    events.result(
+        values,
+        f"{len(scene.bands)} bands of {grid.height} × {grid.width} pixels, {100 * usable / pixels:.1f} % of what it shows is usable. "
+        f"{values['output']}",
+    )
+
+
+def to_dn(reflectance: Array) -> NDArray[np.uint16]:
+    """Reflectance as it is stored: uint16, × 10000, at least 1; 0 is nodata (NaN), 65535 saturated (+inf).
+
+    Args:
+        reflectance: float32, any shape.
+    """
+    dn = np.nan_to_num(reflectance * QUANTIFICATION, nan=_NODATA_DN, posinf=_SATURATED)
+    dn = np.where(np.isfinite(reflectance), np.clip(np.rint(dn), 1, SATURATED_DN - 1), dn)
+    return np.asarray(dn, np.uint16)

@@ -1,0 +1,144 @@
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+
+from s2change_plugin.engine.acquisition import Acquisition
+from s2change_plugin.engine.errors import DatesReversed, ModelError, S2ChangeError
+from s2change_plugin.engine.findings import (
+    OK,
+    STOP,
+    WARNING,
+    Finding,
+    brightness_finding,
+    dates_finding,
+    day_of_year_gap,
+    level_finding,
+    model_finding,
+    require_fit,
+    season_findings,
+    stable_differences,
+    sun_difference,
+    usable_finding,
+    worst,
+)
+from s2change_plugin.engine.model import ModelCard
+from s2change_plugin.engine.pair import PairWindow
+from s2change_plugin.engine.scene import Scene
+from s2change_plugin.engine.unet import halo
+from s2change_plugin.engine.validity import Quality
+
+BEFORE = Acquisition(
+    "L1C", datetime(2021, 6, 20, tzinfo=timezone.utc), "S2A", "31TDH", "02.14", 51, 30.0, 150.0, origin="metadata"
+)
+AFTER = replace(BEFORE, sensed=datetime(2023, 6, 25, tzinfo=timezone.utc), baseline="05.09", platform="S2B")
+CARD = ModelCard("m", ("B03", "B04"), 4, 1, (0.1, 0.1), (0.1, 0.1), 0.5, "none", "nothing", halo=halo(1))
+
+
+def scene(acquisition: Acquisition, bands: tuple[str, ...] = ("B03", "B04"), **more: object) -> Scene:
+    return Scene("scene", dict.fromkeys(bands), acquisition, **more)
+
+
+def test_one_level_is_well_and_two_are_a_warning_that_names_the_consequence() -> None:
+    assert level_finding(BEFORE, AFTER).severity == OK
+    mixed = level_finding(BEFORE, replace(AFTER, level="L2A"))
+    assert mixed.severity == WARNING
+    assert "taken for change" in mixed.text
+    assert level_finding(BEFORE, replace(AFTER, level=None)).severity == WARNING
+
+
+def test_another_level_than_the_models_stops_until_it_is_accepted() -> None:
+    pair = scene(BEFORE), scene(replace(AFTER, level="L2A"))
+    refused = model_finding(*pair, CARD, accept_level=False)
+    assert (refused.severity, model_finding(*pair, CARD, accept_level=True).severity) == (STOP, WARNING)
+    assert "--accept-level" in refused.advice
+    with pytest.raises(ModelError, match="Level-1C"):
+        require_fit([refused])
+    assert model_finding(scene(BEFORE), scene(AFTER), CARD, accept_level=False).severity == OK
+    assert model_finding(scene(BEFORE), scene(replace(AFTER, level=None)), CARD, accept_level=False).severity == OK
+
+
+def test_a_band_that_the_model_lacks_stops_and_names_the_file() -> None:
+    lacking = scene(AFTER, ("B03",), missing={"B04": "IMG_DATA/x_B04.jp2"})
+    found = model_finding(scene(BEFORE), lacking, CARD, accept_level=False)
+    assert found.severity == STOP
+    assert "after has no B04 (IMG_DATA/x_B04.jp2 was looked for)" in found.text
+
+
+@pytest.mark.parametrize(
+    ("days", "origin", "severity"),
+    [(735, "metadata", OK), (0, "metadata", WARNING), (-3, "metadata", STOP), (-3, "name", WARNING)],
+)
+def test_dates_are_in_order_or_it_is_said(days: int, origin: str, severity: str) -> None:
+    after = replace(AFTER, sensed=BEFORE.sensed + timedelta(days=days), origin=origin)
+    found = dates_finding(BEFORE, after)
+    assert found.severity == severity
+    if severity == STOP:
+        with pytest.raises(DatesReversed, match="Swap"):
+            require_fit([found])
+
+
+def test_an_unknown_date_is_a_warning() -> None:
+    assert dates_finding(replace(BEFORE, sensed=None), AFTER).severity == WARNING
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "gap"),
+    [((2021, 1, 10), (2023, 12, 20), 21), ((2021, 6, 20), (2023, 6, 25), 5), ((2021, 1, 1), (2021, 7, 2), 182)],
+)
+def test_the_gap_in_the_year_goes_round_new_year(one: tuple, other: tuple, gap: int) -> None:
+    dates = [replace(BEFORE, sensed=datetime(*date, tzinfo=timezone.utc)) for date in (one, other)]
+    assert day_of_year_gap(*dates) == gap
+    (found,) = [finding for finding in season_findings(*dates) if finding.topic == "season"]
+    assert found.severity == (WARNING if gap > 45 else OK)
+
+
+def test_the_suns_difference_is_an_angle_between_directions() -> None:
+    assert sun_difference(BEFORE, replace(AFTER, sun_zenith=55.0)) == pytest.approx(25)
+    assert sun_difference(BEFORE, replace(AFTER, sun_zenith=0.0, sun_azimuth=20.0)) == pytest.approx(30)
+    assert sun_difference(BEFORE, replace(AFTER, sun_zenith=None)) is None
+    severities = {finding.topic: finding.severity for finding in season_findings(BEFORE, replace(AFTER, sun_zenith=55.0))}
+    assert severities["sun"] == WARNING
+
+
+def sample(quality: np.ndarray) -> PairWindow:
+    empty = np.zeros((2, *quality.shape), np.float32)
+    return PairWindow(empty, empty, quality.astype(np.uint8))
+
+
+def test_the_usable_share_leaves_out_what_nobody_asked_for_and_gives_the_reasons() -> None:
+    quality = np.array([[Quality.OBSERVED] * 6 + [Quality.CLOUD] * 2 + [Quality.OUTSIDE] * 2])
+    found = usable_finding([sample(quality)], 10)
+    assert found.values["usable_share"] == 0.75
+    assert found.values["reasons"] == {"cloud": 0.25}
+    assert "75.0 %" in found.text
+
+
+def test_nothing_to_see_stops_only_where_all_was_looked_at() -> None:
+    dark = sample(np.full((4, 4), Quality.CLOUD))
+    assert usable_finding([dark], 16).severity == STOP
+    assert usable_finding([dark], 160).severity == WARNING
+
+
+def test_brightness_is_compared_where_colours_stayed() -> None:
+    random = np.random.default_rng(0)
+    before = random.uniform(0.05, 0.4, (4, 40, 40)).astype(np.float32)
+    after = before * 1.2
+    # A third of the ground changed its colour.
+    after[:, :13] = random.uniform(0.05, 0.4, (4, 13, 40))
+    seen = PairWindow(before, after.astype(np.float32), np.zeros((40, 40), np.uint8))
+    expected = np.median((after - before)[:, 13:].reshape(4, -1), axis=1)
+    np.testing.assert_allclose(stable_differences([seen]), expected, atol=0.006)
+    assert brightness_finding([seen], ("B02", "B03", "B04", "B08")).severity == WARNING
+    alike = PairWindow(before, before.copy(), seen.quality)
+    assert brightness_finding([alike], ("B02", "B03", "B04", "B08")).severity == OK
+
+
+def test_the_gravest_finding_decides() -> None:
+    light, grave = Finding("a", WARNING, "light"), Finding("b", STOP, "grave", "Do this.")
+    assert worst([]) == OK
+    assert worst([light, grave, Finding("c", OK, "well")]) == STOP
+    require_fit([light])
+    with pytest.raises(S2ChangeError, match=r"grave Do this\."):
+        require_fit([light, grave])

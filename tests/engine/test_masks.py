@@ -1,0 +1,131 @@
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.windows import Window
+from shapely.geometry import Polygon, box
+
+from s2change_plugin.engine.acquisition import Acquisition
+from s2change_plugin.engine.errors import GridMismatch, UnreadableInput
+from s2change_plugin.engine.grid import Grid
+from s2change_plugin.engine.masks import Area, MaskReader, masks_of, open_mask
+from s2change_plugin.engine.scene import Scene, open_scene
+from s2change_plugin.engine.validity import ClassRaster, MaskPolygons, Quality, SpectralTest
+from tests.conftest import textured, write_stack
+
+GRID = Grid(CRS.from_epsg(32631), Affine(10, 0, 500000, 0, -10, 5000000), 100, 120)
+
+
+def read(mask: object, grid: Grid = GRID, buffer: float = 0, window: Window | None = None) -> np.ndarray:
+    reader = MaskReader(Scene("none", {}), [mask], grid, buffer)
+    try:
+        return reader.read(window or grid.window)
+    finally:
+        reader.close()
+
+
+@pytest.mark.parametrize(
+    ("clouds", "level", "own", "kinds"),
+    [
+        ("auto", "L1C", True, [ClassRaster]),
+        ("auto", "L1C", False, [SpectralTest]),
+        ("auto", None, False, [SpectralTest]),
+        ("auto", "L2A", False, []),
+        ("spectral", "L2A", True, [SpectralTest]),
+        ("product", "L2A", True, [ClassRaster]),
+        ("none", "L1C", True, []),
+    ],
+)
+def test_the_choice_of_clouds_decides_which_mask_is_used(clouds: str, level: str | None, own: bool, kinds: list[type]) -> None:
+    product = ClassRaster("scl.tif", ({3: Quality.CLOUD_SHADOW},), "SCL") if own else None
+    scene = Scene("a", dict.fromkeys(("B03", "B04", "B11")), Acquisition(level=level), product)
+    assert [type(mask) for mask in masks_of(scene, clouds, None)] == kinds
+
+
+def test_a_mask_that_is_not_there_is_said() -> None:
+    bare = Scene("a.tif", dict.fromkeys(("B03", "B04")))
+    with pytest.raises(UnreadableInput, match=r"a\.tif brings no cloud mask"):
+        masks_of(bare, "product", None)
+    with pytest.raises(UnreadableInput, match="lacks the bands"):
+        masks_of(bare, "spectral", None)
+    assert masks_of(bare, "auto", None) == ()
+
+
+def test_a_raster_of_another_resolution_keeps_its_place(tmp_path: Path) -> None:
+    values = np.zeros((1, 50, 60), np.uint8)
+    values[0, 10:20, 30:40] = 1
+    path = write_stack(tmp_path / "m.tif", values, None, pixel=(20, 20))
+    codes = read(open_mask(str(path)))
+    expected = np.zeros(GRID.shape, bool)
+    expected[20:40, 60:80] = True
+    np.testing.assert_array_equal(codes == Quality.CLOUD, expected)
+
+
+def test_polygons_in_another_crs_keep_their_place_and_their_holes(tmp_path: Path) -> None:
+    shape = Polygon(box(500200, 4999500, 500600, 4999900).exterior, [box(500300, 4999600, 500400, 4999700).exterior.coords])
+    geopandas.GeoSeries([shape], crs="EPSG:32631").to_crs("EPSG:4326").to_file(tmp_path / "m.gpkg")
+    codes = read(open_mask(str(tmp_path / "m.gpkg")))
+    expected = np.zeros(GRID.shape, bool)
+    expected[10:50, 20:60] = True
+    expected[30:40, 30:40] = False
+    np.testing.assert_array_equal(codes == Quality.CLOUD, expected)
+
+
+def test_a_windows_clouds_reach_in_from_outside_of_it(tmp_path: Path) -> None:
+    shape = box(500300, 4999700, 500400, 4999800)
+    mask = MaskPolygons(GRID.crs, ((shape, Quality.CLOUD),), "")
+    whole = read(mask, buffer=55)
+    part = read(mask, buffer=55, window=Window(42, 15, 30, 30))
+    np.testing.assert_array_equal(part, whole[15:45, 42:72])
+    assert (part == Quality.CLOUD).any()
+    assert not (read(mask, window=Window(42, 15, 30, 30)) == Quality.CLOUD).any()
+
+
+def test_the_buffer_is_in_metres_whatever_the_grid() -> None:
+    degrees = Grid(CRS.from_epsg(4326), Affine(0.0001, 0, 3.0, 0, -0.0001, 60.0), 200, 200)
+    mask = MaskPolygons(degrees.crs, ((box(3.0099, 59.9899, 3.0101, 59.9901), Quality.CLOUD),), "")
+    rows, cols = np.nonzero(read(mask, degrees, buffer=100) == Quality.CLOUD)
+    # At 60° a degree east is half a degree north: 11.1 m and 5.6 m to the pixel.
+    assert np.ptp(rows) + 1 == pytest.approx(2 + 2 * 100 / 11.1, abs=2.1)
+    assert np.ptp(cols) + 1 == pytest.approx(2 + 2 * 100 / 5.6, abs=2.1)
+
+
+def test_the_spectral_test_reads_the_dates_own_bands(tmp_path: Path) -> None:
+    values = textured(3, 100, 120, 1)
+    values[:, 30:70, 40:90] = 6500
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", values, ("B03", "B04", "B11"))))
+    reader = MaskReader(scene, [SpectralTest("")], scene.grid, 0)
+    codes = reader.read(Window(35, 25, 20, 20))
+    reader.close()
+    assert codes[10:, 10:].all()
+    assert not codes[:5].any()
+
+
+def test_what_is_no_mask_is_said(tmp_path: Path) -> None:
+    text = tmp_path / "m.txt"
+    text.write_text("nothing")
+    with pytest.raises(UnreadableInput, match=r"mask .*m\.txt cannot be read"):
+        open_mask(str(text))
+    geopandas.GeoSeries.from_xy([3.0], [45.0], crs="EPSG:4326").to_file(tmp_path / "points.gpkg")
+    with pytest.raises(UnreadableInput, match="no polygons"):
+        open_mask(str(tmp_path / "points.gpkg"))
+    with pytest.raises(GridMismatch, match="no CRS"):
+        open_mask(str(write_stack(tmp_path / "m.tif", np.ones((1, 9, 9), np.uint8), None, crs=None)))
+
+
+def test_an_area_is_where_its_polygons_are_and_must_meet_the_grid(tmp_path: Path) -> None:
+    shapes = geopandas.GeoSeries([box(500200, 4999500, 500400, 4999800), box(500800, 4999300, 500900, 4999400)], crs="EPSG:32631")
+    shapes.to_file(tmp_path / "area.gpkg", layer="here")
+    area = Area(f"{tmp_path / 'area.gpkg'}|layername=here", GRID)
+    assert (area.window.col_off, area.window.row_off, area.window.width, area.window.height) == (20, 20, 70, 50)
+    inside = ~area.outside(GRID.window)
+    assert inside.sum() == 20 * 30 + 10 * 10
+    assert inside[20:50, 20:40].all()
+    shapes.translate(90000).to_file(tmp_path / "far.gpkg")
+    with pytest.raises(GridMismatch, match="does not meet"):
+        Area(str(tmp_path / "far.gpkg"), GRID)
+    with pytest.raises(UnreadableInput, match="nowhere"):
+        Area(f"{tmp_path / 'area.gpkg'}|layername=nowhere", GRID)

@@ -28,7 +28,8 @@ from tests.standin import write_standin
 folder = Path(sys.argv[1])
 ground = textured(10, 160, 200, 1)
 write_stack(folder / "before.tif", ground)
-ground[:, 40:60, 100:130] += 3000
+# Not in the visible bands: what is bright there is taken for a cloud.
+ground[5:, 40:60, 100:130] += 5000
 write_stack(folder / "after.tif", ground)
 write_standin(folder, "standin")
 """

@@ -7,14 +7,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
 
 from .acquisition import Acquisition
 from .errors import DatesReversed, ModelError, NothingObserved, S2ChangeError, UnitsUnclear
-from .grid import geodesic_area_m2
+from .grid import geodesic_area_m2, slices_in
 from .model import ModelCard
 from .pair import Pair, PairWindow
 from .radiometry import Array, compare_units, contradiction
-from .scene import Scene
+from .scene import Scene, sought_files
 from .validity import QUALITY_NAMES, Quality
 
 OK, WARNING, STOP = "ok", "warning", "stop"
@@ -84,7 +86,7 @@ def check_pair(pair: Pair, card: ModelCard | None, accept_level: bool = False, t
         *scene_findings(pair.before, pair.after, card, accept_level),
         units_finding(pair, trust_units),
         overlap_finding(pair),
-        usable_finding(pair.samples, pair.grid.height * pair.grid.width),
+        usable_finding(pair.samples, pair.sampled, pair.grid.shape),
         clouds_finding(pair),
         shift_finding(pair),
         brightness_finding(pair.samples, pair.bands),
@@ -151,9 +153,12 @@ def model_finding(before: Scene, after: Scene, card: ModelCard, accept_level: bo
     lacking = {side: [name for name in card.bands if name not in scene.bands] for side, scene in sides.items()}
     lacking = {side: names for side, names in lacking.items() if names}
     if lacking:
-        sought = {side: [scene.missing[name] for name in lacking.get(side, ()) if name in scene.missing] for side, scene in sides.items()}
+        sought = {
+            side: [scene.missing[name] for name in lacking.get(side, ()) if name in scene.missing]
+            for side, scene in sides.items()
+        }
         said = "; ".join(
-            f"{side} has no {', '.join(names)}" + (f" ({', '.join(sought[side])} was looked for)" if sought[side] else "")
+            f"{side} has no {', '.join(names)}" + (f" ({sought_files(sought[side])})" if sought[side] else "")
             for side, names in lacking.items()
         )
         return Finding(
@@ -163,18 +168,16 @@ def model_finding(before: Scene, after: Scene, card: ModelCard, accept_level: bo
             "Give scenes with all of them.",
             values,
         )
-    others = {
-        side: scene.acquisition.level
-        for side, scene in sides.items()
-        if scene.acquisition.level not in (None, card.level)
-    }
+    others = {side: scene.acquisition.level for side, scene in sides.items() if scene.acquisition.level not in (None, card.level)}
     if others:
         said = " and ".join(f"{side} is Level-{level[1:]}" for side, level in others.items() if level)
         text = f"The model {card.name} was trained on Level-{card.level[1:]} images and {said}: its scores do not hold for this pair."
         if accept_level:
             return Finding("model", WARNING, text, "You accepted this.", values)
         return Finding("model", STOP, text, f"Use Level-{card.level[1:]} products, or take the risk with --accept-level.", values)
-    return Finding("model", OK, f"The model {card.name} takes these bands and this level.", values=values)
+    known = all(scene.acquisition.level for scene in sides.values())
+    level = "this level" if known else f"was trained on Level-{card.level[1:]}"
+    return Finding("model", OK, f"The model {card.name} takes these bands and {level}.", values=values)
 
 
 def baseline_finding(before: Scene, after: Scene) -> Finding:
@@ -229,32 +232,44 @@ def overlap_finding(pair: Pair) -> Finding:
     return Finding("overlap", OK, text, values=values)
 
 
-def usable_finding(samples: Sequence[PairWindow], pixels: int) -> Finding:
-    """Which share of the overlap can be compared, and why the rest cannot."""
-    counts = np.sum([np.bincount(sample.quality.ravel(), minlength=8) for sample in samples], axis=0)
+def usable_finding(samples: Sequence[PairWindow], windows: Sequence[Window], shape: tuple[int, int]) -> Finding:
+    """Which share of the overlap can be compared, and why the rest cannot.
+
+    Args:
+        samples: as `Pair.samples`.
+        windows: where they lie.
+        shape: of the whole overlap.
+    """
+    counts, whole = _quality_counts(samples, windows, shape)
     asked = int(counts.sum() - counts[Quality.OUTSIDE])
     share = float(counts[Quality.OBSERVED] / max(1, asked))
     reasons = {
         QUALITY_NAMES[code]: round(float(counts[code] / max(1, asked)), 4) for code in range(1, Quality.OUTSIDE) if counts[code]
     }
-    looked_at = sum(sample.quality.size for sample in samples)
-    whole = looked_at >= pixels
-    values = {"usable_share": round(share, 4), "reasons": reasons, "exact": looked_at == pixels}
+    values = {"usable_share": round(share, 4), "reasons": reasons, "exact": whole}
     why = ", ".join(f"{name} {100 * part:.1f} %" for name, part in sorted(reasons.items(), key=lambda item: -item[1]))
-    text = f"{'' if looked_at == pixels else 'About '}{100 * share:.1f} % of the overlap can be compared" + (f" ({why})." if why else ".")
+    text = f"{'' if whole else 'About '}{100 * share:.1f} % of the overlap can be compared" + (f" ({why})." if why else ".")
     if asked and not counts[Quality.OBSERVED]:
+        text = "No pixel is observed on both dates" + (f" ({why})." if why else ".")
         advice = "Pick other scenes, look at the masks, or check which value means nodata."
         # Samples that leave ground out prove nothing; the run itself then looks at all of it.
-        return Finding(
-            "usable",
-            STOP if whole else WARNING,
-            "No pixel is observed on both dates" + (f" ({why})." if why else "."),
-            advice,
-            values,
-        )
+        return Finding("usable", STOP if whole else WARNING, text, advice, values)
     if share < _LEAST_USABLE:
         return Finding("usable", WARNING, text, "Pick scenes with fewer clouds.", values)
     return Finding("usable", OK, text, values=values)
+
+
+def _quality_counts(
+    samples: Sequence[PairWindow], windows: Sequence[Window], shape: tuple[int, int]
+) -> tuple[NDArray[np.int64], bool]:
+    """Pixels of each quality code, none counted twice, and whether these are all pixels."""
+    if sum(sample.quality.size for sample in samples) < shape[0] * shape[1]:
+        return np.sum([np.bincount(sample.quality.ravel(), minlength=len(Quality)) for sample in samples], axis=0), False
+    # So many samples cover all, and may overlap.
+    all_of_it = np.zeros(shape, np.uint8)
+    for sample, window in zip(samples, windows, strict=True):
+        all_of_it[slices_in(window, Window(0, 0, shape[1], shape[0]))] = sample.quality
+    return np.bincount(all_of_it.ravel(), minlength=len(Quality)), True
 
 
 def clouds_finding(pair: Pair) -> Finding:
@@ -280,7 +295,9 @@ def shift_finding(pair: Pair) -> Finding:
     values: dict[str, Any] = {"measured": shift.measured, "rows": shift.rows, "cols": shift.cols, "varies": shift.varies}
     values |= {"largest": shift.largest_px, "spread": shift.spread_px, "residual": shift.residual_px}
     if not pair.options.register:
-        return Finding("shift", WARNING, shift.text, "Leave --no-register out, unless the dates are registered already.", values)
+        return Finding(
+            "shift", WARNING, shift.text, "Have it measured and taken out, unless the dates are registered already.", values
+        )
     if not shift.measured:
         return Finding(
             "shift", WARNING, shift.text, "Look at edges in both dates; where they are apart, they come out as change.", values

@@ -139,8 +139,8 @@ class MaskReader:
 
     def _classes(self, mask: ClassRaster, grid: Grid) -> Callable[[Window], Codes]:
         dataset = self._stack.enter_context(open_raster(mask.path))
-        indexes = list(range(1, len(mask.codes) + 1))
-        if dataset.count < len(indexes) or dataset.crs is None:
+        indexes = [mask.first_layer + place for place in range(len(mask.codes))]
+        if dataset.count < indexes[-1] or dataset.crs is None:
             raise UnreadableInput(f"The mask {mask.path} is damaged: it has {dataset.count} layers, and CRS {dataset.crs}.")
         place = pixel_place(Grid(dataset.crs, dataset.transform, dataset.height, dataset.width), grid)
         if place is None:

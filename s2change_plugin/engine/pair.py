@@ -109,7 +109,8 @@ class Pair:
         area: of interest; None is all of the grid.
         shift: measured between the dates; it is taken out of what is read.
         normalisation: of `after`, done when it is read.
-        samples: windows spread over the grid, as they are read.
+        sampled: windows spread over the grid.
+        samples: what is read of these.
     """
 
     def __init__(self, before: Scene, after: Scene, bands: Sequence[str], options: PairOptions) -> None:
@@ -128,6 +129,7 @@ class Pair:
         self.area = Area(options.area, self.grid) if options.area else None
         self.masks = (masks_of(before, options.clouds, options.before_mask), masks_of(after, options.clouds, options.after_mask))
         self.shift, self.normalisation = NOT_ASKED, NOT_NORMALISED
+        self.sampled = tuple(sample_windows(self.grid.height, self.grid.width, _SAMPLE_SIZE, _SAMPLES))
         self.samples: list[PairWindow] = []
         self._before = self._opened(before, self.masks[0], self.grid)
         try:
@@ -138,10 +140,9 @@ class Pair:
 
     def measure(self) -> None:
         """Read the samples, and measure from them what is taken out: the shift, and where asked the radiometric difference."""
-        windows = list(sample_windows(self.grid.height, self.grid.width, _SAMPLE_SIZE, _SAMPLES))
-        self.samples = [self.read(window) for window in windows]
+        self.samples = [self.read(window) for window in self.sampled]
         if self.options.register:
-            self._take_out_shift(windows)
+            self._take_out_shift()
         if self.options.normalise:
             self.normalisation = fit_normalisation(
                 [sample.before for sample in self.samples], [sample.after for sample in self.samples], self.bands
@@ -170,25 +171,25 @@ class Pair:
     def _opened(self, scene: Scene, masks: Sequence[Mask], grid: Grid) -> DateReader:
         return DateReader(scene, self.bands, masks, grid, self.options.mask_buffer)
 
-    def _take_out_shift(self, windows: Sequence[Window]) -> None:
+    def _take_out_shift(self) -> None:
         """Measure the shift, read `after` with it taken out, and measure again; where that is no better, leave it."""
-        found = self._measured_shift(windows)
+        found = self._measured_shift()
         if found.matters:
-            self._read_after_on(found.moved_transform(self.grid.transform), windows)
-            found = with_residual(found, self._measured_shift(windows))
+            self._read_after_on(found.moved_transform(self.grid.transform))
+            found = with_residual(found, self._measured_shift())
             if not found.measured:
-                self._read_after_on(self.grid.transform, windows)
+                self._read_after_on(self.grid.transform)
         self.shift = found
 
-    def _read_after_on(self, transform: Affine, windows: Sequence[Window]) -> None:
+    def _read_after_on(self, transform: Affine) -> None:
         self._after.close()
         self._after = self._opened(self.after, self.masks[1], replace(self.grid, transform=transform))
-        self.samples = [self.read(window) for window in windows]
+        self.samples = [self.read(window) for window in self.sampled]
 
-    def _measured_shift(self, windows: Sequence[Window]) -> Shift:
+    def _measured_shift(self) -> Shift:
         chosen = [place for place, name in enumerate(self.bands) if name in _REGISTRATION_BANDS]
         chosen = chosen or list(range(len(self.bands)))
-        centres = [(window.row_off + window.height / 2, window.col_off + window.width / 2) for window in windows]
+        centres = [(window.row_off + window.height / 2, window.col_off + window.width / 2) for window in self.sampled]
         before, after = ([getattr(sample, side)[chosen] for sample in self.samples] for side in ("before", "after"))
         return measure_displacement(before, after, centres, self.grid.shape)
 

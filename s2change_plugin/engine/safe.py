@@ -21,7 +21,7 @@ from .bands import ALL_BANDS, BANDS, L2A_BANDS
 from .errors import UnreadableInput
 from .files import Files, absolute, open_files
 from .radiometry import DnRule
-from .validity import ClassRaster, Mask, MaskPolygons, Quality
+from .validity import SCL_CODES, ClassRaster, Mask, MaskPolygons, Quality
 
 _BANDS_OF = {"L1C": ALL_BANDS, "L2A": L2A_BANDS}
 # Level: quantification value, list of offsets, offset of a band. The L2A_… of the first products is the same number.
@@ -42,16 +42,6 @@ _SCL = re.compile(r"(?:^|_)SCL(?:_\w+)?_0?(20|60)m$", re.IGNORECASE)
 _CLASSI = re.compile(r"(?:^|_)MSK_CLASSI_(?:\w+_)?B00$", re.IGNORECASE)
 _CLOUDS_GML = re.compile(r"(?:^|_)MSK_CLOUDS_(?:\w+_)?B00(?:_MSIL1C)?\.gml$", re.IGNORECASE)
 
-# Sen2Cor's classes that hide the ground (Sen2Cor ATBD, scene classification).
-_SCL_CODES = {
-    0: Quality.NODATA_BEFORE,
-    1: Quality.SATURATED,
-    3: Quality.CLOUD_SHADOW,
-    8: Quality.CLOUD,
-    9: Quality.CLOUD,
-    10: Quality.CLOUD,
-    11: Quality.SNOW,
-}
 _CLASSI_CODES = ({1: Quality.CLOUD}, {1: Quality.CLOUD}, {1: Quality.SNOW})  # opaque clouds, cirrus, snow
 _CLOUD_TYPES = ("OPAQUE", "CIRRUS")
 
@@ -341,7 +331,7 @@ def _mask(files: Files, folder: str, level: str, tile_root: Any, tile: str | Non
     if level == "L2A":
         classes = {found.group(1): name for name in rasters if (found := _SCL.search(PurePosixPath(name).stem))}
         if classes:
-            return ClassRaster(files.path(classes[min(classes)]), (_SCL_CODES,), "scene classification (SCL) of the product")
+            return ClassRaster(files.path(classes[min(classes)]), (SCL_CODES,), "scene classification (SCL) of the product")
     for name in rasters:
         if _CLASSI.search(PurePosixPath(name).stem):
             return ClassRaster(files.path(name), _CLASSI_CODES, "cloud mask MSK_CLASSI_B00 of the product")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -36,7 +36,7 @@ from .radiometry import (
     to_reflectance,
 )
 from .safe import Product, find_product
-from .validity import ClassRaster, Mask, Quality
+from .validity import SCL_CODES, ClassRaster, Mask, Quality
 
 _RASTER_FILES = {".tif", ".tiff", ".jp2", ".vrt", ".img"}
 # In an 8- or 16-bit file the last values below the type's maximum are saturation too once a resampling has touched them.
@@ -105,7 +105,7 @@ class Scene:
         sought = [self.missing[name] for name in missing if name in self.missing]
         if sought:
             raise BandsUnknown(
-                f"{self.source} lacks {', '.join(missing)}: {', '.join(sought)} was looked for. Download the product again, whole."
+                f"{self.source} lacks {', '.join(missing)}: {sought_files(sought)}. Download the product again, whole."
             )
         if missing:
             raise BandsUnknown(
@@ -113,6 +113,12 @@ class Scene:
                 f"The model needs {', '.join(names)}: give a raster with all of them."
             )
         return replace(self, bands={name: self.bands[name] for name in names})
+
+
+def sought_files(files: Sequence[str]) -> str:
+    """Files that are missing, as a message has room for them."""
+    more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
+    return f"{files[0]}{more} was looked for"
 
 
 def open_scene(
@@ -213,17 +219,22 @@ def _told_by_cirrus(
 
 
 def _told_by_stack(source: str) -> tuple[Acquisition, Mask | None]:
-    """What a stack's tags, else its name, tell of its acquisition, and the quality raster that lies beside it."""
+    """What a stack's tags, else its name, tell of its acquisition; and the mask that is one of its layers, or lies beside it."""
     with open_raster(source) as dataset:
-        tags = dataset.tags()
+        tags, descriptions = dataset.tags(), dataset.descriptions
     acquisition = acquisition_of_tags(tags)
     if acquisition == Acquisition():
         acquisition = acquisition_of_name(Path(source.replace("\\", "/")).name)
     beside = Path(source).parent / tags[QUALITY_TAG] if QUALITY_TAG in tags else None
-    if beside is None or not beside.is_file():
+    if beside is not None and beside.is_file():
+        codes = (Quality.NODATA_BEFORE, Quality.CLOUD, Quality.CLOUD_SHADOW, Quality.SNOW, Quality.SATURATED)
+        return acquisition, ClassRaster(str(beside), ({int(code): int(code) for code in codes},), f"quality raster {beside.name}")
+    layer = next((index for index, text in enumerate(descriptions, start=1) if (text or "").strip().upper() == "SCL"), None)
+    if layer is None:
         return acquisition, None
-    codes = (Quality.NODATA_BEFORE, Quality.CLOUD, Quality.CLOUD_SHADOW, Quality.SNOW, Quality.SATURATED)
-    return acquisition, ClassRaster(str(beside), ({int(code): int(code) for code in codes},), f"quality raster {beside.name}")
+    # Only Level-2A has been classified.
+    mask = ClassRaster(source, (SCL_CODES,), "scene classification (SCL) of the stack", first_layer=layer)
+    return replace(acquisition, level=acquisition.level or "L2A"), mask
 
 
 def _acquisition_of_names(paths: Iterable[str]) -> Acquisition:
@@ -457,7 +468,9 @@ def open_raster(path: str) -> DatasetReader:
 
 def damaged(path: str, error: Exception) -> UnreadableInput:
     """What is said of a raster that opened and cannot be read."""
-    return UnreadableInput(f"{path} cannot be read to its end, it is damaged ({_first_line(error.__cause__ or error)}). Get it again.")
+    return UnreadableInput(
+        f"{path} cannot be read to its end, it is damaged ({_first_line(error.__cause__ or error)}). Get it again."
+    )
 
 
 def _is_missing(path: str) -> bool:

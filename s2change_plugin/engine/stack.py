@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import outputs
 from .acquisition import tags_of
-from .bands import parse_layers
+from .bands import TEN_BANDS, parse_layers
 from .errors import NothingObserved, OutputError
 from .events import Events
 from .grid import base_grid, name_of, windows
@@ -91,6 +92,11 @@ def stack(options: StackOptions, events: Events) -> None:
     with outputs.workdir_beside(options.output) as workdir, ExitStack() as opened:
         events.started(str(workdir.resolve()))
         scene = open_scene(options.source, parse_layers(options.bands), options.units, "before", options.trust_units)
+        lacking = [name for name in TEN_BANDS if name in scene.missing]
+        if lacking:
+            scene.select(lacking)
+        if scene.missing:
+            events.message(f"{scene.source} lacks {', '.join(scene.missing)}, which the stack does without.", "warning")
         masks = masks_of(scene, options.clouds, options.mask)
         grid = base_grid(scene.grid)
         reader = DateReader(scene, tuple(scene.bands), masks, grid, options.mask_buffer)
@@ -98,11 +104,12 @@ def stack(options: StackOptions, events: Events) -> None:
         tags = {"S2CHANGE_VERSION": version(), "S2CHANGE_SOURCE": scene.source, "S2CHANGE_UNITS": scene.units}
         tags |= tags_of(scene.acquisition)
         bands = Layer(tuple(scene.bands), "average", scale=1 / QUANTIFICATION, dtype="uint16", nodata=_NODATA_DN)
-        beside = {QUALITY_TAG: options.quality_path.name} if options.quality_path.parent == options.output.parent else {}
         usable = pixels = 0
         with outputs.writing(options.output):
             writers = {
-                "output": RasterWriter(workdir / "output", grid, bands, tags | beside),
+                "output": RasterWriter(
+                    workdir / "output", grid, bands, tags | {QUALITY_TAG: _from(options.output, options.quality_path)}
+                ),
                 "quality": RasterWriter(
                     workdir / "quality", grid, _QUALITY, tags | {"S2CHANGE_MASKS": "; ".join(m.origin for m in masks)}
                 ),
@@ -134,6 +141,15 @@ def stack(options: StackOptions, events: Events) -> None:
         f"{len(scene.bands)} bands of {grid.height} × {grid.width} pixels, {100 * usable / pixels:.1f} % of what it shows is usable. "
         f"{values['output']}",
     )
+
+
+def _from(output: Path, quality: Path) -> str:
+    """The quality raster's path as seen from the output's folder, so that both can move together."""
+    try:
+        return Path(os.path.relpath(quality.resolve(), output.resolve().parent)).as_posix()
+    except ValueError:
+        # Another drive on Windows.
+        return str(quality.resolve())
 
 
 def to_dn(reflectance: Array) -> NDArray[np.uint16]:

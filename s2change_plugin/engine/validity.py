@@ -49,6 +49,16 @@ QUALITY_COLOURS: dict[int, tuple[int, int, int]] = {
     Quality.SATURATED: (255, 176, 0),
     Quality.OUTSIDE: (205, 195, 180),
 }
+# Sen2Cor's classes that hide the ground (Sen2Cor ATBD, scene classification).
+SCL_CODES: Mapping[int, int] = {
+    0: Quality.NODATA_BEFORE,
+    1: Quality.SATURATED,
+    3: Quality.CLOUD_SHADOW,
+    8: Quality.CLOUD,
+    9: Quality.CLOUD,
+    10: Quality.CLOUD,
+    11: Quality.SNOW,
+}
 # Clouds have soft edges, and masks are tight.
 DILATED = (Quality.CLOUD, Quality.CLOUD_SHADOW)
 
@@ -62,12 +72,14 @@ class ClassRaster:
         codes: for each layer, stored value to quality code; a value that is not in it is usable.
         origin: in words, what it is.
         other: quality code of every other value but 0 and the file's nodata; None: those are usable.
+        first_layer: of the file to which the first of `codes` belongs; the others follow it.
     """
 
     path: str
     codes: tuple[Mapping[int, int], ...]
     origin: str
     other: int | None = None
+    first_layer: int = 1
 
 
 @dataclass(frozen=True)

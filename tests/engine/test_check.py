@@ -1,0 +1,139 @@
+import json
+import re
+from base64 import b64decode
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from rasterio.io import MemoryFile
+
+from s2change_plugin.engine.__main__ import main
+from tests.conftest import textured, write_stack
+from tests.standin import write_standin
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S2CHANGE_MODELS", str(tmp_path / "models"))
+    write_standin(tmp_path / "models", "standin")
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """Two dates that cover each other by three quarters, the second a little brighter, moved, and in part without data."""
+    ground = textured(10, 380, 350, 1)
+    before, later = ground[:, 5:305, 5:345], ground[:, 79:379, 6:346] + 500
+    later[:, :, 300:] = 0
+    before = write_stack(tmp_path / "<b>20210620.tif", before)
+    return before, write_stack(tmp_path / "20230901.tif", later, origin=(500000, 5000000 - 750))
+
+
+def check(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["check", "--model", "standin", *map(str, arguments)])
+
+
+def test_every_topic_is_a_finding_with_a_sentence_and_what_is_not_well_says_what_to_do(pair: tuple[Path, Path]) -> None:
+    done = check(*pair, "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    topics = [finding["topic"] for finding in found["findings"]]
+    expected = {
+        "level",
+        "model",
+        "baseline",
+        "platform",
+        "dates",
+        "units",
+        "overlap",
+        "usable",
+        "clouds",
+        "shift",
+        "brightness",
+        "season",
+    }
+    assert set(topics) == expected
+    assert len(topics) == len(expected)
+    for finding in found["findings"]:
+        assert re.fullmatch(r"[A-Z0-9].*\.", finding["text"]), finding
+        assert finding["severity"] == "ok" or finding["advice"] or "--" in finding["text"], finding
+    assert found["severity"] == "warning"
+
+
+def test_the_numbers_are_those_of_the_pair(pair: tuple[Path, Path]) -> None:
+    numbers = json.loads(check(*pair, "--json").stdout)["numbers"]
+    assert numbers["overlap_before"] == numbers["overlap_after"] == pytest.approx(0.75, abs=1e-3)
+    assert (numbers["days"], numbers["day_of_year_gap"]) == (803, 73)
+    assert numbers["usable_share"] == pytest.approx(300 / 340, abs=0.005)
+    assert numbers["brightness"] == pytest.approx(0.05, abs=0.005)
+    assert numbers["severity"] == 1
+    # The second date begins 74 rows further down and says 75, and one column further right and says none.
+    assert (numbers["shift_rows"], numbers["shift_cols"]) == pytest.approx((1, -1), abs=0.1)
+    assert numbers["shift_residual"] < 0.1
+
+
+def test_without_json_each_finding_is_a_line(pair: tuple[Path, Path]) -> None:
+    lines = check(*pair).stdout.splitlines()
+    assert len(lines) == 12
+    assert all(line.startswith(("ok ", "warning ")) for line in lines)
+
+
+class Page(HTMLParser):
+    """What a page shows: its text, and the pictures inside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text, self.pictures = "", []
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        assert tag != "b" or not attrs
+        if tag == "img":
+            self.pictures.append(dict(attrs)["src"])
+
+
+def test_the_report_holds_every_finding_and_a_picture_and_nothing_from_outside(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    done = check(*pair, "--json", "--report", tmp_path / "check.html")
+    assert done.exit_code == 0, done.output
+    html = (tmp_path / "check.html").read_text("utf-8")
+    page = Page()
+    page.feed(html)
+    for finding in json.loads(done.stdout)["findings"]:
+        assert finding["text"] in page.text
+        assert finding["advice"] in page.text
+    assert "<b>20210620.tif" in page.text, "a file's name is text, whatever it holds"
+    assert not re.search(r"""(?:src|href)\s*=\s*["'](?!data:)""", html)
+    (picture,) = page.pictures
+    with MemoryFile(b64decode(picture.partition("base64,")[2])) as file, file.open() as raster:
+        assert raster.width > 2.5 * raster.height
+
+
+def test_what_cannot_be_opened_is_a_finding_and_the_rest_is_looked_at(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    done = check(pair[0], tmp_path / "none.tif", "--json", "--report", tmp_path / "check.html")
+    assert done.exit_code == 0
+    found = json.loads(done.stdout)
+    assert found["severity"] == "stop"
+    assert found["numbers"]["severity"] == 2
+    assert "does not exist" in found["findings"][0]["text"]
+    assert "cannot be compared as it is" in (tmp_path / "check.html").read_text("utf-8")
+    far = write_stack(tmp_path / "far.tif", textured(10, 60, 60, 1), origin=(700000, 5000000))
+    found = json.loads(check(pair[0], far, "--json").stdout)
+    assert {finding["topic"] for finding in found["findings"]} >= {"level", "dates", "input"}
+    assert found["severity"] == "stop"
+
+
+def test_a_missing_band_stops_and_the_rest_is_still_looked_at(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    four = write_stack(tmp_path / "four.tif", textured(4, 300, 340, 1), ("B02", "B03", "B04", "B08"))
+    findings = {finding["topic"]: finding for finding in json.loads(check(pair[0], four, "--json").stdout)["findings"]}
+    assert findings["model"]["severity"] == "stop"
+    assert "after has no B05" in findings["model"]["text"]
+    assert {"shift", "units", "usable", "overlap"} <= set(findings)
+
+
+def test_a_report_that_cannot_be_written_is_an_error(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    done = check(*pair, "--report", tmp_path / "none" / "check.html")
+    assert done.exit_code == 1
+    assert "does not exist" in done.stderr.splitlines()[-1]
+    assert check(*pair, "--model", "nowhere").exit_code == 1

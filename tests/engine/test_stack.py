@@ -1,0 +1,108 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner, Result
+
+from s2change_plugin.engine.__main__ import main
+from s2change_plugin.engine.bands import L2A_BANDS
+from s2change_plugin.engine.scene import open_scene
+from s2change_plugin.engine.stack import to_dn
+from s2change_plugin.engine.validity import Quality
+from tests.conftest import textured, write_stack
+from tests.products import SENSED, write_product
+
+
+def stack(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["stack", *map(str, arguments)])
+
+
+@pytest.fixture
+def ground() -> np.ndarray:
+    return textured(12, 240, 252, 1) / np.float32(10000)
+
+
+def test_a_product_becomes_one_raster_of_reflectance_without_its_offset(tmp_path: Path, ground: np.ndarray) -> None:
+    ground[3, :40], ground[2, 60, 60] = np.nan, np.inf
+    cloud = np.zeros(ground.shape[1:], bool)
+    cloud[120:180, 60:120] = True
+    product = write_product(tmp_path / "p", ground, level="L2A", clouds=cloud)
+    done = stack(product, tmp_path / "out.tif", "--mask-buffer", 0)
+    assert done.exit_code == 0, done.output
+    with rasterio.open(tmp_path / "out.tif") as raster:
+        assert (raster.descriptions, raster.nodata, set(raster.dtypes)) == (L2A_BANDS, 0, {"uint16"})
+        assert set(raster.scales) == {1e-4}
+        assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        values = raster.read()
+        assert raster.transform.a == 10
+    np.testing.assert_allclose(values[3, 40:] / 10000, ground[3, 40:], atol=1.01e-4)
+    assert (values[3, :40] == 0).all()
+    assert values[2, 60, 60] == 65535
+    with rasterio.open(tmp_path / "out_quality.tif") as raster:
+        quality = raster.read(1)
+        assert raster.tags(1)[str(int(Quality.CLOUD))] == "cloud"
+    np.testing.assert_array_equal(quality == Quality.CLOUD, cloud)
+    assert (quality[:40] == Quality.NODATA_BEFORE).all()
+    assert quality[60, 60] == Quality.SATURATED
+
+
+def test_what_was_known_of_a_product_is_known_of_its_stack(tmp_path: Path, ground: np.ndarray) -> None:
+    product = write_product(tmp_path / "p", ground, level="L2A")
+    assert stack(product, tmp_path / "out.tif").exit_code == 0
+    before, after = open_scene(str(product)), open_scene(str(tmp_path / "out.tif"))
+    assert after.acquisition == before.acquisition
+    assert after.acquisition.sensed == SENSED.replace(microsecond=after.acquisition.sensed.microsecond)
+    assert after.mask is not None
+    assert all(band.rule.assured and band.rule.offset == 0 for band in after.bands.values())
+    (tmp_path / "other").mkdir()
+    apart = tmp_path / "other" / "q.tif"
+    assert stack(product, tmp_path / "apart.tif", "--quality", apart).exit_code == 0
+    assert Path(open_scene(str(tmp_path / "apart.tif")).mask.path).resolve() == apart.resolve()
+    (tmp_path / "out_quality.tif").unlink()
+    assert open_scene(str(tmp_path / "out.tif")).mask is None
+
+
+def test_a_folder_of_bands_and_a_stack_of_another_order_work_too(tmp_path: Path) -> None:
+    values = textured(3, 60, 60, 1)
+    path = write_stack(tmp_path / "a.tif", values + 1000, ("B04", "B02", "B03"))
+    done = stack(path, tmp_path / "out.tif", "--units", "dn+1000", "--quality", tmp_path / "q.tif")
+    assert done.exit_code == 0, done.output
+    with rasterio.open(tmp_path / "out.tif") as raster:
+        assert raster.descriptions == ("B02", "B03", "B04")
+        np.testing.assert_array_equal(raster.read(), values[[1, 2, 0]])
+    assert (tmp_path / "q.tif").exists()
+    assert not (tmp_path / "out_quality.tif").exists()
+
+
+def test_a_product_that_lacks_a_ten_metre_band_is_refused_and_a_sixty_metre_one_is_done_without(
+    tmp_path: Path, ground: np.ndarray
+) -> None:
+    lacking = write_product(tmp_path / "a", ground, level="L2A", leave_out=("B03",))
+    refused = stack(lacking, tmp_path / "out.tif")
+    assert refused.exit_code == 1
+    assert "_B03_10m.jp2 was looked for" in refused.stderr
+    assert not list(tmp_path.glob("*.tif"))
+    done = stack(write_product(tmp_path / "b", ground, level="L2A", leave_out=("B01",)), tmp_path / "out.tif")
+    assert done.exit_code == 0
+    assert "Warning: " in done.stderr
+    assert "B01" in done.stderr
+
+
+def test_bad_ends_get_one_sentence_and_leave_nothing(tmp_path: Path, ground: np.ndarray) -> None:
+    empty = write_stack(tmp_path / "empty.tif", np.zeros((3, 40, 40), np.uint16), ("B02", "B03", "B04"))
+    (tmp_path / "out").mkdir()
+    for arguments, said in (
+        ((empty, tmp_path / "out" / "o.tif"), "nothing but nodata"),
+        ((empty, empty), "is the input"),
+        ((tmp_path / "none.tif", tmp_path / "out" / "o.tif"), "does not exist"),
+        ((empty, tmp_path / "out" / "o.tif", "--quality", tmp_path / "out" / "o.tif"), "same file name"),
+    ):
+        done = stack(*arguments)
+        assert done.exit_code == 1, done.output
+        assert said in done.stderr.strip().splitlines()[-1]
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_stored_reflectance_keeps_ground_nodata_and_saturation_apart() -> None:
+    assert to_dn(np.array([np.nan, -0.02, 0.0, 0.25, 9.0, np.inf], np.float32)).tolist() == [0, 1, 1, 2500, 64999, 65535]

@@ -21,10 +21,14 @@
         <stdDevFactor>2</stdDevFactor>
       </minMaxOrigin>
       <colorPalette>
-        <paletteEntry alpha="0" value="0" color="#000000" label="observed"/>
+        <paletteEntry alpha="0" value="0" color="#f2f2f2" label="observed"/>
         <paletteEntry alpha="255" value="1" color="#5a5a5a" label="no data before"/>
-        <paletteEntry alpha="255" value="2" color="#a0a0a0" label="no data after"/>
+        <paletteEntry alpha="255" value="2" color="#969696" label="no data after"/>
+        <paletteEntry alpha="255" value="3" color="#56b4e9" label="cloud"/>
+        <paletteEntry alpha="255" value="4" color="#005288" label="cloud shadow"/>
+        <paletteEntry alpha="255" value="5" color="#009e73" label="snow on one date"/>
         <paletteEntry alpha="255" value="6" color="#ffb000" label="saturated"/>
+        <paletteEntry alpha="255" value="7" color="#cdc3b4" label="outside the area of interest"/>
       </colorPalette>
     </rasterrenderer>
     <brightnesscontrast contrast="0" brightness="0" gamma="1"/>

@@ -6,7 +6,9 @@ from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
 from ..paths import resources
+from .check_pair import CheckPair
 from .detect_change import DetectChange
+from .prepare_scene import PrepareScene
 from .setup_engine import SetUpEngine
 
 
@@ -27,7 +29,7 @@ class S2ChangeProvider(QgsProcessingProvider):
 
     def loadAlgorithms(self) -> None:
         """Add them all."""
-        for algorithm in (DetectChange(), SetUpEngine()):
+        for algorithm in (DetectChange(), CheckPair(), PrepareScene(), SetUpEngine()):
             self.addAlgorithm(algorithm)
 
     def supportsNonFileBasedOutput(self) -> bool:

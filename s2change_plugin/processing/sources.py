@@ -1,6 +1,9 @@
-"""What the user picked, as a path or name that the engine opens."""
+"""What the user picked, as a path or name that the engine opens, and as words."""
 
 from __future__ import annotations
+
+import re
+from pathlib import Path
 
 from qgis.core import (
     QgsMapLayer,
@@ -10,6 +13,9 @@ from qgis.core import (
     QgsProviderRegistry,
     QgsRasterLayer,
 )
+
+# A product's level and sensing date, in its name and in those of its files.
+_PRODUCT = re.compile(r"_MSIL\d[A-Z]_(\d{4})(\d\d)(\d\d)T")
 
 
 def source_of(algorithm: QgsProcessingAlgorithm, parameters: dict, name: str, context: QgsProcessingContext) -> str:
@@ -26,21 +32,19 @@ def source_of(algorithm: QgsProcessingAlgorithm, parameters: dict, name: str, co
         raise QgsProcessingException(f"{label}: nothing is chosen. Pick a raster layer or give a path.")
     # A layer's id or name in the project comes first; anything else is for the engine to open, not for QGIS.
     layer = layer or context.getMapLayer(text) or _project_layer(context, text)
-    return _file_of(layer, label) if layer else text
+    return file_of(layer, label) if layer else text
 
 
-def _project_layer(context: QgsProcessingContext, text: str) -> QgsMapLayer | None:
-    """The project's layer of that name or source."""
-    project = context.project()
-    if project is None:
-        return None
-    if project.mapLayer(text):
-        return project.mapLayer(text)
-    return next((layer for layer in project.mapLayers().values() if text in (layer.name(), layer.source())), None)
+def file_of(layer: QgsMapLayer, label: str) -> str:
+    """The path that a layer's raster is read from, as GDAL opens it.
 
+    Args:
+        layer: of the project.
+        label: of the parameter that it was picked for.
 
-def _file_of(layer: QgsMapLayer, label: str) -> str:
-    """The path that a layer's raster is read from, as GDAL opens it."""
+    Raises:
+        QgsProcessingException: there is no such file; one sentence.
+    """
     if not isinstance(layer, QgsRasterLayer) or layer.providerType() != "gdal":
         kind = layer.providerType() if isinstance(layer, QgsRasterLayer) else "a vector layer"
         raise QgsProcessingException(
@@ -53,3 +57,22 @@ def _file_of(layer: QgsMapLayer, label: str) -> str:
     path = str(parts.get("path") or layer.source())
     # "/vsizip/" before and "/inside.tif" after belong to the path; a product's subdataset name is one already.
     return f"{parts.get('vsiPrefix') or ''}{path}{parts.get('vsiSuffix') or ''}"
+
+
+def short_name(source: str) -> str:
+    """A source in few words: a product's sensing date, a folder with its parent's name, else the file's name."""
+    product = _PRODUCT.search(source)
+    if product:
+        return "-".join(product.groups())
+    path = Path(source)
+    return f"{path.parent.name}/{path.name}" if path.is_dir() else path.stem
+
+
+def _project_layer(context: QgsProcessingContext, text: str) -> QgsMapLayer | None:
+    """The project's layer of that name or source."""
+    project = context.project()
+    if project is None:
+        return None
+    if project.mapLayer(text):
+        return project.mapLayer(text)
+    return next((layer for layer in project.mapLayers().values() if text in (layer.name(), layer.source())), None)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from qgis.core import QgsMapLayer, QgsProcessingContext, QgsProcessingFeedback, QgsProcessingLayerPostProcessorInterface
+from qgis.core import (
+    QgsContrastEnhancement,
+    QgsMapLayer,
+    QgsMultiBandColorRenderer,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingLayerPostProcessorInterface,
+    QgsRasterLayer,
+)
 
 from ..paths import resources
 
-# From bottom to top.
-_ORDER = ("PROBABILITY", "QUALITY", "MASK", "POLYGONS")
+_TRUE_COLOUR = ("B04", "B03", "B02")
+# Reflectance that is white: clouds, snow and the brightest roofs exceed it, ground hardly does.
+_WHITE = 0.3
 
 
 class Styler(QgsProcessingLayerPostProcessorInterface):
@@ -31,26 +41,62 @@ class Styler(QgsProcessingLayerPostProcessorInterface):
 _STYLERS: list[Styler] = []
 
 
-def style_outputs(files: dict[str, str], group: str, context: QgsProcessingContext) -> None:
-    """Give output files their styles, but where the user has one beside the file, and their places among the layers.
+def style_outputs(styles: dict[str, Path | None], group: str, context: QgsProcessingContext) -> None:
+    """Give output files their styles, but where there is one beside the file, and their places among the layers.
 
     Args:
-        files: output, such as "MASK", to path.
+        styles: path of a file to the style that it gets, from the bottom layer to the top one; None gives none.
         group: of the layer tree, one for the results of a run.
         context: of the run.
     """
-    beside = {name: Path(path).with_suffix(".qml") for name, path in files.items()}
-    own = {style for style in beside.values() if style.exists()}
-    for name, path in files.items():
-        style = resources() / "styles" / f"{name.lower()}.qml"
-        if beside[name] in own:
-            style = beside[name]
-        elif not beside[name].exists():
-            shutil.copyfile(style, beside[name])
+    own = {path for path in styles if style_beside(path).exists()}
+    for place, (path, shipped) in enumerate(styles.items(), start=1):
+        beside = style_beside(path)
+        if shipped and not beside.exists():
+            shutil.copyfile(shipped, beside)
         if context.willLoadLayerOnCompletion(path):
-            _STYLERS.append(Styler(style))
             details = context.layerToLoadOnCompletionDetails(path)
-            details.setPostProcessor(_STYLERS[-1])
+            style = beside if path in own else shipped
+            if style:
+                _STYLERS.append(Styler(style))
+                details.setPostProcessor(_STYLERS[-1])
             # Only within a group does a greater key lie above a lesser one, whatever layer is selected.
             details.groupName = group
-            details.layerSortKey = 1 + _ORDER.index(name)
+            details.layerSortKey = place
+
+
+def shipped_style(name: str) -> Path:
+    """The style that ships by that name, such as "mask"."""
+    return resources() / "styles" / f"{name}.qml"
+
+
+def style_beside(path: str) -> Path:
+    """The file in which QGIS looks for a layer's style."""
+    return Path(path).with_suffix(".qml")
+
+
+def write_true_colour(path: str, bands: Sequence[str]) -> None:
+    """Write the style of a raster of reflectance beside it, unless there is one: true colour, if it has the bands for that.
+
+    Args:
+        path: of the raster.
+        bands: the names of its layers, in their order.
+    """
+    if style_beside(path).exists() or not set(_TRUE_COLOUR) <= set(bands):
+        return
+    layer = QgsRasterLayer(path, "scene")
+    red, green, blue = (bands.index(name) + 1 for name in _TRUE_COLOUR)
+    renderer = QgsMultiBandColorRenderer(layer.dataProvider(), red, green, blue)
+    renderer.setRedContrastEnhancement(_stretch(layer, red))
+    renderer.setGreenContrastEnhancement(_stretch(layer, green))
+    renderer.setBlueContrastEnhancement(_stretch(layer, blue))
+    layer.setRenderer(renderer)
+    layer.saveNamedStyle(str(style_beside(path)), QgsMapLayer.StyleCategory.Symbology | QgsMapLayer.StyleCategory.Rendering)
+
+
+def _stretch(layer: QgsRasterLayer, band: int) -> QgsContrastEnhancement:
+    stretch = QgsContrastEnhancement(layer.dataProvider().dataType(band))
+    stretch.setContrastEnhancementAlgorithm(QgsContrastEnhancement.ContrastEnhancementAlgorithm.StretchToMinimumMaximum)
+    stretch.setMinimumValue(0)
+    stretch.setMaximumValue(_WHITE)
+    return stretch

@@ -14,12 +14,17 @@ from .environment import SET_UP, clean_environment, engine_arguments, engine_pyt
 
 _POLL_MS = 100
 _GRACE_MS = 3000
-# Where each stage lies in the progress of the whole, percent.
-_STAGES = {"register": (0, 5), "detect": (5, 90), "polygons": (90, 95), "write": (95, 100)}
+# Where each stage of a command lies in the progress of the whole, percent.
+_STAGES = {
+    "detect": {"register": (0, 5), "detect": (5, 90), "polygons": (90, 95), "write": (95, 100)},
+    "check": {"register": (0, 100)},
+    "stack": {"stack": (0, 90), "write": (90, 100)},
+}
 _TITLES = {
     "register": "Comparing the dates",
     "detect": "Detecting change",
     "polygons": "Drawing polygons",
+    "stack": "Reading and masking",
     "write": "Writing",
 }
 
@@ -32,12 +37,16 @@ class EngineCancelled(EngineError):
     """The user stopped it."""
 
 
-def run_engine(arguments: list[str], feedback: QgsProcessingFeedback) -> dict:
+def run_engine(
+    arguments: list[str], feedback: QgsProcessingFeedback, messages: bool = True, words: Callable[[str], str] = str
+) -> dict:
     """Run a command of the engine with events, and give its result event.
 
     Args:
         arguments: as a person would type them after `python -m s2change_plugin.engine`, without --events.
         feedback: gets progress and messages, and says when to stop.
+        messages: hand messages on; without, the result alone tells what the command has to say.
+        words: turns a sentence of the engine into one for the user.
 
     Raises:
         EngineError: no engine, an error that it told, or its death; nothing unfinished is left then.
@@ -45,7 +54,7 @@ def run_engine(arguments: list[str], feedback: QgsProcessingFeedback) -> dict:
     problem = missing_engine()
     if problem:
         raise EngineError(problem)
-    heard = _Heard(feedback)
+    heard = _Heard(feedback, _STAGES.get(arguments[0], {}), messages, words)
     stderr = run_process(str(engine_python()), engine_arguments([*arguments, "--events"]), feedback, heard.line)
     if heard.result is not None:
         return heard.result
@@ -131,8 +140,17 @@ def _death(stderr: str, feedback: QgsProcessingFeedback) -> str:
 class _Heard:
     """What the engine has said so far."""
 
-    def __init__(self, feedback: QgsProcessingFeedback) -> None:
+    def __init__(
+        self,
+        feedback: QgsProcessingFeedback,
+        stages: dict[str, tuple[int, int]],
+        messages: bool,
+        words: Callable[[str], str],
+    ) -> None:
         self._feedback = feedback
+        self._stages = stages
+        self._messages = messages
+        self._words = words
         self._stage = ""
         self.workdir: Path | None = None
         self.result: dict | None = None
@@ -150,17 +168,16 @@ class _Heard:
             self.workdir = Path(event["workdir"])
         elif kind == "progress":
             self._progress(event["stage"], event["done"], event["total"])
-        elif kind == "message" and event["level"] == "warning":
-            self._feedback.pushWarning(event["text"])
-        elif kind == "message":
-            self._feedback.pushInfo(event["text"])
+        elif kind == "message" and self._messages:
+            push = self._feedback.pushWarning if event["level"] == "warning" else self._feedback.pushInfo
+            push(self._words(event["text"]))
         elif kind == "error":
-            self.error = event["text"]
+            self.error = self._words(event["text"])
         elif kind == "result":
             self.result = event
 
     def _progress(self, stage: str, done: int, total: int) -> None:
-        first, last = _STAGES.get(stage, (0, 100))
+        first, last = self._stages.get(stage, (0, 100))
         if stage != self._stage:
             self._stage = stage
             self._feedback.setProgressText(f"{_TITLES.get(stage, stage)}…")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -14,6 +15,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 STAGE = REPOSITORY / "build" / "plugin"
 PYTHON = Path(os.environ.get("S2CHANGE_PYTHON") or REPOSITORY / ".venv" / "bin" / "python")
 sys.path.insert(0, str(STAGE))
+# Loaded now: later pytest puts the checkout before it.
+import s2change_plugin  # noqa: E402, F401
 
 # Made by the engine's Python, which has rasterio and torch; this one has neither.
 _PAIR = """
@@ -24,7 +27,8 @@ from tests.standin import write_standin
 folder = Path(sys.argv[1])
 ground = textured(10, 300, 340, 1)
 later = ground.copy()
-later[:, 100:140, 200:260] += 3000
+# Not in the visible bands: bright in all of them would be a cloud.
+later[4:, 100:140, 200:260] += 5000
 later[:, :5] = 0
 write_stack(folder / "before.tif", ground)
 write_stack(folder / "after.tif", later)
@@ -35,6 +39,38 @@ for side, values in (("bands1", ground), ("bands2", later)):
 write_standin(folder / "models", "standin")
 """
 
+# Two products of one tile, of two processing baselines; the first also as its zip.
+_PRODUCTS = """
+import shutil, sys
+from datetime import datetime, timezone
+from pathlib import Path
+import numpy as np
+from s2change_plugin.engine.bands import ALL_BANDS
+from tests.conftest import textured
+from tests.products import write_product, zip_folder
+folder = Path(sys.argv[1])
+ground = textured(13, 300, 342, 1) / 10000
+ground[ALL_BANDS.index("B10")] = 0.001
+clouds = np.zeros(ground.shape[1:], bool)
+clouds[60:120, 60:120] = True
+first = write_product(folder, ground, sensed=datetime(2021, 8, 20, 10, 55, tzinfo=timezone.utc), baseline="03.01", offset=None)
+second = write_product(folder, ground, clouds=clouds)
+# What GDAL itself, and so a layer of QGIS, must be told beside.
+query = "<Query_Options><PRODUCT_FORMAT>SAFE_COMPACT</PRODUCT_FORMAT></Query_Options></Product_Info>"
+size = "".join(
+    f'<Size resolution="{gsd}"><NROWS>{3000 // gsd}</NROWS><NCOLS>{3420 // gsd}</NCOLS></Size>'
+    f'<Geoposition resolution="{gsd}"><ULX>399960</ULX><ULY>4700040</ULY></Geoposition>'
+    for gsd in (10, 20, 60)
+)
+for path, element, more in (
+    (second / "MTD_MSIL1C.xml", "</Product_Info>", query),
+    (next(second.glob("GRANULE/*/MTD_TL.xml")), "</Tile_Geocoding>", size + "</Tile_Geocoding>"),
+):
+    path.write_text(path.read_text("utf-8").replace(element, more), "utf-8")
+(folder / "zipped").mkdir()
+zip_folder(Path(shutil.copytree(first, folder / "zipped" / first.name)))
+"""
+
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -42,6 +78,14 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pair")
     subprocess.run([PYTHON, "-c", _PAIR, folder], cwd=REPOSITORY, check=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def products(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The SAFE folders of two dates, the earlier first; the later has 36 ha of clouds."""
+    folder = tmp_path_factory.mktemp("products")
+    subprocess.run([PYTHON, "-c", _PRODUCTS, folder], cwd=REPOSITORY, check=True)
+    return sorted(folder.glob("*.SAFE"))
 
 
 @pytest.fixture
@@ -80,6 +124,30 @@ def fake_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return put
 
 
+@pytest.fixture
+def typed(fake_engine, provider, tmp_path: Path):
+    """Run an algorithm, and give what it would have typed after `python -m s2change_plugin.engine`."""
+    fake_engine(_REPEAT)
+
+    def run(algorithm: str, parameters: dict) -> list[str]:
+        import processing
+
+        processing.run(f"s2change:{algorithm}", parameters)
+        arguments = json.loads((tmp_path / "work-said").read_text())
+        # Before them lies how any command is started, after them that it is to speak in events.
+        assert arguments[-1] == "--events"
+        return arguments[arguments.index("-c") + 3 : -1]
+
+    return run
+
+
+# An engine that keeps its arguments, and results as any command gives them.
+_REPEAT = """
+open(WORK + "-said", "w").write(json.dumps(sys.argv[1:]))
+numbers = "severity shift_rows shift_cols shift_residual usable_share overlap_before overlap_after days day_of_year_gap sun_difference brightness"
+say(event="result", changed_area_ha=0, changed_pixels=0, observed_share=1, threshold=0.5, usable_share=1, severity="ok", findings=[],
+    numbers=dict.fromkeys(numbers.split(), 0), bands=[], quality=WORK + "-quality.tif")
+"""
 _SAY = """
 def say(**event):
     print(json.dumps(event), flush=True)

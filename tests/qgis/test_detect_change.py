@@ -7,6 +7,8 @@ import pytest
 from osgeo import gdal
 from qgis.core import (
     QgsApplication,
+    QgsFeature,
+    QgsGeometry,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
@@ -84,6 +86,33 @@ def test_folders_of_bands_are_inputs_too(provider, engine, asked: dict, pair: Pa
     asked |= {"BEFORE": str(pair / "bands1"), "AFTER": str(pair / "bands2")}
     assert checked(asked) == (True, "")
     assert processing.run(ALGORITHM, asked)["CHANGED_PIXELS"] == 2400
+
+
+def test_an_area_drawn_in_memory_is_all_that_is_looked_at(provider, engine, asked: dict, tmp_path: Path) -> None:
+    layer = QgsVectorLayer("Polygon?crs=EPSG:32631", "area", "memory")
+    feature = QgsFeature()
+    feature.setGeometry(QgsGeometry.fromWkt("POLYGON((502000 4998600, 502300 4998600, 502300 4999000, 502000 4998600))"))
+    layer.dataProvider().addFeatures([feature])
+    result = processing.run(ALGORITHM, {**asked, "AREA": layer, "QUALITY": str(tmp_path / "q.tif")})
+    mask, quality = read(asked["MASK"]), read(tmp_path / "q.tif")
+    # The half of 30 × 40 pixels, all in the block that changed.
+    assert mask.shape == (40, 30)
+    assert result["CHANGED_PIXELS"] == (mask == 1).sum() == pytest.approx(600, abs=20)
+    np.testing.assert_array_equal(mask == 255, quality == 7)
+    assert result["OBSERVED_SHARE"] == 1
+    del layer
+
+
+def test_two_products_as_they_are_downloaded(provider, engine, asked: dict, products: list[Path], tmp_path: Path) -> None:
+    (zipped,) = (products[0].parent / "zipped").glob("*.zip")
+    asked |= {"BEFORE": str(zipped), "AFTER": str(products[1]), "QUALITY": str(tmp_path / "q.tif")}
+    assert checked(asked) == (True, "")
+    assert processing.run(ALGORITHM, asked)["CHANGED_PIXELS"] == 0
+    quality = read(tmp_path / "q.tif")
+    assert quality[90, 90] == 3
+    assert quality[200, 200] == 0
+    processing.run(ALGORITHM, {**asked, "CLOUDS": "none"})
+    assert (read(tmp_path / "q.tif") == 3).sum() == 0
 
 
 def test_layers_an_extent_in_another_crs_and_a_threshold(provider, engine, asked: dict) -> None:

@@ -33,7 +33,14 @@ def test_the_plugin_adds_its_parts_and_takes_them_away(qgis_processing, qgis_ifa
     plugin = classFactory(interface)
     plugin.initGui()
     assert QgsApplication.processingRegistry().providerById("s2change") is not None
-    assert interface.menu == ["Detect change…", "Set up the engine…", "Settings…", "Help"]
+    assert interface.menu == [
+        "Detect change…",
+        "Check a pair…",
+        "Prepare a scene…",
+        "Set up the engine…",
+        "Settings…",
+        "Help",
+    ]
     assert interface.toolbar == ["Detect change…"]
     plugin.unload()
     assert QgsApplication.processingRegistry().providerById("s2change") is None

@@ -54,6 +54,34 @@ say(event="result", mask="m.tif", changed_pixels=7)
     assert feedback.steps[-1] == 90
 
 
+@pytest.mark.parametrize(
+    ("command", "stages"),
+    [("detect", ("register", "detect", "polygons", "write")), ("check", ("register",)), ("stack", ("stack", "write"))],
+)
+def test_the_progress_of_each_command_rises_to_a_hundred(fake_engine, command: str, stages: tuple[str, ...]) -> None:
+    fake_engine(f"""
+for stage in {stages!r}:
+    for done in range(3):
+        say(event="progress", stage=stage, done=done, total=2)
+say(event="result")
+""")
+    feedback = Feedback()
+    run_engine([command], feedback)
+    assert feedback.steps == sorted(feedback.steps)
+    assert feedback.steps[-1] == 100
+
+
+def test_messages_can_be_left_out_and_put_into_other_words(fake_engine) -> None:
+    fake_engine("""
+say(event="message", level="info", text="say --area")
+say(event="result")
+""")
+    quiet, other = Feedback(), Feedback()
+    run_engine(["check"], quiet, messages=False)
+    run_engine(["check"], other, words=str.upper)
+    assert (quiet.said, other.said) == ([], ["SAY --AREA"])
+
+
 def test_an_error_event_is_the_sentence_and_leaves_nothing(fake_engine) -> None:
     work = fake_engine('start(); say(event="error", kind="GridMismatch", text="They do not overlap."); sys.exit(1)')
     with pytest.raises(EngineError, match=r"^They do not overlap\.$"):

@@ -1,0 +1,111 @@
+"""What the algorithms that run a command of the engine have in common."""
+
+from __future__ import annotations
+
+import re
+
+from qgis.core import (
+    Qgis,
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingParameterDefinition,
+    QgsProcessingParameterRasterLayer,
+)
+from qgis.PyQt.QtGui import QIcon
+
+from ..paths import resources
+from ..runtime.environment import missing_engine
+from ..runtime.run import EngineError, run_engine
+from . import parameters as shared
+from .sources import source_of
+
+
+class EngineAlgorithm(QgsProcessingAlgorithm):
+    """Parameters to a command of the engine: its raster layers first, then each parameter as the option of its name."""
+
+    # The engine's command.
+    COMMAND: str
+
+    def createInstance(self) -> EngineAlgorithm:
+        """A fresh one for each run."""
+        return type(self)()
+
+    def icon(self) -> QIcon:
+        """The provider's."""
+        return QIcon(str(resources() / "icon.svg"))
+
+    def helpUrl(self) -> str:
+        """The manual."""
+        return "https://github.com/s2change/s2change#in-qgis"
+
+    def canExecute(self) -> tuple[bool, str]:
+        """Whether there is an engine to start."""
+        problem = missing_engine()
+        return not problem, problem
+
+    def checkParameterValues(self, parameters: dict, context: QgsProcessingContext) -> tuple[bool, str]:
+        """What is wrong with the parameters, in a sentence. Images may be paths that QGIS itself cannot open."""
+        try:
+            self._find_sources(parameters, context)
+        except QgsProcessingException as error:
+            return False, str(error)
+        for definition in self.parameterDefinitions():
+            value = parameters.get(definition.name())
+            if isinstance(definition, QgsProcessingParameterRasterLayer) or (value is None and _may_be_empty(definition)):
+                continue
+            if not definition.checkValueIsAcceptable(value, context):
+                return False, self.invalidRasterError(parameters, definition.name()) if value is None else (
+                    f"{definition.description()}: {value!r} cannot be used."
+                )
+            if definition.isDestination():
+                fits, reason = definition.isSupportedOutputValue(value, context)
+                if not fits:
+                    return False, f"{definition.description()}: {reason}"
+        return True, ""
+
+    def prepareAlgorithm(self, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> bool:
+        """Turn the parameters into a command, in the thread that owns the layers."""
+        problem = missing_engine()
+        if problem:
+            raise QgsProcessingException(problem)
+        self.sources = self._find_sources(parameters, context)
+        self._options = shared.options(self, parameters, context, feedback)
+        return True
+
+    def run_command(self, outputs: list[str], feedback: QgsProcessingFeedback, messages: bool = True) -> dict:
+        """The result event of the command.
+
+        Args:
+            outputs: what is to be written, as arguments.
+            feedback: gets progress, and messages if asked, and says when to stop.
+            messages: hand on what the engine says.
+
+        Raises:
+            QgsProcessingException: the engine gave no result; its sentence.
+        """
+        try:
+            return run_engine([self.COMMAND, *self.sources, *outputs, *self._options], feedback, messages, self.words)
+        except EngineError as error:
+            raise QgsProcessingException(str(error)) from error
+
+    def words(self, text: str) -> str:
+        """A sentence of the engine with the options that it names called as the dialog calls them."""
+        # A check names what only a detection offers.
+        known = (*self.parameterDefinitions(), shared.normalise())
+        labels = {shared.option_name(one.name()): one.description() for one in known}
+        return re.sub(r"--[a-z-]+", lambda found: f"“{labels[found[0]]}”" if found[0] in labels else found[0], text)
+
+    def _find_sources(self, parameters: dict, context: QgsProcessingContext) -> list[str]:
+        """What the raster-layer parameters name, in their order."""
+        inputs = [one for one in self.parameterDefinitions() if isinstance(one, QgsProcessingParameterRasterLayer)]
+        found = [source_of(self, parameters, definition.name(), context) for definition in inputs]
+        if len(set(found)) < len(found):
+            raise QgsProcessingException(f"Before and after are the same raster, {found[0]}. Pick two dates.")
+        return found
+
+
+def _may_be_empty(definition: QgsProcessingParameterDefinition) -> bool:
+    optional = bool(definition.flags() & Qgis.ProcessingParameterFlag.Optional)
+    return optional or definition.defaultValue() is not None

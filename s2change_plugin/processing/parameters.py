@@ -1,0 +1,242 @@
+"""The parameters that the algorithms share, and how any parameter is said to the engine."""
+
+from __future__ import annotations
+
+from qgis.core import (
+    Qgis,
+    QgsMapLayer,
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterDefinition,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterFileDestination,
+    QgsProcessingParameterMapLayer,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
+    QgsRasterLayer,
+)
+
+from .models import DEFAULT_MODEL
+from .sources import file_of
+
+_UNITS = ["auto", "dn", "dn+1000", "reflectance"]
+_CLOUDS = ["auto", "product", "spectral", "none"]
+# Formats that the engine reads as they are; others are copied to the first.
+_VECTOR_FILES = ["gpkg", "shp", "geojson", "fgb"]
+
+
+def scene(name: str, label: str, which: str) -> QgsProcessingParameterDefinition:
+    """One date."""
+    return told(
+        QgsProcessingParameterRasterLayer(name, label),
+        f"{which}: a layer, or the path of a Sentinel-2 product (SAFE folder, its zip, or its MTD xml), of a raster, or of a "
+        "folder of single-band files. Of a product's layer the whole product is read. The button … picks files: of a product its zip or MTD xml.",
+    )
+
+
+def model() -> QgsProcessingParameterDefinition:
+    """Which model, by name or path."""
+    definition = QgsProcessingParameterString("MODEL", "Model", DEFAULT_MODEL)
+    definition.setMetadata({"widget_wrapper": {"class": "s2change_plugin.gui.model_widget.ModelWidgetWrapper"}})
+    return told(definition, "Name of a model, or path of a .safetensors file with its card (.json) beside it.")
+
+
+def area() -> QgsProcessingParameterDefinition:
+    """The polygons that the user asks about."""
+    return told(
+        QgsProcessingParameterFeatureSource("AREA", "Area of interest", [Qgis.ProcessingSourceType.VectorPolygon], optional=True),
+        "Polygons; what lies outside of them is not looked at (mask 255, quality 7) and not counted.",
+    )
+
+
+def bands(name: str, of: str) -> QgsProcessingParameterDefinition:
+    """Which layer of a stack is which band."""
+    return advanced(
+        QgsProcessingParameterString(name, f"Layers of {of}", optional=True),
+        f"The bands of {of} in their order, such as B02,B03,B04,B08; - skips a layer. Left empty: their descriptions tell. "
+        "Products and folders of bands need none.",
+    )
+
+
+def units(name: str, of: str) -> QgsProcessingParameterDefinition:
+    """How the numbers of a date become reflectance."""
+    return advanced(
+        QgsProcessingParameterEnum(name, f"Unit of {of}", _UNITS, defaultValue="auto", optional=True, usesStaticStrings=True),
+        "dn: reflectance × 10000. dn+1000: with the offset of baseline 04.00 and later. auto: as the product or file says, else dn.",
+    )
+
+
+def trust_units() -> QgsProcessingParameterDefinition:
+    """The user's word about units."""
+    return advanced(
+        QgsProcessingParameterBoolean("TRUST_UNITS", "Trust the units as they are given", False),
+        "Goes on where the numbers speak against the units. Check them first: dates in different units look changed everywhere.",
+    )
+
+
+def accept_level() -> QgsProcessingParameterDefinition:
+    """The user's word about the processing level."""
+    return advanced(
+        QgsProcessingParameterBoolean("ACCEPT_LEVEL", "Accept another processing level than the model's", False),
+        "Takes, for example, Level-2A images with a model of Level-1C. Its scores do not hold there.",
+    )
+
+
+def clouds() -> QgsProcessingParameterDefinition:
+    """Where the mask of clouds comes from."""
+    return advanced(
+        QgsProcessingParameterEnum("CLOUDS", "Cloud mask", _CLOUDS, defaultValue="auto", optional=True, usesStaticStrings=True),
+        "product: the mask that the product brings. spectral: a test of the bands, made for Level-1C. none: clouds are taken for ground. "
+        "auto: the product's, else the spectral test, but not for Level-2A.",
+    )
+
+
+def mask(name: str, of: str) -> QgsProcessingParameterDefinition:
+    """The user's own mask of a date."""
+    return advanced(
+        QgsProcessingParameterMapLayer(
+            name,
+            f"Mask of {of}",
+            optional=True,
+            types=[Qgis.ProcessingSourceType.Raster, Qgis.ProcessingSourceType.VectorPolygon],
+        ),
+        f"Where {of} is not usable, such as clouds that you have drawn: polygons, or a raster that is not 0 there.",
+    )
+
+
+def mask_buffer() -> QgsProcessingParameterDefinition:
+    """How much further clouds reach than their mask."""
+    definition = QgsProcessingParameterNumber(
+        "MASK_BUFFER", "Widen clouds and shadows by (m)", Qgis.ProcessingNumberParameterType.Double, 60, True, 0, 5000
+    )
+    definition.setMetadata({"widget_wrapper": {"decimals": 0}})
+    return advanced(definition, "Metres. Masks are tight, and the rim of a cloud is easily taken for change.")
+
+
+def register() -> QgsProcessingParameterDefinition:
+    """Whether the dates are registered."""
+    return advanced(
+        QgsProcessingParameterBoolean("REGISTER", "Take out the shift between the dates", True),
+        "Measures the sub-pixel shift and corrects it.",
+    )
+
+
+def normalise() -> QgsProcessingParameterDefinition:
+    """Whether the dates are brought to one brightness."""
+    return advanced(
+        QgsProcessingParameterBoolean("NORMALISE", "Bring after to the brightness of before", False),
+        "Evens out haze, another sun or another season, measured on ground that did not change.",
+    )
+
+
+def told(definition: QgsProcessingParameterDefinition, help_text: str) -> QgsProcessingParameterDefinition:
+    """A definition with its help."""
+    definition.setHelp(help_text)
+    return definition
+
+
+def advanced(definition: QgsProcessingParameterDefinition, help_text: str) -> QgsProcessingParameterDefinition:
+    """A definition with its help, for few."""
+    definition.setFlags(definition.flags() | Qgis.ProcessingParameterFlag.Advanced)
+    return told(definition, help_text)
+
+
+def options(
+    algorithm: QgsProcessingAlgorithm, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+) -> list[str]:
+    """What is given but inputs and outputs, as options of the engine's command; what is at its default is left to the engine.
+
+    An option is named after its parameter: BEFORE_MASK is --before-mask.
+
+    Raises:
+        QgsProcessingException: a layer that cannot be handed on; one sentence.
+    """
+    said = []
+    for definition in algorithm.parameterDefinitions():
+        if not (definition.isDestination() or isinstance(definition, QgsProcessingParameterRasterLayer)):
+            said += _option(algorithm, definition, parameters, context, feedback)
+    return said
+
+
+def targets(algorithm: QgsProcessingAlgorithm, parameters: dict, context: QgsProcessingContext) -> dict[str, str]:
+    """Output to the file that is to be written, of those that are asked for."""
+    files = {}
+    for definition in algorithm.destinationParameterDefinitions():
+        is_layer = not isinstance(definition, QgsProcessingParameterFileDestination)
+        path_of = algorithm.parameterAsOutputLayer if is_layer else algorithm.parameterAsFileOutput
+        files[definition.name()] = path_of(parameters, definition.name(), context)
+    return {name: path for name, path in files.items() if path}
+
+
+def option_name(name: str) -> str:
+    """A parameter's option on the engine's command line."""
+    return f"--{name.lower().replace('_', '-')}"
+
+
+def _option(
+    algorithm: QgsProcessingAlgorithm,
+    definition: QgsProcessingParameterDefinition,
+    parameters: dict,
+    context: QgsProcessingContext,
+    feedback: QgsProcessingFeedback,
+) -> list[str]:
+    name, option = definition.name(), option_name(definition.name())
+    if isinstance(definition, QgsProcessingParameterBoolean):
+        on = algorithm.parameterAsBoolean(parameters, name, context)
+        if on == bool(definition.defaultValue()):
+            return []
+        return [option if on else f"--no-{option.removeprefix('--')}"]
+    if parameters.get(name) is None:
+        return []
+    if isinstance(definition, QgsProcessingParameterExtent):
+        return _bounds(algorithm, name, parameters, context)
+    if isinstance(definition, QgsProcessingParameterNumber):
+        number = algorithm.parameterAsDouble(parameters, name, context)
+        return [] if number == definition.defaultValue() else [option, repr(number)]
+    if isinstance(definition, QgsProcessingParameterEnum):
+        text = algorithm.parameterAsEnumString(parameters, name, context)
+    elif isinstance(definition, QgsProcessingParameterString):
+        text = algorithm.parameterAsString(parameters, name, context).strip()
+    else:
+        text = _layer(algorithm, definition, parameters, context, feedback)
+    return [option, text] if text and text != definition.defaultValue() else []
+
+
+def _bounds(algorithm: QgsProcessingAlgorithm, name: str, parameters: dict, context: QgsProcessingContext) -> list[str]:
+    extent = algorithm.parameterAsExtent(parameters, name, context)
+    if extent.isNull():
+        return []
+    edges = (extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum())
+    said = ["--bounds", *(repr(value) for value in edges)]
+    crs = algorithm.parameterAsExtentCrs(parameters, name, context)
+    if crs.isValid():
+        said += ["--bounds-crs", crs.toWkt() if crs.authid().startswith("USER:") else crs.authid() or crs.toWkt()]
+    return said
+
+
+def _layer(
+    algorithm: QgsProcessingAlgorithm,
+    definition: QgsProcessingParameterDefinition,
+    parameters: dict,
+    context: QgsProcessingContext,
+    feedback: QgsProcessingFeedback,
+) -> str:
+    """The file of a raster layer, or of polygons: a copy, where they are not in a file as they are (in memory, filtered, selected)."""
+    name = definition.name()
+    layer: QgsMapLayer | None = None
+    if isinstance(definition, QgsProcessingParameterMapLayer):
+        layer = algorithm.parameterAsLayer(parameters, name, context)
+    if isinstance(layer, QgsRasterLayer):
+        return file_of(layer, definition.description())
+    path, layer_name = algorithm.parameterAsCompatibleSourceLayerPathAndLayerName(
+        parameters, name, context, _VECTOR_FILES, _VECTOR_FILES[0], feedback
+    )
+    if not path:
+        raise QgsProcessingException(f"{definition.description()}: {parameters[name]!r} cannot be read. Pick another layer.")
+    return f"{path}|layername={layer_name}" if layer_name else path

@@ -1,0 +1,235 @@
+"""What each parameter becomes on the engine's command line."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from qgis.core import (
+    Qgis,
+    QgsApplication,
+    QgsFeature,
+    QgsGeometry,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeatureSourceDefinition,
+    QgsProcessingParameterRasterLayer,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsVectorLayer,
+)
+
+from tests.qgis.conftest import PYTHON, REPOSITORY
+
+ALGORITHMS = ("detectchange", "checkpair", "preparescene")
+COMMANDS = {"detectchange": "detect", "checkpair": "check", "preparescene": "stack"}
+# The engine's commands with their options and these options' defaults, and its default model.
+_DUMP = """
+import json
+from s2change_plugin.engine.__main__ import main
+from s2change_plugin.engine.model import DEFAULT_MODEL
+said = {name: {option: one.default for one in command.params for option in (*one.opts, *one.secondary_opts)} for name, command in main.commands.items()}
+print(json.dumps([said, DEFAULT_MODEL], default=lambda value: None))
+"""
+
+
+@pytest.fixture
+def dates(tmp_path: Path) -> dict:
+    """Parameters of a plain run of all that compare; the files need not exist."""
+    return {"BEFORE": "/data/a.tif", "AFTER": "/data/b.tif", "MASK": str(tmp_path / "mask.tif")}
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> dict:
+    """Parameters of a plain preparation."""
+    return {"INPUT": "/data/a.tif", "OUTPUT": str(tmp_path / "scene.tif")}
+
+
+@pytest.fixture
+def areas():
+    """Two squares in memory, in the project."""
+    layer = QgsVectorLayer("Polygon?crs=EPSG:32631&field=kind:string", "areas", "memory")
+    squares = []
+    for left in (500500, 502000):
+        feature = QgsFeature(layer.fields())
+        feature.setGeometry(QgsGeometry.fromRect(QgsRectangle(left, 4998000, left + 1000, 4999000)))
+        feature.setAttribute("kind", f"at {left}")
+        squares.append(feature)
+    layer.dataProvider().addFeatures(squares)
+    QgsProject.instance().addMapLayer(layer)
+    yield layer
+    QgsProject.instance().removeAllMapLayers()
+
+
+def definitions(name: str) -> list:
+    """An algorithm's parameters; the provider's own one, since its definitions live as long as it does."""
+    return QgsApplication.processingRegistry().algorithmById(f"s2change:{name}").parameterDefinitions()
+
+
+def polygons(source: str) -> int:
+    """How many there are in what an option names."""
+    layer = QgsVectorLayer(source, "there", "ogr")
+    assert layer.isValid(), source
+    return layer.featureCount()
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_option_is_one_of_the_engines_and_has_its_default(provider, name: str) -> None:
+    done = subprocess.run([PYTHON, "-c", _DUMP], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    commands, default_model = json.loads(done.stdout)
+    known = commands[COMMANDS[name]]
+    for definition in definitions(name):
+        option = f"--{definition.name().lower().replace('_', '-')}"
+        if isinstance(definition, QgsProcessingParameterRasterLayer) or definition.name() == "EXTENT" or option == "--output":
+            continue
+        default = definition.defaultValue()
+        assert option in known
+        if definition.name() == "MODEL":
+            assert default == default_model
+        elif isinstance(default, bool):
+            # A flag without a default is off.
+            assert bool(known[option]) == default
+        elif default is not None and not definition.isDestination():
+            assert known[option] == default
+        assert default is not True or option.replace("--", "--no-", 1) in known
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_parameter_has_help_and_those_for_few_are_advanced(provider, name: str) -> None:
+    plain = {"BEFORE", "AFTER", "MODEL", "EXTENT", "AREA", "INPUT"}
+    for definition in definitions(name):
+        assert definition.help()
+        if not definition.isDestination():
+            assert bool(definition.flags() & Qgis.ProcessingParameterFlag.Advanced) == (definition.name() not in plain)
+
+
+def test_what_old_models_and_scripts_give_is_enough(typed, dates: dict, scene: dict) -> None:
+    assert typed("detectchange", dates) == ["detect", "/data/a.tif", "/data/b.tif", "--mask", dates["MASK"]]
+    assert typed("checkpair", {"BEFORE": "/data/a.tif", "AFTER": "/data/b.tif"}) == ["check", "/data/a.tif", "/data/b.tif"]
+    assert typed("preparescene", scene) == ["stack", "/data/a.tif", scene["OUTPUT"]]
+
+
+def test_defaults_are_left_to_the_engine(typed, dates: dict) -> None:
+    given = {one.name(): one.defaultValue() for one in definitions("detectchange")}
+    assert typed("detectchange", {**given, "PROBABILITY": None, **dates}) == typed("detectchange", dates)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"CLOUDS": "none"}, ["--clouds", "none"]),
+        ({"MASK_BUFFER": 120}, ["--mask-buffer", "120.0"]),
+        ({"MASK_BUFFER": 0}, ["--mask-buffer", "0.0"]),
+        ({"TRUST_UNITS": True}, ["--trust-units"]),
+        ({"BEFORE_BANDS": " B02,B03 "}, ["--before-bands", "B02,B03"]),
+        ({"AFTER_UNITS": "dn+1000"}, ["--after-units", "dn+1000"]),
+        ({"ACCEPT_LEVEL": True}, ["--accept-level"]),
+        ({"REGISTER": False}, ["--no-register"]),
+        ({"MODEL": "mine"}, ["--model", "mine"]),
+    ],
+)
+def test_both_that_compare_say_it_alike(typed, dates: dict, given: dict, said: list[str]) -> None:
+    assert typed("detectchange", {**dates, **given}) == [*typed("detectchange", dates), *said]
+    dates.pop("MASK")
+    assert typed("checkpair", {**dates, **given}) == [*typed("checkpair", dates), *said]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"THRESHOLD": 0.25}, ["--threshold", "0.25"]),
+        ({"THRESHOLD": 0}, ["--threshold", "0.0"]),
+        ({"NORMALISE": True}, ["--normalise"]),
+        (
+            {"EXTENT": "1,2,3,4 [EPSG:4326]"},
+            ["--bounds", "1.0", "3.0", "2.0", "4.0", "--bounds-crs", "EPSG:4326"],
+        ),
+    ],
+)
+def test_what_only_a_detection_asks(typed, dates: dict, given: dict, said: list[str]) -> None:
+    assert typed("detectchange", {**dates, **given}) == [*typed("detectchange", dates), *said]
+
+
+def test_what_a_preparation_asks(typed, scene: dict, tmp_path: Path, pair: Path) -> None:
+    given = {"BANDS": "B02,B03", "UNITS": "dn", "CLOUDS": "spectral", "MASK_BUFFER": 20, "MASK": str(pair / "after.tif")}
+    scene["QUALITY"] = str(tmp_path / "quality.tif")
+    options = ["--bands", "B02,B03", "--units", "dn", "--clouds", "spectral", "--mask", str(pair / "after.tif")]
+    assert typed("preparescene", {**scene, **given}) == [
+        *("stack", "/data/a.tif", scene["OUTPUT"], "--quality", scene["QUALITY"]),
+        *(*options, "--mask-buffer", "20.0"),
+    ]
+
+
+def test_polygons_in_memory_become_a_file(typed, dates: dict, areas) -> None:
+    for name in ("AREA", "BEFORE_MASK"):
+        *_, option, path = typed("detectchange", {**dates, name: areas})
+        assert option == f"--{name.lower().replace('_', '-')}"
+        assert polygons(path) == 2
+
+
+def test_selected_polygons_alone_count_where_that_is_asked(typed, dates: dict, areas) -> None:
+    areas.selectByExpression("kind = 'at 502000'")
+    chosen = QgsProcessingFeatureSourceDefinition(areas.id(), selectedFeaturesOnly=True)
+    *_, path = typed("detectchange", {**dates, "AREA": chosen})
+    assert polygons(path) == 1
+
+
+def test_a_layer_of_many_in_a_file_is_named_and_its_filter_obeyed(typed, dates: dict, areas, tmp_path: Path) -> None:
+    from qgis.core import QgsVectorFileWriter
+
+    options = QgsVectorFileWriter.SaveVectorOptions()
+    options.layerName = "fields"
+    QgsVectorFileWriter.writeAsVectorFormatV3(
+        areas, str(tmp_path / "many.gpkg"), QgsProject.instance().transformContext(), options
+    )
+    source = f"{tmp_path / 'many.gpkg'}|layername=fields"
+    assert typed("detectchange", {**dates, "AREA": source})[-1] == source
+    assert typed("detectchange", {**dates, "AFTER_MASK": source})[-1] == source
+    filtered = QgsVectorLayer(source, "filtered", "ogr")
+    filtered.setSubsetString("kind = 'at 502000'")
+    QgsProject.instance().addMapLayer(filtered)
+    *_, path = typed("detectchange", {**dates, "AREA": filtered})
+    assert polygons(path) == 1
+    *_, path = typed("detectchange", {**dates, "AFTER_MASK": filtered})
+    assert polygons(path) == 1
+    del filtered
+
+
+def test_a_raster_layer_is_a_mask_by_its_file(typed, dates: dict, pair: Path) -> None:
+    QgsProject.instance().addMapLayer(QgsRasterLayer(str(pair / "before.tif"), "clouds"))
+    assert typed("detectchange", {**dates, "AFTER_MASK": "clouds"})[-2:] == ["--after-mask", str(pair / "before.tif")]
+    QgsProject.instance().removeAllMapLayers()
+
+
+def test_a_mask_that_is_not_there_is_said(typed, dates: dict) -> None:
+    with pytest.raises(QgsProcessingException, match="Mask of before"):
+        typed("detectchange", {**dates, "BEFORE_MASK": "/nowhere/clouds.gpkg"})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "/data/S2A_MSIL1C_20230823T105541_N0509_R051_T31TDH_20230824T020406.SAFE",
+        "/data/S2A_MSIL1C_20230823T105541_N0509_R051_T31TDH_20230824T020406.zip",
+        "/data/S2A.SAFE/MTD_MSIL1C.xml",
+        "SENTINEL2_L1C:/data/S2A.SAFE/MTD_MSIL1C.xml:10m:EPSG_32643",
+        "SENTINEL2_L2A:/vsizip//data/S2A.zip/S2A.SAFE/MTD_MSIL2A.xml:20m:EPSG_32643",
+    ],
+)
+def test_a_product_goes_to_the_engine_as_it_is_named(typed, dates: dict, scene: dict, source: str) -> None:
+    context = QgsProcessingContext()
+    check = QgsApplication.processingRegistry().algorithmById("s2change:checkpair")
+    assert check.checkParameterValues({"BEFORE": source, "AFTER": "/b.tif"}, context) == (True, "")
+    assert typed("detectchange", {**dates, "BEFORE": source})[1] == source
+    assert typed("preparescene", {**scene, "INPUT": source})[1] == source
+
+
+def test_a_layer_that_qgis_makes_of_a_product_goes_on_by_its_name(typed, scene: dict, products: list[Path]) -> None:
+    name = f"SENTINEL2_L1C:{products[1] / 'MTD_MSIL1C.xml'}:10m:EPSG_32631"
+    layer = QgsRasterLayer(name, "dragged in")
+    assert layer.isValid()
+    QgsProject.instance().addMapLayer(layer)
+    del layer
+    assert typed("preparescene", {**scene, "INPUT": "dragged in"})[1] == name
+    QgsProject.instance().removeAllMapLayers()

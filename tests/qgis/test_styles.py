@@ -1,0 +1,36 @@
+"""The styles that ship, held to the engine's own tables."""
+
+import json
+import subprocess
+
+import pytest
+from qgis.core import QgsRasterLayer
+
+from s2change_plugin.processing.styles import shipped_style
+from tests.qgis.conftest import PYTHON, REPOSITORY
+
+_TABLES = """
+import json
+from s2change_plugin.engine import outputs, stack
+layers = {"quality": outputs.QUALITY, "scene_quality": stack._QUALITY}
+print(json.dumps({name: {int(code): (layer.values[code], "#%02x%02x%02x" % layer.colours[code]) for code in layer.values} for name, layer in layers.items()}))
+"""
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict:
+    """Style to code to name and colour, as the engine writes them into the rasters."""
+    done = subprocess.run([PYTHON, "-c", _TABLES], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", ["quality", "scene_quality"])
+def test_codes_are_named_and_coloured_as_the_engine_has_them(qgis_app, tables: dict, name: str, pair) -> None:
+    layer = QgsRasterLayer(str(pair / "before.tif"), "any")
+    layer.loadNamedStyle(str(shipped_style(name)))
+    entries = {str(int(entry.value)): [entry.label, entry.color.name()] for entry in layer.renderer().classes()}
+    clear = [entry.value for entry in layer.renderer().classes() if entry.color.alpha() == 0]
+    del layer
+    # What is observed shows what lies below.
+    assert clear == [0]
+    assert entries == tables[name]

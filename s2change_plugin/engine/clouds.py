@@ -24,7 +24,9 @@ _SNOW_NDSI = 0.4
 # Pixels. Bright roofs pass the test too: what is at most 2 × 8 pixels wide (160 m at 10 m) is left alone. On the 28 OSCD
 # dates a radius of 5 already leaves no bright roof masked; 8 has room for the larger halls that are built elsewhere.
 _RADIUS = 8
-REACH = 2 * _RADIUS
+# Pixels by which what is left reaches further: the rim of a cloud is thinner, and no longer bright enough for the test.
+_RIM = 8
+REACH = 2 * _RADIUS + _RIM
 
 
 def can_test(bands: Collection[str]) -> bool:
@@ -37,8 +39,8 @@ def spectral_clouds(reflectance: Array, bands: Sequence[str]) -> Codes:
 
     Cloud is B11 > 0.2 and (B03 > 0.39, or B03 > 0.175 and B03 > B04); snow is B03 > 0.39 and NDSI ≥ 0.4.
     Of each, only what disks of 8 pixels' radius cover is kept, for the test alone cannot tell a bright roof from a cloud;
-    what is then both is cloud. Thin cloud, cirrus, cloud shadow, small or patchy clouds, and old or patchy snow are not
-    found; bright ground without structure, such as a salt pan, may be called cloud.
+    clouds then reach 8 pixels further, and what is both is cloud. Thin cloud, cirrus, cloud shadow, small or patchy clouds,
+    and old or patchy snow are not found; bright ground without structure, such as a salt pan, may be called cloud.
 
     A code depends on pixels up to `REACH` away, and on no others. Beyond the array nothing is cloud, so near its edge codes
     are those of a larger array only where that much more was given.
@@ -61,18 +63,19 @@ def spectral_clouds(reflectance: Array, bands: Sequence[str]) -> Codes:
         )
     tested = reflectance[[list(bands).index(name) for name in BANDS]]
     green, red, swir = tested
-    very_bright = (green > _VERY_BRIGHT) & ~np.isnan(tested).any(0)
+    seen = ~np.isnan(tested).any(0)
+    very_bright = (green > _VERY_BRIGHT) & seen
     cloud = (swir > _CLOUD_B11) & (very_bright | ((green > _BRIGHT) & (green > red)))
     # NDSI, multiplied out: no division, so that saturated pixels are no special case.
     snow = very_bright & ((1 - _SNOW_NDSI) * green >= (1 + _SNOW_NDSI) * swir)
     codes = np.full(green.shape, Quality.OBSERVED, np.uint8)
-    codes[_wide(snow)] = Quality.SNOW
-    codes[_wide(cloud)] = Quality.CLOUD
+    codes[_wide(snow, 0)] = Quality.SNOW
+    codes[_wide(cloud, _RIM) & seen] = Quality.CLOUD
     return codes
 
 
-def _wide(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The part of a mask that disks cover which lie wholly inside it: morphological opening, radius `_RADIUS`."""
+def _wide(mask: NDArray[np.bool_], rim: int) -> NDArray[np.bool_]:
+    """The part of a mask that disks cover which lie wholly inside it (morphological opening, radius `_RADIUS`), and a rim."""
     # A rim of False, because outside the array nothing is known.
     inside = np.asarray(distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1] > _RADIUS)
-    return np.asarray(distance_transform_edt(~inside) <= _RADIUS) if inside.any() else inside
+    return np.asarray(distance_transform_edt(~inside) <= _RADIUS + rim) if inside.any() else inside

@@ -115,16 +115,17 @@ class MaskReader:
         self._stack = ExitStack()
         tall, wide = pixel_size_m(grid)
         self._rows, self._cols = buffer_m / tall, buffer_m / wide
-        self._reads = [self._opened(scene, mask, grid) for mask in masks]
+        self._reads: dict[bool, list[Callable[[Window], Codes]]] = {True: [], False: []}
+        for mask in masks:
+            widened = isinstance(mask, ClassRaster) and mask.widened
+            self._reads[widened].append(self._opened(scene, mask, grid))
 
     def read(self, window: Window) -> Codes:
         """Codes of a window, uint8 (row, col): OBSERVED where no mask says otherwise; it may reach beyond the grid."""
-        margin = int(np.ceil(max(self._rows, self._cols))) if self._reads else 0
+        margin = int(np.ceil(max(self._rows, self._cols))) if self._reads[False] else 0
         wide = grow(window, margin)
-        codes = np.zeros((int(wide.height), int(wide.width)), np.uint8)
-        for read in self._reads:
-            codes = worse(codes, read(wide))
-        return dilate(codes, self._rows, self._cols)[slices_in(window, wide)]
+        codes = dilate(_worst(self._reads[False], wide), self._rows, self._cols)[slices_in(window, wide)]
+        return worse(codes, _worst(self._reads[True], window))
 
     def close(self) -> None:
         """Close the files."""
@@ -206,6 +207,14 @@ class Area:
     def outside(self, window: Window) -> NDArray[np.bool_]:
         """True where a pixel's centre lies outside all polygons: (row, col)."""
         return np.asarray(_burnt([(shape, 1) for shape in self._shapes], self._grid, window) == 0)
+
+
+def _worst(reads: Sequence[Callable[[Window], Codes]], window: Window) -> Codes:
+    """What several masks say together of a window."""
+    codes = np.zeros((int(window.height), int(window.width)), np.uint8)
+    for read in reads:
+        codes = worse(codes, read(window))
+    return codes
 
 
 def _polygons(mask: MaskPolygons, grid: Grid) -> Callable[[Window], Codes]:

@@ -228,7 +228,8 @@ def _told_by_stack(source: str) -> tuple[Acquisition, Mask | None]:
     beside = Path(source).parent / tags[QUALITY_TAG] if QUALITY_TAG in tags else None
     if beside is not None and beside.is_file():
         codes = (Quality.NODATA_BEFORE, Quality.CLOUD, Quality.CLOUD_SHADOW, Quality.SNOW, Quality.SATURATED)
-        return acquisition, ClassRaster(str(beside), ({int(code): int(code) for code in codes},), f"quality raster {beside.name}")
+        meaning = {int(code): int(code) for code in codes}
+        return acquisition, ClassRaster(str(beside), (meaning,), f"quality raster {beside.name}", widened=True)
     layer = next((index for index, text in enumerate(descriptions, start=1) if (text or "").strip().upper() == "SCL"), None)
     if layer is None:
         return acquisition, None

@@ -73,6 +73,7 @@ class ClassRaster:
         origin: in words, what it is.
         other: quality code of every other value but 0 and the file's nodata; None: those are usable.
         first_layer: of the file to which the first of `codes` belongs; the others follow it.
+        widened: clouds and shadows reach as far as they should already.
     """
 
     path: str
@@ -80,6 +81,7 @@ class ClassRaster:
     origin: str
     other: int | None = None
     first_layer: int = 1
+    widened: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from .errors import Cancelled, S2ChangeError
-from .events import Events, JsonEvents, TerminalEvents, stop_when_input_closes
+from .events import Events, JsonEvents, TerminalEvents, say_in_any_encoding, stop_when_input_closes
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -174,18 +174,18 @@ def models(as_json: bool) -> None:
 def picture(before: str, after: str, mask: Path, output: Path, trust_units: bool, **given: str | None) -> None:
     """Draw a picture of BEFORE, AFTER and the change between them."""
     with telling(False):
-        from .bands import parse_layers
-        from .outputs import require_folders, writing
+        from . import outputs
+        from .options import CompareOptions
         from .pictures import write_picture
-        from .scene import open_scene
 
-        require_folders([output])
-        scenes = [
-            open_scene(source, parse_layers(given[f"{side}_bands"]), str(given[f"{side}_units"]), side, trust_units)
-            for side, source in (("before", before), ("after", after))
-        ]
-        with writing(output):
-            write_picture(scenes[0], scenes[1], mask, output)
+        options = _asked(CompareOptions, {"before": before, "after": after, "trust_units": trust_units, **given})
+        outputs.require_apart([*options.inputs, str(mask)], [output])
+        outputs.require_folders([output])
+        scenes = [options.open_scene(side) for side in ("before", "after")]
+        with outputs.workdir_beside(output) as workdir, outputs.writing(output):
+            finished = outputs.in_workdir(workdir, "picture", output)
+            write_picture(scenes[0], scenes[1], mask, finished)
+            outputs.publish({finished: output})
         click.echo(f"Picture: {output}")
 
 
@@ -199,6 +199,7 @@ def telling(as_events: bool, as_json: bool = False) -> Iterator[Events]:
         as_events: all as JSON lines.
         as_json: to a person, but the result as one JSON object.
     """
+    say_in_any_encoding()
     events: Events = JsonEvents() if as_events else TerminalEvents(as_json)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)

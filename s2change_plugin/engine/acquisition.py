@@ -91,7 +91,9 @@ def acquisition_of_name(name: str) -> Acquisition:
 
 def tags_of(acquisition: Acquisition) -> dict[str, str]:
     """Raster tags S2CHANGE_LEVEL, S2CHANGE_SENSED (ISO 8601) …, of what is known."""
-    values = {field.name: getattr(acquisition, field.name) for field in fields(acquisition) if field.name != "origin"}
+    values = {field.name: getattr(acquisition, field.name) for field in fields(acquisition)}
+    if acquisition.origin == "unknown":
+        values["origin"] = None
     return {
         _tag(name): value.isoformat() if isinstance(value, datetime) else str(value)
         for name, value in values.items()
@@ -111,9 +113,9 @@ def acquisition_of_tags(tags: Mapping[str, str]) -> Acquisition:
         orbit=int(text["orbit"]) if text["orbit"] and text["orbit"].isdecimal() else None,
         sun_zenith=parse_number(text["sun_zenith"]),
         sun_azimuth=parse_number(text["sun_azimuth"]),
-        origin="metadata",
+        origin="name" if text["origin"] == "name" else "metadata",
     )
-    return Acquisition() if found == Acquisition(origin="metadata") else found
+    return Acquisition() if found == Acquisition(origin=found.origin) else found
 
 
 def parse_time(text: str | None) -> datetime | None:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .errors import ModelError, S2ChangeError
+from .errors import BandsUnknown, ModelError, S2ChangeError
 from .events import Events, stage
 from .findings import SEVERITIES, STOP, WARNING, Finding, check_pair, scene_findings, worst
 from .model import DEFAULT_MODEL, ModelCard, find_card
 from .options import CompareOptions
-from .outputs import require_folders, writing
+from .outputs import in_workdir, publish, require_apart, require_folders, workdir_beside, writing
 from .pair import open_pair
 from .pictures import pair_picture
 from .report import scene_values, write_check_report
@@ -27,6 +27,16 @@ class CheckOptions(CompareOptions):
     """
 
     report: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            ValueError: what `CompareOptions` refuses.
+            OutputError: the report in place of an input.
+        """
+        super().__post_init__()
+        require_apart(self.inputs, [self.report] if self.report else [])
 
 
 def check(options: CheckOptions, events: Events) -> None:
@@ -53,9 +63,14 @@ def check(options: CheckOptions, events: Events) -> None:
             # A band that the model lacks is a finding; the rest is looked at without it.
             shared = [name for name in before.bands if name in after.bands]
             bands = [name for name in (card.bands if card else shared) if name in shared] or shared
+            if not bands:
+                raise BandsUnknown(
+                    f"{before.source} and {after.source} have no band in common. Give two scenes with the same bands."
+                )
             with stage(events, "register"), open_pair(before, after, bands, options.pair_options()) as pair:
-                findings += check_pair(pair, card, options.accept_level, options.trust_units)
+                about = check_pair(pair, card, options.accept_level, options.trust_units)
                 picture = pair_picture(pair) if options.report else None
+            findings += about
         except S2ChangeError as error:
             findings += scene_findings(before, after, card, options.accept_level)
             findings.append(Finding("input", STOP, str(error), values={"kind": error.kind}))
@@ -64,8 +79,10 @@ def check(options: CheckOptions, events: Events) -> None:
         findings.append(Finding("model", WARNING, text, "Name another with --model."))
     if options.report:
         require_folders([options.report])
-        with writing(options.report):
-            write_check_report(options.report, options, findings, scenes, picture)
+        with workdir_beside(options.report) as workdir, writing(options.report):
+            finished = in_workdir(workdir, "report", options.report)
+            write_check_report(finished, options, findings, scenes, picture)
+            publish({finished: options.report})
     values = {
         "severity": worst(findings),
         "findings": [asdict(finding) for finding in findings],

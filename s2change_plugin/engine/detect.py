@@ -17,7 +17,7 @@ from rasterio.errors import CRSError
 from rasterio.windows import Window
 
 from . import outputs
-from .errors import GridMismatch, NothingObserved, OutputError
+from .errors import GridMismatch, NothingObserved
 from .events import Events, stage
 from .findings import WARNING, Finding, check_pair, require_fit, scene_findings
 from .grid import Bounds, bounds_window, grow, intersect, name_of, pixel_area_m2, place_of, slices_in, windows
@@ -76,13 +76,7 @@ class DetectOptions(CompareOptions):
             raise ValueError(f"threshold {self.threshold} is not between 0 and 1")
         if self.bounds and not (self.bounds[0] < self.bounds[2] and self.bounds[1] < self.bounds[3]):
             raise ValueError(f"bounds {self.bounds} hold no area; give left, bottom, right, top")
-        targets = [path.resolve() for path in self.targets]
-        if len(set(targets)) < len(targets):
-            raise OutputError("Two outputs have the same file name. Give each its own.")
-        inputs = (self.before, self.after, self.before_mask, self.after_mask, self.area)
-        for source in inputs:
-            if source and Path(source.partition("|")[0]).resolve() in targets:
-                raise OutputError(f"{source} is an input and cannot be an output too. Choose another file name.")
+        outputs.require_apart(self.inputs, self.targets)
 
     @property
     def targets(self) -> list[Path]:
@@ -222,9 +216,8 @@ def _opened(options: DetectOptions, model: Model, events: Events) -> Iterator[tu
         for finding in findings:
             if finding.severity == WARNING:
                 events.message(finding.sentence, "warning")
-        events.message(pair.shift.text)
-        if options.normalise:
-            events.message(pair.normalisation.text, "info" if pair.normalisation.done else "warning")
+            elif finding.topic in ("shift", "normalisation"):
+                events.message(finding.text)
         yield pair, findings
 
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def option_of(side: str, name: str) -> str:
+    """How an option of one date is typed: "--before-units"; of a scene by itself (side "") "--units"."""
+    return f"--{side}-{name}" if side else f"--{name}"
+
+
 class S2ChangeError(Exception):
     """Something that the user can put right; its text is one clear sentence that says how."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import _thread
+import io
 import json
 import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
 import click
@@ -101,6 +102,13 @@ class TerminalEvents:
         click.echo(f"Error: {error}", err=True)
 
 
+def say_in_any_encoding() -> None:
+    """Let what a terminal's encoding has no letter for be written as its number, instead of ending the run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 @contextmanager
 def stage(events: Events, name: str) -> Iterator[None]:
     """A stage of a single step."""
@@ -115,8 +123,10 @@ def stop_when_input_closes() -> None:
     """
 
     def watch() -> None:
-        while os.read(0, 4096):
-            pass
+        # Closed from the start is closed, too.
+        with suppress(OSError):
+            while os.read(0, 4096):
+                pass
         _thread.interrupt_main()
 
     threading.Thread(target=watch, name="stdin", daemon=True).start()

@@ -43,7 +43,7 @@ class Finding:
 
     Attributes:
         topic: "level", "model", "baseline", "units", "platform", "dates", "season", "sun", "overlap", "usable", "clouds",
-            "shift", "brightness", or "input".
+            "shift", "brightness", "normalisation", or "input".
         severity: "ok", "warning" or "stop".
         text: one sentence.
         advice: what to do, or "".
@@ -86,10 +86,11 @@ def check_pair(pair: Pair, card: ModelCard | None, accept_level: bool = False, t
         *scene_findings(pair.before, pair.after, card, accept_level),
         units_finding(pair, trust_units),
         overlap_finding(pair),
-        usable_finding(pair.samples, pair.sampled, pair.grid.shape),
+        usable_finding(*_looked_at(pair)),
         clouds_finding(pair),
         shift_finding(pair),
-        brightness_finding(pair.samples, pair.bands),
+        brightness_finding(pair.samples, pair.bands, pair.normalisation.done),
+        *normalisation_findings(pair),
         *season_findings(before, after),
     )
 
@@ -232,24 +233,36 @@ def overlap_finding(pair: Pair) -> Finding:
     return Finding("overlap", OK, text, values=values)
 
 
-def usable_finding(samples: Sequence[PairWindow], windows: Sequence[Window], shape: tuple[int, int]) -> Finding:
-    """Which share of the overlap can be compared, and why the rest cannot.
+def _looked_at(pair: Pair) -> tuple[Sequence[PairWindow], Sequence[Window], Window]:
+    """What speaks for the part of a pair that is asked for: samples, where they lie, and that part."""
+    if pair.area is None:
+        return pair.samples, pair.sampled, pair.grid.window
+    windows = pair.windows_over(pair.area.window)
+    return [pair.read(window) for window in windows], windows, pair.area.window
+
+
+def usable_finding(samples: Sequence[PairWindow], windows: Sequence[Window], part: Window) -> Finding:
+    """Which share of the part that is asked for can be compared, and why the rest cannot.
 
     Args:
-        samples: as `Pair.samples`.
+        samples: windows of it as they are read.
         windows: where they lie.
-        shape: of the whole overlap.
+        part: of the overlap.
     """
-    counts, whole = _quality_counts(samples, windows, shape)
+    counts, whole = _quality_counts(samples, windows, part)
     asked = int(counts.sum() - counts[Quality.OUTSIDE])
     share = float(counts[Quality.OBSERVED] / max(1, asked))
     reasons = {
         QUALITY_NAMES[code]: round(float(counts[code] / max(1, asked)), 4) for code in range(1, Quality.OUTSIDE) if counts[code]
     }
-    values = {"usable_share": round(share, 4), "reasons": reasons, "exact": whole}
+    values = {"usable_share": round(share, 4) if asked else None, "reasons": reasons, "exact": whole}
+    if not asked:
+        return Finding(
+            "usable", WARNING, "None of the places that were looked at lies in the area of interest.", "Look at the map.", values
+        )
     why = ", ".join(f"{name} {100 * part:.1f} %" for name, part in sorted(reasons.items(), key=lambda item: -item[1]))
     text = f"{'' if whole else 'About '}{100 * share:.1f} % of the overlap can be compared" + (f" ({why})." if why else ".")
-    if asked and not counts[Quality.OBSERVED]:
+    if not counts[Quality.OBSERVED]:
         text = "No pixel is observed on both dates" + (f" ({why})." if why else ".")
         advice = "Pick other scenes, look at the masks, or check which value means nodata."
         # Samples that leave ground out prove nothing; the run itself then looks at all of it.
@@ -259,16 +272,14 @@ def usable_finding(samples: Sequence[PairWindow], windows: Sequence[Window], sha
     return Finding("usable", OK, text, values=values)
 
 
-def _quality_counts(
-    samples: Sequence[PairWindow], windows: Sequence[Window], shape: tuple[int, int]
-) -> tuple[NDArray[np.int64], bool]:
-    """Pixels of each quality code, none counted twice, and whether these are all pixels."""
-    if sum(sample.quality.size for sample in samples) < shape[0] * shape[1]:
+def _quality_counts(samples: Sequence[PairWindow], windows: Sequence[Window], part: Window) -> tuple[NDArray[np.int64], bool]:
+    """Pixels of each quality code, none counted twice, and whether these are all pixels of the part."""
+    if sum(sample.quality.size for sample in samples) < part.height * part.width:
         return np.sum([np.bincount(sample.quality.ravel(), minlength=len(Quality)) for sample in samples], axis=0), False
     # So many samples cover all, and may overlap.
-    all_of_it = np.zeros(shape, np.uint8)
+    all_of_it = np.zeros((int(part.height), int(part.width)), np.uint8)
     for sample, window in zip(samples, windows, strict=True):
-        all_of_it[slices_in(window, Window(0, 0, shape[1], shape[0]))] = sample.quality
+        all_of_it[slices_in(window, part)] = sample.quality
     return np.bincount(all_of_it.ravel(), minlength=len(Quality)), True
 
 
@@ -276,6 +287,10 @@ def clouds_finding(pair: Pair) -> Finding:
     """Which masks say where a date is not usable."""
     origins = {side: [mask.origin for mask in masks] for side, masks in zip(("before", "after"), pair.masks, strict=True)}
     said = "; ".join(f"{side}: {', '.join(names) or 'none'}" for side, names in origins.items())
+    lost = [scene.lost_mask for scene in (pair.before, pair.after) if scene.lost_mask]
+    if lost and pair.options.clouds in ("auto", "product"):
+        text = f"The quality raster {lost[0]}, which a prepared scene names, is not there; clouds are masked by {said}."
+        return Finding("clouds", WARNING, text, "Put it back, or give another mask.", origins)
     if origins["before"] and origins["before"] == origins["after"]:
         return Finding("clouds", OK, f"Clouds are masked on both dates by {', '.join(origins['before'])}.", values=origins)
     if all(origins.values()):
@@ -309,15 +324,15 @@ def shift_finding(pair: Pair) -> Finding:
     return Finding("shift", OK, shift.text, values=values)
 
 
-def brightness_finding(samples: Sequence[PairWindow], bands: Sequence[str]) -> Finding:
-    """How much brighter `after` is in each band, on pixels whose colour stayed."""
+def brightness_finding(samples: Sequence[PairWindow], bands: Sequence[str], evened_out: bool = False) -> Finding:
+    """How much brighter `after` is in each band, on pixels whose colour stayed, before it is evened out."""
     differences = stable_differences(samples)
     values = {name: round(float(value), 4) for name, value in zip(bands, differences, strict=True) if np.isfinite(value)}
     if not values:
         return Finding("brightness", WARNING, "The brightness of the two dates cannot be compared: too little is seen on both.")
     name = max(values, key=lambda band: abs(values[band]))
     text = f"On ground whose colour stayed, after differs from before by {values[name]:+.3f} reflectance in {name}, less in other bands."
-    if abs(values[name]) > _BRIGHTNESS:
+    if abs(values[name]) > _BRIGHTNESS and not evened_out:
         return Finding("brightness", WARNING, text, "Haze, another sun or another season; --normalise evens it out.", values)
     return Finding("brightness", OK, text, values=values)
 
@@ -341,6 +356,15 @@ def stable_differences(samples: Sequence[PairWindow]) -> Array:
     return np.asarray(np.median((after - before)[:, stable], axis=1), np.float32)
 
 
+def normalisation_findings(pair: Pair) -> tuple[Finding, ...]:
+    """What the radiometric normalisation did, where it was asked for."""
+    if not pair.options.normalise:
+        return ()
+    done = pair.normalisation.done
+    values = asdict(pair.normalisation)
+    return (Finding("normalisation", OK if done else WARNING, pair.normalisation.text, values=values),)
+
+
 def platform_finding(before: Acquisition, after: Acquisition) -> Finding:
     """Which satellites took them."""
     values = {"before": before.platform, "after": after.platform}
@@ -357,15 +381,17 @@ def dates_finding(before: Acquisition, after: Acquisition) -> Finding:
         side = " and ".join(name for name, told in (("before", before.sensed), ("after", after.sensed)) if told is None)
         return Finding("dates", WARNING, f"Nothing tells the date of {side}.", "Make sure that before is the earlier one.")
     days = (after.sensed - before.sensed).total_seconds() / 86400
+    one_day = before.sensed.date() == after.sensed.date()
     values = {"before": before.sensed.isoformat(), "after": after.sensed.isoformat(), "days": round(days, 2)}
     said = f"before is of {before.sensed:%Y-%m-%d} and after of {after.sensed:%Y-%m-%d}"
+    # A date without a time is midnight, so the order within a day may not be known.
+    if one_day and (days >= 0 or not before.origin == after.origin == "metadata"):
+        return Finding("dates", WARNING, f"Both are of one day: {said}.", "Pick two dates.", values)
     if days < 0:
         # A date in a file's name may be that of its making.
         sure = before.origin == after.origin == "metadata"
         text = f"The dates are reversed: {said}."
         return Finding("dates", STOP if sure else WARNING, text, "Swap the two.", values)
-    if days < 0.5:
-        return Finding("dates", WARNING, f"Both are of one day: {said}.", "Pick two dates.", values)
     return Finding("dates", OK, f"There are {days:,.0f} days between them: {said}.", values=values)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from pyproj import CRS as ProjCRS
 from pyproj import Geod, Transformer
 from pyproj.aoi import AreaOfInterest
 from pyproj.database import query_utm_crs_info
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform_bounds
@@ -27,6 +29,8 @@ TARGET_GSD_M = 10.0
 NATIVE_GSD_M = (8.0, 12.0)
 # A tenth of a thousandth of a pixel: below it two grids are the same.
 _SAME_PIXEL = 1e-4
+# Every ellipsoid of the Earth in use has its larger radius between these, and no other body's has.
+_EARTH_RADIUS_M = (6.3e6, 6.5e6)
 _WGS84 = Geod(ellps="WGS84")
 
 
@@ -104,7 +108,9 @@ def utm_grid(grid: Grid) -> Grid:
     west, south, east, north = transform_bounds(grid.crs, "EPSG:4326", *grid.bounds)
     if not all(math.isfinite(value) for value in (west, south, east, north)):
         raise GridMismatch(f"The place {place_of(grid)} is not on Earth. Assign the right CRS or georeference.")
-    lon, lat = (west + east) / 2, (south + north) / 2
+    # Across 180° the west lies east of the east; and some rasters count longitude on beyond 180.
+    lon = ((west + east + (360 if west > east else 0)) / 2 + 180) % 360 - 180
+    lat = (south + north) / 2
     zones = query_utm_crs_info("WGS 84", AreaOfInterest(lon, lat, lon, lat))
     if not zones:
         raise GridMismatch(f"No UTM zone covers longitude {lon:.2f}, latitude {lat:.2f}; give rasters on a 10 m grid.")
@@ -124,7 +130,7 @@ def bounds_window(grid: Grid, bounds: Bounds, crs: CRS) -> Window | None:
     if crs != grid.crs:
         try:
             bounds = transform_bounds(crs, grid.crs, *bounds)
-        except CRSError as error:
+        except (CRSError, CPLE_BaseError) as error:
             raise GridMismatch(f"Bounds {bounds} in {name_of(crs)} cannot be placed in {name_of(grid.crs)}: {error}.") from error
     if not all(math.isfinite(value) for value in bounds):
         return None
@@ -200,6 +206,16 @@ def geodesic_areas_m2(geometries: Any, crs: CRS) -> np.ndarray[Any, np.dtype[np.
 
     lonlat = geopandas.GeoSeries(list(geometries), crs=crs.to_wkt()).to_crs("EPSG:4326")
     return np.array([abs(_WGS84.geometry_area_perimeter(polygon)[0]) for polygon in lonlat], dtype=np.float64)
+
+
+@cache
+def is_on_earth(crs: CRS) -> bool:
+    """True for a CRS in which places on Earth can be given."""
+    if not (crs.is_geographic or crs.is_projected):
+        return False
+    low, high = _EARTH_RADIUS_M
+    body = ProjCRS.from_wkt(crs.to_wkt()).ellipsoid
+    return body is not None and low < body.semi_major_metre < high
 
 
 def name_of(crs: CRS) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import geopandas
 import numpy as np
 import rasterio
+import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.crs import CRS
@@ -17,18 +18,25 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from .clouds import BANDS, REACH, TEST_NAME, can_test, spectral_clouds
 from .errors import GridMismatch, UnreadableInput
-from .grid import Grid, bounds_window, grow, intersect, pixel_place, pixel_size_m, place_of, slices_in
+from .grid import Grid, bounds_window, grow, intersect, is_on_earth, pixel_place, pixel_size_m, place_of, slices_in
 from .scene import Scene, SceneReader, damaged, open_raster
 from .validity import ClassRaster, Codes, Mask, MaskPolygons, Quality, SpectralTest, classes_to_codes, dilate, worse
 
 CLOUDS = ("auto", "product", "spectral", "none")
 # Metres. Three pixels of the scene classification: about the width of the soft edge that its clouds leave out.
-BUFFER_M = 60.0
+BUFFER_M, _LARGEST_BUFFER_M = 60.0, 5000.0
 _CRS_WORD = "EPSG:32631"
+
+
+def require_buffer(metres: float) -> None:
+    """Refuse a buffer around clouds that cannot be meant, with ValueError."""
+    if not 0 <= metres <= _LARGEST_BUFFER_M:
+        raise ValueError(f"the masks' buffer is {metres:g} m and must lie between 0 and {_LARGEST_BUFFER_M:g}")
 
 
 def masks_of(scene: Scene, clouds: str, own: str | None) -> tuple[Mask, ...]:
@@ -75,29 +83,38 @@ def open_mask(source: str) -> Mask:
         with rasterio.open(source) as dataset:
             if dataset.crs is None:
                 raise GridMismatch(f"The mask {source} has no CRS, so its place is unknown. Assign one.")
+            if dataset.transform.is_identity or not is_on_earth(dataset.crs):
+                raise GridMismatch(f"The mask {source} has no place on Earth. Georeference it first.")
+            if dataset.count > 1:
+                raise UnreadableInput(f"The mask {source} has {dataset.count} layers. Give a raster with one.")
             return ClassRaster(source, ({},), origin, other=Quality.CLOUD)
     except RasterioError:
         polygons = read_polygons(source, "mask")
-    return MaskPolygons(CRS.from_user_input(polygons.crs), tuple((shape, Quality.CLOUD) for shape in polygons), origin)
+    shapes = tuple((shape, Quality.CLOUD) for shape in polygons)
+    return MaskPolygons(CRS.from_user_input(polygons.crs), shapes, origin, own=True)
 
 
 def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
     """The polygons of a vector layer, in its CRS.
 
     Args:
-        source: path, or `FILE|layername=NAME`.
+        source: path, or as QGIS names a layer: `FILE|layername=NAME`, `|layerid=N`, `|subset=FILTER`.
         what: what they are for, as an error names it.
 
     Raises:
         UnreadableInput: no vector file, or no polygons in it.
         GridMismatch: no CRS.
     """
-    path, _, rest = source.partition("|")
-    layer = rest.removeprefix("layername=").partition("|")[0] if rest.startswith("layername=") else None
+    path, *rest = source.split("|")
+    said = dict(part.partition("=")[::2] for part in rest)
+    if not set(said) <= {"layername", "layerid", "subset"}:
+        raise UnreadableInput(f"The {what} {source} has a part that is not known. Give FILE or FILE|layername=NAME.")
+    layer = int(said["layerid"]) if said.get("layerid", "").isdecimal() else said.get("layername")
     try:
-        table = geopandas.read_file(path, layer=layer)
+        table = geopandas.read_file(path, layer=layer, where=said.get("subset"))
     except (DataSourceError, DataLayerError, OSError, ValueError) as error:
-        raise UnreadableInput(f"The {what} {source} cannot be read as raster or polygons. Choose another file.") from error
+        kinds = "a raster or polygons" if what == "mask" else "polygons"
+        raise UnreadableInput(f"The {what} {source} cannot be read as {kinds}. Choose another file.") from error
     shapes = table.geometry if isinstance(table, geopandas.GeoDataFrame) else geopandas.GeoSeries([])
     shapes = shapes[shapes.geom_type.isin(["Polygon", "MultiPolygon"])]
     if shapes.empty:
@@ -111,21 +128,23 @@ class MaskReader:
     """The masks of one date, open, read as its quality codes on one grid."""
 
     def __init__(self, scene: Scene, masks: Sequence[Mask], grid: Grid, buffer_m: float) -> None:
-        """Open the masks; clouds and shadows then reach buffer_m further than they say."""
-        self._stack = ExitStack()
+        """Open the masks; clouds and shadows then reach buffer_m further than they say, as far as they do not do so already."""
         tall, wide = pixel_size_m(grid)
-        self._rows, self._cols = buffer_m / tall, buffer_m / wide
-        self._reads: dict[bool, list[Callable[[Window], Codes]]] = {True: [], False: []}
-        for mask in masks:
-            widened = isinstance(mask, ClassRaster) and mask.widened
-            self._reads[widened].append(self._opened(scene, mask, grid))
+        self._reads: list[tuple[Callable[[Window], Codes], float, float]] = []
+        with ExitStack() as stack:
+            self._stack = stack
+            for mask in masks:
+                left = max(0.0, buffer_m - (mask.widened if isinstance(mask, ClassRaster) else 0))
+                self._reads.append((self._opened(scene, mask, grid), left / tall, left / wide))
+            self._stack = stack.pop_all()
 
     def read(self, window: Window) -> Codes:
         """Codes of a window, uint8 (row, col): OBSERVED where no mask says otherwise; it may reach beyond the grid."""
-        margin = int(np.ceil(max(self._rows, self._cols))) if self._reads[False] else 0
-        wide = grow(window, margin)
-        codes = dilate(_worst(self._reads[False], wide), self._rows, self._cols)[slices_in(window, wide)]
-        return worse(codes, _worst(self._reads[True], window))
+        codes = np.zeros((int(window.height), int(window.width)), np.uint8)
+        for read, rows, cols in self._reads:
+            wide = grow(window, int(np.ceil(max(rows, cols) * 1.01)))
+            codes = worse(codes, dilate(read(wide), rows, cols)[slices_in(window, wide)])
+        return codes
 
     def close(self) -> None:
         """Close the files."""
@@ -143,7 +162,10 @@ class MaskReader:
         indexes = [mask.first_layer + place for place in range(len(mask.codes))]
         if dataset.count < indexes[-1] or dataset.crs is None:
             raise UnreadableInput(f"The mask {mask.path} is damaged: it has {dataset.count} layers, and CRS {dataset.crs}.")
-        place = pixel_place(Grid(dataset.crs, dataset.transform, dataset.height, dataset.width), grid)
+        here = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+        if mask.other is not None and bounds_window(grid, here.bounds, here.crs) is None:
+            raise _elsewhere(mask.origin, grid)
+        place = pixel_place(here, grid)
         if place is None:
             dataset = self._stack.enter_context(
                 WarpedVRT(
@@ -193,11 +215,10 @@ class Area:
         Raises:
             UnreadableInput, GridMismatch: as `read_polygons`; or they do not meet the grid.
         """
-        polygons = read_polygons(source, "area of interest")
-        self._shapes = _in_crs(polygons, grid)
         self._grid = grid
-        window = bounds_window(grid, tuple(self._shapes.total_bounds), grid.crs)
-        if window is None:
+        self._shapes = _Shapes(read_polygons(source, "area of interest"), [1], grid)
+        window = self._shapes.window
+        if window is None or not (~self.outside(window)).any():
             raise GridMismatch(
                 f"The area of interest {source} does not meet the overlap of the two dates, {place_of(grid)}. "
                 "Choose an area inside it."
@@ -206,44 +227,59 @@ class Area:
 
     def outside(self, window: Window) -> NDArray[np.bool_]:
         """True where a pixel's centre lies outside all polygons: (row, col)."""
-        return np.asarray(_burnt([(shape, 1) for shape in self._shapes], self._grid, window) == 0)
+        return np.asarray(self._shapes.burnt(window) == 0)
 
 
-def _worst(reads: Sequence[Callable[[Window], Codes]], window: Window) -> Codes:
-    """What several masks say together of a window."""
-    codes = np.zeros((int(window.height), int(window.width)), np.uint8)
-    for read in reads:
-        codes = worse(codes, read(window))
-    return codes
+class _Shapes:
+    """Polygons with a code each, on a grid."""
+
+    def __init__(self, shapes: geopandas.GeoSeries, codes: Sequence[int], grid: Grid) -> None:
+        """Take what lies near the grid; one code alone is that of all."""
+        every = np.resize(np.asarray(codes, np.uint8), len(shapes))
+        shapes, every = _near(shapes.reset_index(drop=True), every, grid)
+        self._grid, self._shapes, self._codes = grid, shapes, every
+        self._tree = shapely.STRtree(shapes)
+
+    @property
+    def window(self) -> Window | None:
+        """The part of the grid that they reach into; None where they do not."""
+        if not len(self._shapes):
+            return None
+        left, bottom, right, top = shapely.total_bounds(self._shapes)
+        return bounds_window(self._grid, (left, bottom, right, top), self._grid.crs)
+
+    def burnt(self, window: Window) -> Codes:
+        """Their codes on a window, uint8 (row, col), 0 elsewhere; a pixel belongs to the polygon that holds its centre."""
+        part = self._grid.crop(window)
+        near = self._tree.query(shapely.box(*part.bounds))
+        if not len(near):
+            return np.zeros(part.shape, np.uint8)
+        burnt = [(self._shapes[place], int(self._codes[place])) for place in sorted(near)]
+        return np.asarray(rasterize(burnt, part.shape, transform=part.transform, dtype="uint8"), np.uint8)
 
 
 def _polygons(mask: MaskPolygons, grid: Grid) -> Callable[[Window], Codes]:
-    shapes = _in_crs(geopandas.GeoSeries([shape for shape, _ in mask.shapes], crs=mask.crs.to_wkt()), grid)
-    codes = [code for _, code in mask.shapes]
-    return lambda window: _burnt(list(zip(shapes, codes, strict=True)), grid, window)
+    polygons = geopandas.GeoSeries([shape for shape, _ in mask.shapes], crs=mask.crs.to_wkt())
+    shapes = _Shapes(polygons, [code for _, code in mask.shapes], grid)
+    if mask.own and shapes.window is None:
+        raise _elsewhere(mask.origin, grid)
+    return shapes.burnt
 
 
-def _in_crs(shapes: geopandas.GeoSeries, grid: Grid) -> geopandas.GeoSeries:
-    """Polygons in a grid's CRS, with corners close enough that long edges keep their place."""
-    if CRS.from_user_input(shapes.crs) == grid.crs:
-        return shapes
-    size = np.ptp(shapes.total_bounds.reshape(2, 2), axis=0).max() if len(shapes) else 0
-    return (shapes.segmentize(size / 100) if size > 0 else shapes).to_crs(grid.crs.to_wkt())
+def _elsewhere(origin: str, grid: Grid) -> GridMismatch:
+    return GridMismatch(f"{origin[0].upper()}{origin[1:]} does not meet the scene, {place_of(grid)}. Give one of the same place.")
 
 
-def _burnt(shapes: list[tuple[Any, int]], grid: Grid, window: Window) -> Codes:
-    """Polygons as codes on a window, 0 elsewhere; a pixel belongs to the polygon that holds its centre."""
-    part = grid.crop(window)
-    left, bottom, right, top = part.bounds
-    near = [
-        (shape, code)
-        for shape, code in shapes
-        if not shape.is_empty
-        and shape.bounds[0] < right
-        and shape.bounds[2] > left
-        and shape.bounds[1] < top
-        and shape.bounds[3] > bottom
-    ]
-    if not near:
-        return np.zeros(part.shape, np.uint8)
-    return np.asarray(rasterize(near, part.shape, transform=part.transform, dtype="uint8"), np.uint8)
+def _near(shapes: geopandas.GeoSeries, codes: NDArray[np.uint8], grid: Grid) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """The polygons that meet a grid, cut to its surroundings, in its CRS, and their codes.
+
+    Cut before they are transformed: a CRS holds only so far around its place, and long edges keep their place by corners on them.
+    """
+    crs = CRS.from_user_input(shapes.crs)
+    if crs == grid.crs:
+        return np.asarray(shapes.values, object), codes
+    left, bottom, right, top = transform_bounds(grid.crs, crs, *grid.bounds)
+    size = max(right - left, top - bottom)
+    meets = np.asarray(shapes.intersects(shapely.box(left, bottom, right, top).buffer(0.1 * size)))
+    cut = shapes[meets].clip_by_rect(left - size / 2, bottom - size / 2, right + size / 2, top + size / 2)
+    return np.asarray(cut.segmentize(size / 50).to_crs(grid.crs.to_wkt()).values, object), codes[meets]

@@ -51,6 +51,11 @@ class CompareOptions:
             parse_layers(text)
         self.pair_options()
 
+    @property
+    def inputs(self) -> tuple[str | None, ...]:
+        """The files that are read."""
+        return self.before, self.after, self.before_mask, self.after_mask, self.area
+
     def pair_options(self) -> PairOptions:
         """How the two are laid over each other."""
         return PairOptions(

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,8 @@ NOT_OBSERVED = 255
 # Probability is stored as 0–250, so that GDAL's scale shows it as 0–1 and 255 is free for "not observed".
 PROBABILITY_STEP = 0.004
 _TOP_LEVEL = round(1 / PROBABILITY_STEP)
-_WORKDIR = ".s2change-"
+# On a shared disk the number of another machine's process says nothing here.
+_MINE, _OLDER = f".s2change-{socket.gethostname()}-", "older-"
 
 
 def to_levels(probability: Array, quality: Codes) -> Codes:
@@ -61,6 +62,24 @@ def to_mask(levels: Codes, threshold: float) -> Codes:
     return mask
 
 
+def require_apart(inputs: Sequence[str | None], targets: Sequence[Path]) -> None:
+    """Refuse targets that would replace an input or each other.
+
+    Args:
+        inputs: paths, or names that GDAL or QGIS gives files; None is none.
+        targets: files to be written.
+
+    Raises:
+        OutputError: the text says which.
+    """
+    resolved = [path.resolve() for path in targets]
+    if len(set(resolved)) < len(resolved):
+        raise OutputError("Two outputs have the same file name. Give each its own.")
+    for source in inputs:
+        if source and Path(source.partition("|")[0]).resolve() in resolved:
+            raise OutputError(f"{source} is an input and cannot be an output too. Choose another file name.")
+
+
 def require_folders(targets: list[Path]) -> None:
     """Refuse targets that cannot be files.
 
@@ -86,7 +105,7 @@ def workdir_beside(target: Path) -> Iterator[Path]:
     folder = target.parent
     _remove_stale(folder)
     try:
-        workdir = Path(tempfile.mkdtemp(prefix=f"{_WORKDIR}{socket.gethostname()}-{os.getpid()}-", dir=folder))
+        workdir = Path(tempfile.mkdtemp(prefix=f"{_MINE}{os.getpid()}-", dir=folder))
     except OSError as error:
         raise OutputError(f"{folder} cannot be written ({error.strerror}). Choose another place for {target.name}.") from error
     try:
@@ -96,11 +115,18 @@ def workdir_beside(target: Path) -> Iterator[Path]:
 
 
 def _remove_stale(folder: Path) -> None:
-    mine = f"{_WORKDIR}{socket.gethostname()}-"
-    for left in folder.glob(f"{mine}*"):
-        pid = left.name.removeprefix(mine).split("-")[0]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+    for left in folder.glob(f"{_MINE}*"):
+        pid, _, rest = left.name.removeprefix(_MINE).partition("-")
+        if not pid.isdigit() or psutil.pid_exists(int(pid)):
+            continue
+        target = folder / rest.removeprefix(_OLDER)
+        if rest.startswith(_OLDER) and not target.exists():
+            # Its run was ended between setting the older result aside and putting the new one in place.
+            os.replace(left, target)
+        elif left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -273,7 +299,7 @@ def _set_aside(target: Path) -> Path | None:
     """An older result of that name, kept until the new ones are all in place; None where there is none."""
     if not target.is_file():
         return None
-    older = target.with_name(f"{_WORKDIR}{os.getpid()}-older-{target.name}")
+    older = target.with_name(f"{_MINE}{os.getpid()}-{_OLDER}{target.name}")
     os.replace(target, older)
     return older
 
@@ -295,7 +321,7 @@ def _move(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        beside = target.with_name(f"{_WORKDIR}{os.getpid()}-{target.name}")
+        beside = target.with_name(f"{_MINE}{os.getpid()}-{target.name}")
         try:
             shutil.copyfile(source, beside)
             os.replace(beside, target)

@@ -14,7 +14,7 @@ from rasterio.windows import Window
 from .bands import TEN_BANDS
 from .errors import GridMismatch, UnreadableInput
 from .grid import Grid, base_grid, bounds_window, place_of, sample_windows
-from .masks import BUFFER_M, CLOUDS, Area, MaskReader, masks_of
+from .masks import BUFFER_M, CLOUDS, Area, MaskReader, masks_of, require_buffer
 from .normalisation import NOT_ASKED as NOT_NORMALISED
 from .normalisation import fit_normalisation
 from .radiometry import Array
@@ -57,8 +57,7 @@ class PairOptions:
         """
         if self.clouds not in CLOUDS:
             raise ValueError(f"clouds is {self.clouds!r} and must be one of {', '.join(CLOUDS)}")
-        if not 0 <= self.mask_buffer <= 5000:
-            raise ValueError(f"the mask's buffer is {self.mask_buffer:g} m and must lie between 0 and 5000")
+        require_buffer(self.mask_buffer)
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ class Pair:
         self.area = Area(options.area, self.grid) if options.area else None
         self.masks = (masks_of(before, options.clouds, options.before_mask), masks_of(after, options.clouds, options.after_mask))
         self.shift, self.normalisation = NOT_ASKED, NOT_NORMALISED
-        self.sampled = tuple(sample_windows(self.grid.height, self.grid.width, _SAMPLE_SIZE, _SAMPLES))
+        self.sampled = self.windows_over(self.grid.window)
         self.samples: list[PairWindow] = []
         self._before = self._opened(before, self.masks[0], self.grid)
         try:
@@ -147,6 +146,11 @@ class Pair:
             self.normalisation = fit_normalisation(
                 [sample.before for sample in self.samples], [sample.after for sample in self.samples], self.bands
             )
+
+    def windows_over(self, part: Window) -> tuple[Window, ...]:
+        """Windows spread over a part of the grid, few and small enough to look at before a run."""
+        found = sample_windows(int(part.height), int(part.width), _SAMPLE_SIZE, _SAMPLES)
+        return tuple(Window(part.col_off + one.col_off, part.row_off + one.row_off, one.width, one.height) for one in found)
 
     def read(self, window: Window) -> PairWindow:
         """Both dates of a window; it may reach beyond the grid, where nothing is observed."""

@@ -12,15 +12,14 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
-from .errors import NothingObserved
+from .errors import GridMismatch, NothingObserved
 from .grid import Grid, pixel_size_m
-from .masks import MaskReader
+from .masks import Area, MaskReader
 from .outputs import NOT_OBSERVED
 from .pair import Pair
 from .radiometry import Array
-from .report import short_name
 from .scene import Scene, SceneReader, open_raster
-from .validity import QUALITY_COLOURS, QUALITY_NAMES, Codes, Quality, date_quality, pair_quality, worse
+from .validity import QUALITY_COLOURS, QUALITY_NAMES, Codes, Quality, SpectralTest, date_quality, pair_quality, worse
 
 _PICTURE_PIXELS = 900
 _CHANGE_COLOUR, _UNSEEN_COLOUR = (0.84, 0.0, 0.34), (0.93, 0.91, 0.86)
@@ -35,6 +34,8 @@ def write_picture(before: Scene, after: Scene, mask: Path, target: Path) -> None
         NothingObserved: neither date shows anything under the mask.
     """
     with open_raster(str(mask)) as raster:
+        if raster.crs is None:
+            raise GridMismatch(f"The mask {mask} has no CRS, so its place is unknown. Assign one.")
         grid = _coarser(Grid(raster.crs, raster.transform, raster.height, raster.width))
         changed = raster.read(1, out_shape=grid.shape, resampling=Resampling.mode)
         tags = raster.tags()
@@ -46,7 +47,7 @@ def write_picture(before: Scene, after: Scene, mask: Path, target: Path) -> None
     if (changed == NOT_OBSERVED).any():
         legend.append(("not observed", _UNSEEN_COLOUR))
     model, threshold = tags.get("S2CHANGE_MODEL", "?"), tags.get("S2CHANGE_THRESHOLD", "?")
-    caption = f"{short_name(before.source)}  →  {short_name(after.source)}    model {model}, threshold {threshold}"
+    caption = f"{before.label}  →  {after.label}    model {model}, threshold {threshold}"
     panels = {"Before": first, "After": second, "Change": overlay}
     target.write_bytes(_drawn(panels, grid, legend, caption))
 
@@ -61,10 +62,7 @@ def pair_picture(pair: Pair) -> bytes | None:
         first, second = _true_colours(pair.before, pair.after, grid)
     except NothingObserved:
         return None
-    codes = [
-        _codes_on(scene, pair.bands, masks, grid) for scene, masks in zip((pair.before, pair.after), pair.masks, strict=True)
-    ]
-    quality = pair_quality(codes[0], codes[1])
+    quality = _shown_quality(pair, grid)
     # Paler, since some reasons are shown in grey.
     overlay = _backdrop(second) * 0.5 + 0.5
     legend = []
@@ -74,17 +72,26 @@ def pair_picture(pair: Pair) -> bytes | None:
             overlay[quality == code] = colour
             legend.append((QUALITY_NAMES[code], colour))
     panels = {"Before": first, "After": second, "Not observed": overlay}
-    return _drawn(panels, grid, legend, f"{short_name(pair.before.source)}  →  {short_name(pair.after.source)}")
+    return _drawn(panels, grid, legend, f"{pair.before.label}  →  {pair.after.label}")
 
 
-def _codes_on(scene: Scene, bands: Sequence[str], masks: Sequence[Any], grid: Grid) -> Codes:
-    """Quality codes of one date on a coarse grid: nodata of one band, which stands for all, and the masks."""
-    image = _read(scene.select(bands[:1]), grid, keep_saturated=True)
-    reader = MaskReader(scene, masks, grid, 0)
-    try:
-        return worse(date_quality(image), reader.read(grid.window))
-    finally:
-        reader.close()
+def _shown_quality(pair: Pair, grid: Grid) -> Codes:
+    """Quality codes of a pair on a coarse grid, without the masks' buffer.
+
+    The spectral test knows clouds by their size in pixels of 10 m, so it is left out; the samples of the check have it.
+    """
+    codes = []
+    for scene, masks in zip((pair.before, pair.after), pair.masks, strict=True):
+        image = _read(scene.select(pair.bands[:1]), grid, keep_saturated=True)
+        reader = MaskReader(scene, [mask for mask in masks if not isinstance(mask, SpectralTest)], grid, 0)
+        try:
+            codes.append(worse(date_quality(image), reader.read(grid.window)))
+        finally:
+            reader.close()
+    quality = pair_quality(codes[0], codes[1])
+    if pair.options.area:
+        quality[Area(pair.options.area, grid).outside(grid.window)] = Quality.OUTSIDE
+    return quality
 
 
 def _drawn(panels: dict[str, Any], grid: Grid, legend: Sequence[tuple[str, Any]], caption: str) -> bytes:
@@ -109,7 +116,8 @@ def _drawn(panels: dict[str, Any], grid: Grid, legend: Sequence[tuple[str, Any]]
     if legend:
         axes[-1].legend(handles=[Patch(color=colour, label=name) for name, colour in legend], loc="lower right", framealpha=0.9)
     _draw_scale(axes[0], grid, wide)
-    figure.supxlabel(caption, fontsize=9)
+    # A dollar begins a formula.
+    figure.supxlabel(caption.replace("$", r"\$"), fontsize=9)
     drawn = BytesIO()
     figure.savefig(drawn, dpi=110, format="png")
     plt.close(figure)
@@ -147,7 +155,8 @@ def _coarser(grid: Grid) -> Grid:
 
 def _read(scene: Scene, grid: Grid, keep_saturated: bool = False) -> Array:
     """Reflectance on a grid, (band, row, col), NaN where nothing is seen; +inf where saturated, if that is kept."""
-    reader = SceneReader(scene, grid)
+    # Coarser by far: any interpolation would read each pixel many times over.
+    reader = SceneReader(scene, grid, Resampling.nearest)
     try:
         image = reader.read(grid.window)
     finally:

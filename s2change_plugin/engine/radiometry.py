@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .errors import UnitsUnclear
+from .errors import UnitsUnclear, option_of
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -59,12 +59,14 @@ class DnRule:
         scale, offset: unitless.
         origin: in words, where the two come from.
         assured: product metadata, the file's tags or the user say so; False where the values were all there was to go by.
+        product: the metadata of a product say so, which values alone do not refute.
     """
 
     scale: float
     offset: float
     origin: str
     assured: bool = True
+    product: bool = False
 
 
 _WORDS = {
@@ -93,8 +95,9 @@ def rule_for(
         units: the user's word, one of `UNITS`; "auto" takes the metadata, else the tags, else the values (floating point up
             to 2 is reflectance), else digital numbers without offset.
         largest: gives the scene's largest value; asked only where it decides.
-        side: "before" or "after": whose option an error message offers.
-        told: the rule in the product's metadata, which goes before the tags.
+        side: "before", "after", or "" for a scene by itself: whose option an error message offers.
+        told: the rule in a product's metadata, which goes before the tags, or the one that its cirrus band proves, which they
+            must not contradict.
         trusted: the user's word goes, whatever metadata and tags say.
 
     Raises:
@@ -102,13 +105,18 @@ def rule_for(
             8-bit values without tags, which are a picture.
     """
     own = told
-    if own is None and tags != (1.0, 0.0):
+    if tags != (1.0, 0.0) and (told is None or not told.product):
         own = DnRule(*tags, f"the file's own scale {tags[0]:g} and offset {tags[1]:g}")
+        if told is not None and not trusted and not _alike(own, told):
+            raise UnitsUnclear(
+                f"{path}: {own.origin} means reflectance = {_formula(own)}, and {told.origin} is another. Which is right? "
+                f"Say it with {option_of(side, 'units')} and --trust-units."
+            )
     word = _WORDS.get(units)
     if word is not None and own is not None and not trusted and not _alike(own, word):
         raise UnitsUnclear(
-            f"{path}: {own.origin} means reflectance = {_formula(own)}, and --{side}-units {units} means {_formula(word)}. "
-            f"Which is right? Leave out --{side}-units to take the file's, or add --trust-units to take yours."
+            f"{path}: {own.origin} means reflectance = {_formula(own)}, and {option_of(side, 'units')} {units} means {_formula(word)}. "
+            f"Which is right? Leave out {option_of(side, 'units')} to take the file's, or add --trust-units to take yours."
         )
     if word is not None and (trusted or own is None):
         return word
@@ -117,7 +125,7 @@ def rule_for(
     if dtype in ("uint8", "int8"):
         raise UnitsUnclear(
             f"{path} has 8-bit values, as a picture has: reflectance cannot be taken from it. "
-            f"Give the original digital numbers, or say --{side}-units."
+            f"Give the original digital numbers, or say {option_of(side, 'units')}."
         )
     if dtype.startswith("float") and largest() <= LARGEST_REFLECTANCE:
         return DnRule(1.0, 0.0, "reflectance as stored (no value above 2)", assured=False)
@@ -141,6 +149,10 @@ def cirrus_rule(stored: float) -> DnRule | None:
 def cirrus_fits(stored: float, rule: DnRule) -> bool:
     """Whether a rule leaves B10 near a reflectance of 0, as it must; see `cirrus_rule`."""
     return abs(stored * rule.scale + rule.offset) < _CIRRUS_NEARNESS
+
+
+def _named(side: str) -> str:
+    return (side or "the scene").capitalize()
 
 
 def _alike(one: DnRule, other: DnRule) -> bool:
@@ -177,7 +189,7 @@ def contradiction(samples: Sequence[Array], bands: Sequence[str], rules: Sequenc
         samples: each (band, row, col) reflectance by the rules, NaN where not usable.
         bands: names, as the samples' first axis.
         rules: one for each band.
-        side: "before" or "after": whose option the sentence offers.
+        side: "before", "after", or "" for a scene by itself: whose option the sentence offers.
     """
     pixels = _seen(samples)[0]
     if not pixels.size:
@@ -187,24 +199,25 @@ def contradiction(samples: Sequence[Array], bands: Sequence[str], rules: Sequenc
     middle = float(np.median(pixels))
     if middle > LARGEST_REFLECTANCE:
         return (
-            f"{side} is read as {rules[0].origin}, and half of its values are above {middle:.3g}: no ground reflects more than 2. "
-            f"If they are digital numbers, say --{side}-units dn or dn+1000{settle}."
+            f"{_named(side)} is read as {rules[0].origin}, and half of its values are above {middle:.3g}: no ground reflects more than 2. "
+            f"If they are digital numbers, say {option_of(side, 'units')} dn or dn+1000{settle}."
         )
     stored = [(layer - rule.offset) / rule.scale for layer, rule in zip(pixels, rules, strict=True)]
     highest = max(float(np.percentile(layer, 99)) for layer in stored)
     if rules[0].scale < 1 and highest <= LARGEST_REFLECTANCE:
         return (
-            f"{side} is read as {rules[0].origin}, and its stored values reach {highest:.3g} only: they are reflectance already. "
-            f"Say --{side}-units reflectance{settle}."
+            f"{_named(side)} is read as {rules[0].origin}, and its stored values reach {highest:.3g} only: they are reflectance already. "
+            f"Say {option_of(side, 'units')} reflectance{settle}."
         )
     floor = _floor(pixels, bands)
-    taken_off = min((rule.offset for name, rule in zip(bands, rules, strict=True) if name in _SWIR), default=0.0)
-    if floor is not None and floor < _IMPOSSIBLE and taken_off < 0:
-        return (
-            f"{side} is read as {rules[0].origin}, and its darkest ground in the short-wave infrared then reflects {floor:.3f}, "
-            f"less than nothing: the values do not carry that offset. Say --{side}-units dn{settle}."
-        )
-    return None
+    swir = [rule for name, rule in zip(bands, rules, strict=True) if name in _SWIR]
+    # In a product the offset is there just so that shadows may come out below zero.
+    if floor is None or floor >= _IMPOSSIBLE or all(rule.product or rule.offset >= _IMPOSSIBLE for rule in swir):
+        return None
+    return (
+        f"{_named(side)} is read as {rules[0].origin}, and its darkest ground in the short-wave infrared then reflects {floor:.3f}, "
+        f"less than nothing: the values do not carry that offset. Say {option_of(side, 'units')} dn{settle}."
+    )
 
 
 @dataclass(frozen=True)
@@ -280,15 +293,6 @@ def compare_units(
     return UnitVerdict("unknown", None, f"{_why_unknown(floors)} {_ASK}", *numbers)
 
 
-def band_shifts(before: Sequence[Array], after: Sequence[Array]) -> Array:
-    """Median difference after − before per band, in units of 1/10000 reflectance; NaN where nothing was seen twice.
-
-    Args:
-        before, after: samples of one place, each (band, row, col) reflectance.
-    """
-    return _median_shifts(*_seen(before, after))
-
-
 def is_added_offset(shifts: Array, tolerance: float = 1.0) -> bool:
     """True where one added constant near ±1000 DN explains the difference in all bands alike.
 
@@ -296,7 +300,7 @@ def is_added_offset(shifts: Array, tolerance: float = 1.0) -> bool:
     the short-wave infrared too, by the same thousand.
 
     Args:
-        shifts: see `band_shifts`.
+        shifts: median of after − before per band, in 1/10000 reflectance.
         tolerance: below 1 asks for more likeness.
     """
     if not (shifts.size and np.isfinite(shifts).all()):
@@ -391,7 +395,7 @@ def _mixed_text(
     darker = "before" if brighter == "after" else "after"
     if is_added_offset(shifts):
         found = (
-            f"{brighter} is brighter than {darker} by about {abs(np.median(shifts)):.0f} DN in every band "
+            f"{brighter.capitalize()} is brighter than {darker} by about {abs(np.median(shifts)):.0f} DN in every band "
             f"({shifts.min():+.0f} to {shifts.max():+.0f})"
         )
     else:

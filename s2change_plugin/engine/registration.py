@@ -19,7 +19,7 @@ from .radiometry import Array
 Floats = NDArray[np.float64]
 Place = tuple[float, float]
 # Coefficients of a displacement: (3, 2), the terms 1, row and col of a place (see `_terms`) by (rows, cols) in pixels.
-Model = Callable[[Floats, Floats], Floats]
+Fit = Callable[[Floats, Floats], Floats]
 
 # Sentinel-2 dates are off by up to 1.5 px; a larger estimate has matched something else than the ground.
 _LARGEST_SHIFT = 4.0
@@ -139,11 +139,11 @@ def measure_displacement(
         return _unmeasured(f"{reason}: {count} of {len(matches)} places")
     shifts = np.array([match for _, match in found], np.float64)
     terms = _terms(np.array([centre for centre, _ in found], np.float64), frame)
-    model = _best_model(terms, shifts)
-    spread = float(np.median(np.abs(terms @ model - shifts).max(axis=1)))
+    coefficients = _best_coefficients(terms, shifts)
+    spread = float(np.median(np.abs(terms @ coefficients - shifts).max(axis=1)))
     if spread > _LARGEST_SPREAD:
         return _unmeasured(f"the places that were compared disagree by {spread:.1f} px")
-    return _as_shift(model, frame, len(shifts), float(np.median(_lengths(shifts))), spread)
+    return _as_shift(coefficients, frame, len(shifts), float(np.median(_lengths(shifts))), spread)
 
 
 def with_residual(found: Shift, left: Shift) -> Shift:
@@ -160,14 +160,14 @@ def with_residual(found: Shift, left: Shift) -> Shift:
     return replace(found, residual_px=left.typical_px, text=text)
 
 
-def _as_shift(model: Floats, frame: tuple[int, int], places: int, typical: float, spread: float) -> Shift:
+def _as_shift(coefficients: Floats, frame: tuple[int, int], places: int, typical: float, spread: float) -> Shift:
     # Adding 0 turns −0 into 0.
-    rows, cols = (round(float(value), 3) + 0.0 for value in model[0])
+    rows, cols = (round(float(value), 3) + 0.0 for value in coefficients[0])
     half = np.array(frame) / 2
-    by_row, by_col = model[1] / half[0], model[2] / half[1]
+    by_row, by_col = coefficients[1] / half[0], coefficients[2] / half[1]
     affine = tuple((round(float(by_row[axis]), 9) + 0.0, round(float(by_col[axis]), 9) + 0.0) for axis in (0, 1))
     text = f"After lies {rows:+.2f} px (down) and {cols:+.2f} px (right) of before."
-    change = _lengths(_at_corners(model) - model[0]).max()
+    change = _lengths(_at_corners(coefficients) - coefficients[0]).max()
     if change > 0:
         text = (
             f"{text[:-1]} at the centre, and the displacement varies from there by up to {change:.2f} px; a field is taken out."
@@ -180,7 +180,7 @@ def _as_shift(model: Floats, frame: tuple[int, int], places: int, typical: float
         affine=(affine[0], affine[1]),
         centre=(float(half[0]), float(half[1])),
         places=places,
-        largest_px=round(float(np.abs(_at_corners(model)).max()), 3),
+        largest_px=round(float(np.abs(_at_corners(coefficients)).max()), 3),
         typical_px=round(typical, 3),
         spread_px=round(spread, 3),
     )
@@ -196,13 +196,13 @@ def _terms(centres: Floats, frame: tuple[int, int]) -> Floats:
     return np.column_stack([np.ones(len(centres)), centres / half - 1])
 
 
-def _at_corners(model: Floats) -> Floats:
+def _at_corners(coefficients: Floats) -> Floats:
     """(4, 2): the displacement at the frame's corners, where an affine one is largest."""
     corners = np.array([(1, row, col) for row in (-1, 1) for col in (-1, 1)], np.float64)
-    return corners @ model
+    return corners @ coefficients
 
 
-def _best_model(terms: Floats, shifts: Floats) -> Floats:
+def _best_coefficients(terms: Floats, shifts: Floats) -> Floats:
     """The affine field where it is worth it, else one shift."""
     flat = _one_shift(terms, shifts)
     if len(shifts) < _LEAST_PLACES or _reach(terms) < _LEAST_REACH:
@@ -222,17 +222,17 @@ def _one_shift(terms: Floats, shifts: Floats) -> Floats:
 def _affine_field(terms: Floats, shifts: Floats) -> Floats:
     """Least squares in which places that are far off count little."""
 
-    def deviations(model: Floats) -> Floats:
-        return np.asarray(terms @ model.reshape(3, 2) - shifts, np.float64).ravel()
+    def deviations(coefficients: Floats) -> Floats:
+        return np.asarray(terms @ coefficients.reshape(3, 2) - shifts, np.float64).ravel()
 
     start = _one_shift(terms, shifts).ravel()
     return np.asarray(least_squares(deviations, start, loss="soft_l1", f_scale=_SCATTER).x, np.float64).reshape(3, 2)
 
 
-def _left_out_error(model: Model, terms: Floats, shifts: Floats) -> float:
-    """Median error in pixels at each place of the model made from all others."""
+def _left_out_error(fit: Fit, terms: Floats, shifts: Floats) -> float:
+    """Median error in pixels at each place of what is fitted to all others."""
     rest = ~np.eye(len(shifts), dtype=bool)
-    errors = [terms[place] @ model(terms[rest[place]], shifts[rest[place]]) - shifts[place] for place in range(len(shifts))]
+    errors = [terms[place] @ fit(terms[rest[place]], shifts[rest[place]]) - shifts[place] for place in range(len(shifts))]
     return float(np.median(_lengths(np.array(errors))))
 
 

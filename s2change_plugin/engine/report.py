@@ -17,7 +17,7 @@ import rasterio
 from ..paths import PACKAGE, resources
 from .findings import Finding, worst
 from .grid import name_of
-from .scene import Scene
+from .scene import Scene, short_name
 
 if TYPE_CHECKING:
     from .check import CheckOptions
@@ -86,6 +86,7 @@ def scene_values(scene: Scene) -> dict[str, Any]:
         acquisition["sensed"] = scene.acquisition.sensed.isoformat()
     return {
         "source": scene.source,
+        "product": scene.product,
         "units": scene.units,
         "crs": name_of(scene.grid.crs),
         "acquisition": acquisition,
@@ -113,18 +114,15 @@ def write_check_report(
         findings=findings,
         severity=worst(findings),
         scenes=dict(zip(("before", "after"), scenes, strict=True)),
-        names=dict(zip(("before", "after"), (short_name(options.before), short_name(options.after)), strict=True)),
+        names={
+            side: scene.label if scene else short_name(getattr(options, side))
+            for side, scene in zip(("before", "after"), scenes, strict=True)
+        },
         picture=b64encode(picture).decode("ascii") if picture else None,
         version=version(),
         made=datetime.now(timezone.utc),
     )
     target.write_text(page, encoding="utf-8")
-
-
-def short_name(source: str) -> str:
-    """A source's name; of a folder with its parent's, since "imgs_1" alone says little."""
-    path = Path(source)
-    return f"{path.parent.name}/{path.name}" if path.is_dir() and path.suffix.upper() != ".SAFE" else path.name
 
 
 def _versions() -> dict[str, str]:

@@ -158,7 +158,7 @@ def _parse(files: Files, name: str) -> Any:
     data = files.read(name)
     try:
         return fromstring(data, forbid_dtd=True)
-    except (ParseError, ValueError) as error:
+    except (ParseError, ValueError, LookupError) as error:
         raise UnreadableInput(
             f"{files.path(name)} is no sound XML, it is damaged ({error}). Download the product again."
         ) from error
@@ -218,7 +218,7 @@ def _acquisition(level: str, root: Any, tile_root: Any, names: Sequence[str]) ->
         platform=f"S2{platform.group(1).upper()}" if platform else None,
         tile=next(filter(None, (acquisition_of_name(name).tile for name in said)), None),
         baseline=_text(root, "PROCESSING_BASELINE"),
-        orbit=int(orbit) if orbit and orbit.isdecimal() else None,
+        orbit=int(orbit) if orbit and re.fullmatch(r"\d{1,3}", orbit) else None,
         sun_zenith=zenith,
         sun_azimuth=azimuth,
         origin="metadata",
@@ -294,6 +294,7 @@ def _rules(root: Any, level: str, baseline: str | None, path: str) -> dict[str, 
             1 / quantification,
             offsets[band] / quantification,
             f"product metadata: {_formula(offsets[band], quantification)}{origin}",
+            product=True,
         )
         for band in _BANDS_OF[level]
     }

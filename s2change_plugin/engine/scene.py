@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,13 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
+from scipy.ndimage import maximum_filter
 
 from .acquisition import Acquisition, acquisition_of_name, acquisition_of_tags
 from .bands import ALL_BANDS, BANDS, USUAL_ORDERS, band_of_description, band_of_file
-from .errors import BandsUnknown, GridMismatch, UnitsUnclear, UnreadableInput
+from .errors import BandsUnknown, GridMismatch, UnitsUnclear, UnreadableInput, option_of
 from .files import Files, open_files
-from .grid import Grid, intersect, name_of, pixel_place, pixel_size_m, place_of, sample_windows, slices_in
+from .grid import Grid, grow, intersect, is_on_earth, name_of, pixel_place, pixel_size_m, place_of, sample_windows, slices_in
 from .radiometry import (
     CIRRUS_PERCENT,
     LARGEST_REFLECTANCE,
@@ -39,10 +41,18 @@ from .safe import Product, find_product
 from .validity import SCL_CODES, ClassRaster, Mask, Quality
 
 _RASTER_FILES = {".tif", ".tiff", ".jp2", ".vrt", ".img"}
-# In an 8- or 16-bit file the last values below the type's maximum are saturation too once a resampling has touched them.
-SATURATED_DN = 65000
-# What `stack` writes into a scene's tags: the name of the raster of quality codes beside it.
-QUALITY_TAG = "S2CHANGE_QUALITY"
+# ESA: 65535 is saturated. Values just below are too where another program has resampled them.
+SATURATED_DN, _SATURATION = 65000, 65535
+# Clouds and snow reflect up to about 1.3; what comes out above 1.5, offset included, may lie beside a saturated pixel.
+_BRIGHTEST_DN = 16000
+# Numbers with a smaller scale are digital numbers, of which 65535 is one; reflectance as such has none.
+_SCALE_OF_DN = 0.01
+# Atmospheric correction leaves no less than some hundred below zero, and reflectance is smaller still.
+_LOWEST_DN = -2000
+_SCL_FILE = re.compile(r"(?:^|_)SCL(?:_[26]0m)?$", re.IGNORECASE)
+# What `stack` writes into a scene's tags: the quality raster beside it, by how many metres its clouds are widened already, and
+# that the unit of what it was made of was assumed.
+QUALITY_TAG, BUFFER_TAG, ASSUMED_TAG = "S2CHANGE_QUALITY", "S2CHANGE_MASK_BUFFER", "S2CHANGE_UNITS_ASSUMED"
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,8 @@ class Scene:
         acquisition: how and when it was taken, as far as anything tells.
         mask: what it brings itself to say where it is not usable.
         missing: band that it should have to the file that was looked for.
+        lost_mask: the quality raster that it names and that is not there; None where there is none to miss.
+        product: name of the product that it is; None where it is none.
     """
 
     source: str
@@ -83,11 +95,18 @@ class Scene:
     acquisition: Acquisition = field(default_factory=Acquisition)
     mask: Mask | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
+    lost_mask: str | None = None
+    product: str | None = None
 
     @property
     def grid(self) -> Grid:
         """The grid of its finest band."""
         return min((band.grid for band in self.bands.values()), key=lambda grid: abs(grid.transform.determinant))
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.product or short_name(self.source)
 
     @property
     def units(self) -> str:
@@ -131,7 +150,7 @@ def open_scene(
             resolution; or a GeoTIFF, COG, VRT (anything that GDAL opens, /vsizip/ and /vsicurl/ too) with one layer per band.
         bands: the stack's layers in their order, None for a layer to leave out; without it the descriptions tell.
         units: "auto", "dn", "dn+1000" or "reflectance"; see `radiometry.rule_for`.
-        side: "before" or "after": whose option an error message offers.
+        side: "before", "after", or "" for a scene by itself: whose option an error message offers.
         trust_units: the user has checked the unit: his word goes against what the file says.
 
     Raises:
@@ -143,16 +162,16 @@ def open_scene(
     product = find_product(source)
     files = open_files(source) if product is None else None
     if bands is not None and (product or files):
-        raise BandsUnknown(f"{source} tells its bands by its files' names; leave --{side}-bands out.")
+        raise BandsUnknown(f"{source} tells its bands by its files' names; leave {option_of(side, 'bands')} out.")
     if product is not None:
         return _product_scene(product, units, side, trust_units)
     if files is not None:
         layers = _folder_layers(source, files)
         acquisition = _acquisition_of_names(path for path, _ in layers.values())
-        mask = None
+        mask, lost = _classes_beside(files, layers), None
     else:
         layers = _stack_layers(source, bands, side)
-        acquisition, mask = _told_by_stack(source)
+        acquisition, mask, lost = _told_by_stack(source)
     if len(layers) < 2:
         raise BandsUnknown(
             f"{source} holds one band only ({', '.join(layers)}). Give a stack with all bands, or the folder that holds the band files."
@@ -160,11 +179,18 @@ def open_scene(
     # Asked only where nothing else tells the unit, and once: all bands of a scene are in the same one.
     largest = cache(lambda: max(_largest(path, index) for path, index in layers.values()))
     told = _told_by_cirrus(layers, largest, side, trust_units) if "B10" in layers else None
-    found = {name: _band_source(path, index, units, side, largest, told, trust_units) for name, (path, index) in layers.items()}
+    fill = cache(lambda: _undeclared_fill(*next(iter(layers.values()))))
+    found = {
+        name: _band_source(path, index, units, side, largest, told, trust_units, fill) for name, (path, index) in layers.items()
+    }
+    if mask is not None and acquisition.level is None and mask.codes == (SCL_CODES,):
+        # Only Level-2A has been classified.
+        acquisition = replace(acquisition, level="L2A")
     if "B10" in found and acquisition.level is None:
         # The cirrus band is left out of Level-2A: it sees no ground (ESA, Sentinel-2 Products Specification Document).
         acquisition = replace(acquisition, level="L1C")
-    return Scene(source, {name: found[name] for name in ALL_BANDS if name in found}, acquisition, mask)
+    bands_found = {name: found[name] for name in ALL_BANDS if name in found}
+    return Scene(source, bands_found, acquisition, mask, lost_mask=lost)
 
 
 def _product_scene(product: Product, units: str, side: str, trust_units: bool) -> Scene:
@@ -173,7 +199,7 @@ def _product_scene(product: Product, units: str, side: str, trust_units: bool) -
         name: _band_source(path, 1, units, side, lambda: 0.0, product.rules[name], trust_units)
         for name, path in product.bands.items()
     }
-    scene = Scene(product.source, found, product.acquisition, product.mask, product.missing)
+    scene = Scene(product.source, found, product.acquisition, product.mask, product.missing, product=product.name)
     if not found:
         sought = next(iter(product.missing.values()), "band files")
         raise BandsUnknown(f"{product.source} holds no band: {sought} was looked for. Download the product again, whole.")
@@ -213,29 +239,51 @@ def _told_by_cirrus(
         raise UnitsUnclear(
             f"{path} has a scale of {own.scale:g} and an offset of {own.offset:g}, and with them B10, which sees no ground, "
             f"reflects {stored * own.scale + own.offset:.3f} where it should be about 0. Which is right? "
-            f"Say it with --{side}-units and --trust-units."
+            f"Say it with {option_of(side, 'units')} and --trust-units."
         )
     return None
 
 
-def _told_by_stack(source: str) -> tuple[Acquisition, Mask | None]:
-    """What a stack's tags, else its name, tell of its acquisition; and the mask that is one of its layers, or lies beside it."""
+def _told_by_stack(source: str) -> tuple[Acquisition, ClassRaster | None, str | None]:
+    """What a stack's tags, else its name, tell of its acquisition; its mask; and the mask that it names and has lost."""
     with open_raster(source) as dataset:
         tags, descriptions = dataset.tags(), dataset.descriptions
     acquisition = acquisition_of_tags(tags)
     if acquisition == Acquisition():
-        acquisition = acquisition_of_name(Path(source.replace("\\", "/")).name)
-    beside = Path(source).parent / tags[QUALITY_TAG] if QUALITY_TAG in tags else None
-    if beside is not None and beside.is_file():
+        acquisition = acquisition_of_name(source)
+    if QUALITY_TAG in tags:
+        beside = _beside(source, tags[QUALITY_TAG])
+        try:
+            open_raster(beside).close()
+        except UnreadableInput:
+            return acquisition, None, beside
         codes = (Quality.NODATA_BEFORE, Quality.CLOUD, Quality.CLOUD_SHADOW, Quality.SNOW, Quality.SATURATED)
         meaning = {int(code): int(code) for code in codes}
-        return acquisition, ClassRaster(str(beside), (meaning,), f"quality raster {beside.name}", widened=True)
+        widened = float(tags.get(BUFFER_TAG, 0))
+        return acquisition, ClassRaster(beside, (meaning,), f"quality raster {PurePath(beside).name}", widened=widened), None
     layer = next((index for index, text in enumerate(descriptions, start=1) if (text or "").strip().upper() == "SCL"), None)
     if layer is None:
-        return acquisition, None
-    # Only Level-2A has been classified.
-    mask = ClassRaster(source, (SCL_CODES,), "scene classification (SCL) of the stack", first_layer=layer)
-    return replace(acquisition, level=acquisition.level or "L2A"), mask
+        return acquisition, None, None
+    return acquisition, ClassRaster(source, (SCL_CODES,), "scene classification (SCL) of the stack", first_layer=layer), None
+
+
+def _beside(source: str, name: str) -> str:
+    """A file named as seen from the folder of another, on disk or in one of GDAL's virtual folders."""
+    if source.startswith("/vsi"):
+        return f"{source.rpartition('/')[0]}/{name}"
+    return str(Path(source).parent / name)
+
+
+def _classes_beside(files: Files, layers: Mapping[str, tuple[str, int]]) -> ClassRaster | None:
+    """The scene classification among the files of a folder of bands, where one lies beside them."""
+    folders = {PurePath(path).parent for path, _ in layers.values()}
+    found = [
+        files.path(name)
+        for name in files.names
+        if PurePosixPath(name).suffix.lower() in _RASTER_FILES and _SCL_FILE.search(PurePosixPath(name).stem)
+    ]
+    found = [path for path in found if PurePath(path).parent in folders]
+    return ClassRaster(min(found), (SCL_CODES,), "scene classification (SCL) beside the bands") if found else None
 
 
 def _acquisition_of_names(paths: Iterable[str]) -> Acquisition:
@@ -244,21 +292,61 @@ def _acquisition_of_names(paths: Iterable[str]) -> Acquisition:
     return told.pop() if len(told) == 1 else Acquisition()
 
 
+@dataclass(frozen=True)
+class _OpenFile:
+    """A file of bands, open on a grid.
+
+    Attributes:
+        dataset: to read from, resampled where its own grid differs.
+        extent: where it lies on the grid.
+        places, indexes: of its bands in the scene, and in the file.
+        raw: the same without interpolation; None where nothing is interpolated, or no value means saturation.
+        reach: pixels of the grid over which an interpolated pixel spreads.
+    """
+
+    dataset: DatasetReader
+    extent: Window
+    places: list[int]
+    indexes: list[int]
+    raw: DatasetReader | None = None
+    reach: int = 0
+
+    def read(self, window: Window) -> Array:
+        """The numbers of a window inside the extent, as stored: float32 (band, row, col)."""
+        if self.raw is None:
+            return self._read(self.dataset, window)
+        wide = intersect(grow(window, self.reach), self.extent) or window
+        values = self._read(self.dataset, wide)
+        # Beside a saturated pixel the kernel gives anything at all, below zero too.
+        if (values > _BRIGHTEST_DN).any():
+            saturated = self._read(self.raw, wide) >= SATURATED_DN
+            size = 2 * self.reach + 1
+            values[maximum_filter(saturated, (1, size, size))] = _SATURATION
+        rows, cols = slices_in(window, wide)
+        return values[:, rows, cols]
+
+    def _read(self, dataset: DatasetReader, window: Window) -> Array:
+        off = self.extent
+        there = Window(window.col_off - off.col_off, window.row_off - off.row_off, window.width, window.height)
+        try:
+            return np.asarray(dataset.read(self.indexes, window=there), np.float32)
+        except RasterioError as error:
+            raise damaged(dataset.name, error) from error
+
+
 class SceneReader:
     """Open rasters of some bands of a scene, read as reflectance on one grid."""
 
-    def __init__(self, scene: Scene, grid: Grid) -> None:
-        """Open the scene's bands on a grid; a file on another grid is resampled as it is read (cubic), each pixel once."""
-        self.scene, self.grid = scene, grid
-        self._stack = ExitStack()
-        self._files: list[tuple[DatasetReader, Window, list[int], list[int]]] = []
+    def __init__(self, scene: Scene, grid: Grid, resampling: Resampling = Resampling.cubic) -> None:
+        """Open the scene's bands on a grid; a file on another grid is resampled as it is read, each pixel once."""
+        self.scene, self.grid, self._resampling = scene, grid, resampling
         by_path: dict[str, list[tuple[int, BandSource]]] = {}
         for place, band in enumerate(scene.bands.values()):
             by_path.setdefault(band.path, []).append((place, band))
-        for path, members in by_path.items():
-            places, sources = zip(*members, strict=True)
-            dataset, extent = self._open(path, sources[0])
-            self._files.append((dataset, extent, list(places), [band.index for band in sources]))
+        with ExitStack() as stack:
+            self._stack = stack
+            self._files = [self._opened(path, members) for path, members in by_path.items()]
+            self._stack = stack.pop_all()
 
     def read(self, window: Window) -> Array:
         """Reflectance of a window, which may reach beyond the grid: float32 (band, row, col).
@@ -266,27 +354,34 @@ class SceneReader:
         NaN is nodata or outside, +inf is saturated.
         """
         dn = np.full((len(self.scene.bands), int(window.height), int(window.width)), np.nan, np.float32)
-        for dataset, extent, places, indexes in self._files:
-            inside = intersect(window, extent)
+        for file in self._files:
+            inside = intersect(window, file.extent)
             if inside is not None:
                 rows, cols = slices_in(inside, window)
-                there = Window(inside.col_off - extent.col_off, inside.row_off - extent.row_off, inside.width, inside.height)
-                try:
-                    dn[places, rows, cols] = dataset.read(indexes, window=there)
-                except RasterioError as error:
-                    raise damaged(dataset.name, error) from error
+                dn[file.places, rows, cols] = file.read(inside)
         return self._reflectance(dn)
 
     def close(self) -> None:
         """Close the files."""
         self._stack.close()
 
-    def _open(self, path: str, band: BandSource) -> tuple[DatasetReader, Window]:
+    def _opened(self, path: str, members: Sequence[tuple[int, BandSource]]) -> _OpenFile:
         """The file, resampled where its grid differs, and where it lies on ours."""
         dataset = self._stack.enter_context(open_raster(path))
+        places, indexes = [place for place, _ in members], [band.index for _, band in members]
+        band = members[0][1]
         place = pixel_place(band.grid, self.grid)
         if place is not None:
-            return dataset, Window(*place, band.grid.width, band.grid.height)
+            return _OpenFile(dataset, Window(*place, band.grid.width, band.grid.height), places, indexes)
+        cubic = self._warped(dataset, band, self._resampling)
+        if band.rule.scale >= _SCALE_OF_DN or self._resampling != Resampling.cubic:
+            return _OpenFile(cubic, self.grid.window, places, indexes)
+        coarser = max(there / here for there, here in zip(pixel_size_m(band.grid), pixel_size_m(self.grid), strict=True))
+        # A cubic kernel has a radius of two pixels, of the coarser of the two grids.
+        reach = math.ceil(2 * max(1.0, coarser) - 0.1)
+        return _OpenFile(cubic, self.grid.window, places, indexes, self._warped(dataset, band, Resampling.nearest), reach)
+
+    def _warped(self, dataset: DatasetReader, band: BandSource, resampling: Resampling) -> DatasetReader:
         vrt = WarpedVRT(
             dataset,
             src_crs=band.grid.crs,
@@ -294,7 +389,7 @@ class SceneReader:
             transform=self.grid.transform,
             height=self.grid.height,
             width=self.grid.width,
-            resampling=Resampling.cubic,
+            resampling=resampling,
             nodata=np.nan,
             src_nodata=_source_nodata(dataset, band),
             **_warp_options(dataset, band, self.grid),
@@ -302,20 +397,21 @@ class SceneReader:
             # GDAL's default lets positions be off by an eighth of a pixel to save time.
             tolerance=0.01,
         )
-        return self._stack.enter_context(vrt), self.grid.window
+        return self._stack.enter_context(vrt)
 
     def _reflectance(self, dn: Array) -> Array:
         """Reflectance of numbers as stored, with nodata and saturation marked."""
-        for layer, band in zip(dn, self.scene.bands.values(), strict=True):
+        bands = tuple(self.scene.bands.values())
+        if all(band.nodata != 0 for band in bands):
+            # ESA: 0 is nodata; and an export that declares another value, or none, fills with it too. No ground is 0 in every band.
+            dn[:, (dn == 0).all(0)] = np.nan
+        for layer, band in zip(dn, bands, strict=True):
             if not np.isnan(band.nodata):
                 layer[layer == band.nodata] = np.nan
-            saturated = layer >= SATURATED_DN if band.dtype == "uint16" else None
+            saturated = layer >= SATURATED_DN if band.rule.scale < _SCALE_OF_DN else None
             to_reflectance(layer, band.rule, out=layer)
             if saturated is not None:
                 layer[saturated] = np.inf
-        if all(np.isnan(band.nodata) for band in self.scene.bands.values()):
-            # A floating-point export without a nodata value fills with zeros: no ground is zero in every band.
-            dn[:, (dn == 0).all(0)] = np.nan
         return dn
 
 
@@ -325,7 +421,7 @@ def _source_nodata(dataset: DatasetReader, band: BandSource) -> float:
 
 
 def _is_zero_filled(dataset: DatasetReader, band: BandSource) -> bool:
-    return dataset.nodatavals[band.index - 1] is None and band.dtype.startswith("float")
+    return dataset.nodatavals[band.index - 1] is None and np.isnan(band.nodata)
 
 
 def _warp_options(dataset: DatasetReader, band: BandSource, grid: Grid) -> dict[str, str]:
@@ -356,7 +452,7 @@ def _stack_layers(source: str, bands: tuple[str | None, ...] | None, side: str) 
         _require_named(source, descriptions, bands, side)
     elif len(bands) != count:
         raise BandsUnknown(
-            f"--{side}-bands names {len(bands)} layers and {source} has {count}. Name each layer in its order, and write - for one to leave out."
+            f"{option_of(side, 'bands')} names {len(bands)} layers and {source} has {count}. Name each layer in its order, and write - for one to leave out."
         )
     return {name: (source, index) for index, name in enumerate(bands, start=1) if name}
 
@@ -365,15 +461,16 @@ def _require_named(source: str, descriptions: tuple[str | None, ...], bands: tup
     """Refuse a stack whose descriptions do not tell its bands, with the option ready to paste."""
     known = [name for name in bands if name]
     twice = sorted({name for name in known if known.count(name) > 1})
-    numbered = len(bands) > 3 and [_plain_number(text) for text in descriptions] == list(range(1, len(bands) + 1))
+    numbers = [number for number in map(_plain_number, descriptions) if number is not None]
+    numbered = len(numbers) > 3 and "B8A" not in known and numbers == list(range(1, len(numbers) + 1))
     if len(known) >= 2 and not twice and not numbered:
         return
     usual = USUAL_ORDERS.get(len(bands))
-    option = f"--{side}-bands {','.join(usual or (['B02', 'B03', '…'] + ['-'] * max(0, len(bands) - 3))[: max(len(bands), 2)])}"
+    option = f"{option_of(side, 'bands')} {','.join(usual or (['B02', 'B03', '…'] + ['-'] * max(0, len(bands) - 3))[: max(len(bands), 2)])}"
     if twice:
         reason = f"describes more than one layer as {', '.join(twice)}"
     elif numbered:
-        reason = f"only numbers its {len(bands)} layers (B1 … B{len(bands)}), which leaves open where B8A is"
+        reason = f"only numbers its layers (B1 … B{len(numbers)}), which leaves open where B8A is"
     else:
         reason = f"has {len(bands)} layers without descriptions that name Sentinel-2 bands"
     usually = "If they come in the usual order, add" if usual else "Say what they are, in their order, for example"
@@ -418,27 +515,38 @@ def _band_source(
     largest: Callable[[], float],
     told: DnRule | None = None,
     trust_units: bool = False,
+    fill: Callable[[], float | None] = lambda: None,
 ) -> BandSource:
-    """Where a band lies; `told` is the rule of the product's metadata, which goes before the file's tags."""
+    """Where a band lies; `told` is as in `rule_for`, `fill` gives what stands for nodata where the file does not say."""
     with open_raster(path) as dataset:
         if dataset.crs is None:
             raise GridMismatch(f"{path} has no CRS, so its place is unknown. Assign one (gdal_edit.py -a_srs EPSG:… FILE).")
-        if not (dataset.crs.is_geographic or dataset.crs.is_projected):
+        if dataset.transform.is_identity or dataset.transform.determinant == 0:
+            raise GridMismatch(f"{path} has no georeference, so its place is unknown. Georeference it first.")
+        if not is_on_earth(dataset.crs):
             raise GridMismatch(f"{path} has a CRS that is no place on Earth ({name_of(dataset.crs)}). Assign the right one.")
         grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
         dtype = dataset.dtypes[index - 1]
         nodata = dataset.nodatavals[index - 1]
         if nodata is None:
             # ESA: DN 0 is nodata.
-            nodata = np.nan if dtype.startswith("float") else 0.0
+            nodata = fill() if fill() is not None else (np.nan if dtype.startswith("float") else 0.0)
         tags = (dataset.scales[index - 1], dataset.offsets[index - 1])
         rule = rule_for(path, dtype, tags, units, largest, side, told, trust_units)
+        if ASSUMED_TAG in dataset.tags():
+            rule = replace(rule, assured=False)
     return BandSource(path, index, grid, dtype, float(nodata), rule)
 
 
 def _largest(path: str, index: int) -> float:
     """About the largest number of a layer, from windows spread over it; 0 where all of these are empty."""
     return max((float(np.percentile(values, 99)) for values in _spread_values(path, index) if values.size), default=0.0)
+
+
+def _undeclared_fill(path: str, index: int) -> float | None:
+    """A value such as −9999 that fills a layer of signed numbers without being declared; None where there is none."""
+    lowest = min((float(values.min()) for values in _spread_values(path, index) if values.size), default=0.0)
+    return lowest if lowest < _LOWEST_DN else None
 
 
 def _spread_values(path: str, index: int) -> list[NDArray[Any]]:
@@ -465,6 +573,12 @@ def open_raster(path: str) -> DatasetReader:
     except RasterioError as error:
         reason = "does not exist" if _is_missing(path) else f"is not a raster that can be read ({_first_line(error)})"
         raise UnreadableInput(f"{path} {reason}.") from error
+
+
+def short_name(source: str) -> str:
+    """A source's name; of a folder with its parent's, since "imgs_1" alone says little."""
+    path = Path(source)
+    return f"{path.parent.name}/{path.name}" if path.is_dir() else path.name
 
 
 def damaged(path: str, error: Exception) -> UnreadableInput:

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from . import outputs
 from .acquisition import tags_of
 from .bands import TEN_BANDS, parse_layers
-from .errors import NothingObserved, OutputError
+from .errors import NothingObserved, UnitsUnclear
 from .events import Events
-from .grid import base_grid, name_of, windows
-from .masks import BUFFER_M, CLOUDS, masks_of
+from .grid import Grid, base_grid, name_of, sample_windows, windows
+from .masks import BUFFER_M, CLOUDS, masks_of, require_buffer
 from .outputs import Layer, RasterWriter
 from .pair import DateReader
-from .radiometry import QUANTIFICATION, Array
+from .radiometry import QUANTIFICATION, Array, contradiction
 from .report import version
-from .scene import QUALITY_TAG, SATURATED_DN, open_scene
+from .scene import ASSUMED_TAG, BUFFER_TAG, QUALITY_TAG, SATURATED_DN, Scene, open_scene
 from .validity import QUALITY_COLOURS, QUALITY_NAMES, Quality
 
 _WINDOW = 1024
@@ -60,17 +60,14 @@ class StackOptions:
         """Refuse what cannot be meant.
 
         Raises:
-            ValueError: unknown bands or masks; the text says which.
+            ValueError: unknown bands or masks, or a buffer out of reason; the text says which.
             OutputError: outputs in one file, or in place of the input.
         """
         parse_layers(self.bands)
         if self.clouds not in CLOUDS:
             raise ValueError(f"clouds is {self.clouds!r} and must be one of {', '.join(CLOUDS)}")
-        targets = [self.output.resolve(), self.quality_path.resolve()]
-        if targets[0] == targets[1]:
-            raise OutputError("Output and quality have the same file name. Give each its own.")
-        if Path(self.source).resolve() in targets:
-            raise OutputError(f"{self.source} is the input and cannot be an output too. Choose another file name.")
+        require_buffer(self.mask_buffer)
+        outputs.require_apart([self.source, self.mask], [self.output, self.quality_path])
 
     @property
     def quality_path(self) -> Path:
@@ -91,7 +88,7 @@ def stack(options: StackOptions, events: Events) -> None:
     outputs.require_folders(list(targets.values()))
     with outputs.workdir_beside(options.output) as workdir, ExitStack() as opened:
         events.started(str(workdir.resolve()))
-        scene = open_scene(options.source, parse_layers(options.bands), options.units, "before", options.trust_units)
+        scene = open_scene(options.source, parse_layers(options.bands), options.units, "", options.trust_units)
         lacking = [name for name in TEN_BANDS if name in scene.missing]
         if lacking:
             scene.select(lacking)
@@ -101,14 +98,18 @@ def stack(options: StackOptions, events: Events) -> None:
         grid = base_grid(scene.grid)
         reader = DateReader(scene, tuple(scene.bands), masks, grid, options.mask_buffer)
         opened.callback(reader.close)
+        assumed = _require_unit(scene, reader, grid, options.trust_units, events)
         tags = {"S2CHANGE_VERSION": version(), "S2CHANGE_SOURCE": scene.source, "S2CHANGE_UNITS": scene.units}
-        tags |= tags_of(scene.acquisition)
+        tags |= tags_of(scene.acquisition) | ({ASSUMED_TAG: "yes"} if assumed else {})
         bands = Layer(tuple(scene.bands), "average", scale=1 / QUANTIFICATION, dtype="uint16", nodata=_NODATA_DN)
         usable = pixels = 0
         with outputs.writing(options.output):
             writers = {
                 "output": RasterWriter(
-                    workdir / "output", grid, bands, tags | {QUALITY_TAG: _from(options.output, options.quality_path)}
+                    workdir / "output",
+                    grid,
+                    bands,
+                    tags | {QUALITY_TAG: _from(options.output, options.quality_path), BUFFER_TAG: f"{options.mask_buffer:g}"},
                 ),
                 "quality": RasterWriter(
                     workdir / "quality", grid, _QUALITY, tags | {"S2CHANGE_MASKS": "; ".join(m.origin for m in masks)}
@@ -141,6 +142,23 @@ def stack(options: StackOptions, events: Events) -> None:
         f"{len(scene.bands)} bands of {grid.height} × {grid.width} pixels, {100 * usable / pixels:.1f} % of what it shows is usable. "
         f"{values['output']}",
     )
+
+
+def _require_unit(scene: Scene, reader: DateReader, grid: Grid, trusted: bool, events: Events) -> bool:
+    """Stop where the values contradict the unit by which they are read; True, and said, where it is only assumed."""
+    rules = [band.rule for band in scene.bands.values()]
+    samples = []
+    for window in sample_windows(grid.height, grid.width, 256, 16):
+        reflectance, _ = reader.read(window)
+        reflectance[np.isinf(reflectance)] = np.nan
+        samples.append(reflectance)
+    wrong = None if trusted else contradiction(samples, tuple(scene.bands), rules, "")
+    if wrong:
+        raise UnitsUnclear(f"{wrong} If it is right as it is, add --trust-units.")
+    assumed = not all(rule.assured for rule in rules)
+    if assumed:
+        events.message(f"The unit is assumed: {scene.units}. If that is wrong, say --units.", "warning")
+    return assumed
 
 
 def _from(output: Path, quality: Path) -> str:

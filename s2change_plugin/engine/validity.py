@@ -73,7 +73,7 @@ class ClassRaster:
         origin: in words, what it is.
         other: quality code of every other value but 0 and the file's nodata; None: those are usable.
         first_layer: of the file to which the first of `codes` belongs; the others follow it.
-        widened: clouds and shadows reach as far as they should already.
+        widened: metres by which clouds and shadows reach further already.
     """
 
     path: str
@@ -81,7 +81,7 @@ class ClassRaster:
     origin: str
     other: int | None = None
     first_layer: int = 1
-    widened: bool = False
+    widened: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,13 @@ class MaskPolygons:
         crs: of the polygons.
         shapes: (shapely geometry, quality code).
         origin: in words, what they are.
+        own: the user's, which must meet the scene; a product's may be none at all on a clear day.
     """
 
     crs: CRS
     shapes: tuple[tuple[Any, int], ...]
     origin: str
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,11 +166,15 @@ def classes_to_codes(layers: NDArray[Any], mask: ClassRaster, nodata: float | No
         for value, code in meaning.items():
             codes = worse(codes, np.where(values == value, code, 0).astype(np.uint8))
         if mask.other is not None:
-            others = (values != 0) & ~np.isin(values, list(meaning))
+            others = (values != 0) & (values == values) & ~np.isin(values, list(meaning))
             if nodata is not None:
-                others &= ~(np.isnan(values.astype(float)) if np.isnan(nodata) else values == nodata)
+                others &= values != nodata
             codes = worse(codes, np.where(others, mask.other, 0).astype(np.uint8))
     return codes
+
+
+# UTM's pixels of 10 m measure up to 10.01 m on the ground; a buffer of six of them reaches six.
+_NEARLY = 0.002
 
 
 def dilate(codes: Codes, rows: float, cols: float) -> Codes:
@@ -187,6 +193,6 @@ def dilate(codes: Codes, rows: float, cols: float) -> Codes:
     for code in reversed(DILATED):
         where = codes == code
         if where.any():
-            near = distance_transform_edt(~where, sampling=(1 / rows, 1 / cols)) <= 1 + 1e-6
+            near = distance_transform_edt(~where, sampling=(1 / rows, 1 / cols)) <= 1 + _NEARLY
             grown = np.where(near, worse(grown, np.full_like(grown, code)), grown)
     return grown

@@ -137,3 +137,33 @@ def test_a_report_that_cannot_be_written_is_an_error(tmp_path: Path, pair: tuple
     assert done.exit_code == 1
     assert "does not exist" in done.stderr.splitlines()[-1]
     assert check(*pair, "--model", "nowhere").exit_code == 1
+
+
+def test_an_input_is_never_overwritten_by_the_report(pair: tuple[Path, Path]) -> None:
+    before = pair[0].read_bytes()
+    assert check(*pair, "--report", pair[0]).exit_code == 1
+    assert pair[0].read_bytes() == before
+
+
+def test_scenes_without_a_common_band_are_a_finding(tmp_path: Path) -> None:
+    values = textured(2, 80, 80, 1)
+    paths = [write_stack(tmp_path / f"{bands[0]}.tif", values, bands) for bands in (("B02", "B03"), ("B04", "B08"))]
+    found = json.loads(check(*paths, "--json").stdout)
+    assert found["severity"] == "stop"
+    assert "no band in common" in found["findings"][-1]["text"]
+
+
+def test_a_small_area_is_looked_at_where_it_is(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    import geopandas
+    from shapely.geometry import box
+
+    area = box(500400, 4998000, 500700, 4998300)
+    geopandas.GeoSeries([area, box(700000, 4000000, 700100, 4000100)], crs="EPSG:32631").to_file(tmp_path / "area.gpkg")
+    found = json.loads(check(*pair, "--json", "--area", tmp_path / "area.gpkg").stdout)
+    assert found["numbers"]["usable_share"] == 1
+
+
+def test_normalisation_is_told_where_it_is_asked_for(pair: tuple[Path, Path]) -> None:
+    findings = {finding["topic"]: finding for finding in json.loads(check(*pair, "--json", "--normalise").stdout)["findings"]}
+    assert "RMSE" in findings["normalisation"]["text"]
+    assert findings["brightness"]["severity"] == "ok"

@@ -110,7 +110,7 @@ def sample(quality: np.ndarray) -> PairWindow:
 
 def test_the_usable_share_leaves_out_what_nobody_asked_for_and_gives_the_reasons() -> None:
     quality = np.array([[Quality.OBSERVED] * 6 + [Quality.CLOUD] * 2 + [Quality.OUTSIDE] * 2])
-    found = usable_finding([sample(quality)], [Window(0, 0, 10, 1)], (1, 10))
+    found = usable_finding([sample(quality)], [Window(0, 0, 10, 1)], Window(0, 0, 10, 1))
     assert found.values["usable_share"] == 0.75
     assert found.values["reasons"] == {"cloud": 0.25}
     assert "75.0 %" in found.text
@@ -118,13 +118,13 @@ def test_the_usable_share_leaves_out_what_nobody_asked_for_and_gives_the_reasons
 
 def test_nothing_to_see_stops_only_where_all_was_looked_at() -> None:
     dark = sample(np.full((4, 4), Quality.CLOUD))
-    assert usable_finding([dark], [Window(0, 0, 4, 4)], (4, 4)).severity == STOP
-    assert usable_finding([dark], [Window(0, 0, 4, 4)], (4, 40)).severity == WARNING
+    assert usable_finding([dark], [Window(0, 0, 4, 4)], Window(0, 0, 4, 4)).severity == STOP
+    assert usable_finding([dark], [Window(0, 0, 4, 4)], Window(0, 0, 40, 4)).severity == WARNING
 
 
 def test_ground_in_two_samples_counts_once() -> None:
     left, right = np.full((4, 4), Quality.OBSERVED), np.full((4, 4), Quality.CLOUD)
-    found = usable_finding([sample(left), sample(right)], [Window(0, 0, 4, 4), Window(1, 0, 4, 4)], (4, 5))
+    found = usable_finding([sample(left), sample(right)], [Window(0, 0, 4, 4), Window(1, 0, 4, 4)], Window(0, 0, 5, 4))
     assert found.values == {"usable_share": 0.2, "reasons": {"cloud": 0.8}, "exact": True}
 
 

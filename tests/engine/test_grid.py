@@ -9,6 +9,7 @@ from s2change_plugin.engine.grid import (
     Grid,
     base_grid,
     bounds_window,
+    geodesic_area_m2,
     geodesic_areas_m2,
     grow,
     intersect,
@@ -17,6 +18,7 @@ from s2change_plugin.engine.grid import (
     pixel_size_m,
     sample_windows,
     slices_in,
+    utm_grid,
     windows,
 )
 
@@ -96,3 +98,15 @@ def test_samples_are_spread_to_the_corners_and_stay_inside() -> None:
 
 def test_a_raster_smaller_than_a_sample_is_one_sample() -> None:
     assert list(sample_windows(40, 60, 256, 16)) == [Window(0, 0, 60, 40)]
+
+
+@pytest.mark.parametrize(("left", "right"), [(179.9, 180.1), (-180.1, -179.9), (539.9, 540.1)])
+def test_a_place_across_180_degrees_keeps_its_zone(left: float, right: float) -> None:
+    degrees = Grid(CRS.from_epsg(4326), Affine((right - left) / 100, 0, left, 0, -0.002, -17.0), 100, 100)
+    assert utm_grid(degrees).crs.to_epsg() in (32701, 32760)
+
+
+def test_a_utm_scene_across_180_degrees_keeps_its_zone() -> None:
+    coarse = Grid(CRS.from_epsg(32760), Affine(20, 0, 810000, 0, -20, 8120000), 500, 500)
+    assert utm_grid(coarse).crs.to_epsg() in (32701, 32760)
+    assert 0.9 < geodesic_area_m2(utm_grid(coarse)) / geodesic_area_m2(coarse) < 1.3

@@ -129,3 +129,29 @@ def test_an_area_is_where_its_polygons_are_and_must_meet_the_grid(tmp_path: Path
         Area(str(tmp_path / "far.gpkg"), GRID)
     with pytest.raises(UnreadableInput, match="nowhere"):
         Area(f"{tmp_path / 'area.gpkg'}|layername=nowhere", GRID)
+
+
+def test_a_mask_of_ones_own_must_meet_the_scene_and_have_one_layer(tmp_path: Path) -> None:
+    far = write_stack(tmp_path / "far.tif", np.ones((1, 9, 9), np.uint8), None, origin=(700000, 4000000))
+    with pytest.raises(GridMismatch, match="Your mask far.tif does not meet"):
+        read(open_mask(str(far)))
+    geopandas.GeoSeries([box(700000, 4000000, 700100, 4000100)], crs="EPSG:32631").to_file(tmp_path / "far.gpkg")
+    with pytest.raises(GridMismatch, match="Your mask far.gpkg does not meet"):
+        read(open_mask(str(tmp_path / "far.gpkg")))
+    with pytest.raises(UnreadableInput, match="has 2 layers"):
+        open_mask(str(write_stack(tmp_path / "two.tif", np.ones((2, 9, 9), np.uint8), None)))
+
+
+def test_far_polygons_of_a_world_layer_do_not_matter(tmp_path: Path) -> None:
+    here = geopandas.GeoSeries([box(500200, 4999500, 500600, 4999900)], crs="EPSG:32631").to_crs("EPSG:4326").iloc[0]
+    geopandas.GeoSeries([here, box(90, -80, 170, 80)], crs="EPSG:4326").to_file(tmp_path / "m.gpkg")
+    codes = read(open_mask(str(tmp_path / "m.gpkg")))
+    assert (codes == Quality.CLOUD).sum() == 40 * 40
+
+
+def test_a_filter_that_qgis_puts_on_a_layer_is_kept_to(tmp_path: Path) -> None:
+    shapes = [box(500200, 4999500, 500300, 4999600), box(500400, 4999500, 500500, 4999600)]
+    geopandas.GeoDataFrame({"n": [1, 2]}, geometry=shapes, crs="EPSG:32631").to_file(tmp_path / "m.gpkg", layer="ar")
+    codes = read(open_mask(f"{tmp_path / 'm.gpkg'}|layername=ar|subset=n = 2"))
+    assert (codes == Quality.CLOUD).sum() == 100
+    assert codes[45, 45] == Quality.CLOUD

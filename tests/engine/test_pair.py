@@ -129,7 +129,7 @@ def test_one_date_with_the_offset_stops_with_the_question_and_the_answer(
 ) -> None:
     after = write_stack(tmp_path / "after.tif", ground + 1000)
     with (
-        pytest.raises(UnitsUnclear, match=r"after is brighter .*--after-units dn\+1000"),
+        pytest.raises(UnitsUnclear, match=r"After is brighter .*--after-units dn\+1000"),
         open_pair(*scenes(before, after)) as pair,
     ):
         require_fit([units_finding(pair, trust_units=False)])

@@ -5,7 +5,6 @@ from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.errors import UnitsUnclear
 from s2change_plugin.engine.radiometry import (
     DnRule,
-    band_shifts,
     compare_units,
     contradiction,
     is_added_offset,
@@ -20,6 +19,10 @@ MEADOW = (0.10, 0.09, 0.07, 0.11, 0.25, 0.31, 0.30, 0.33, 0.20, 0.10)
 SOIL = (0.12, 0.12, 0.14, 0.16, 0.18, 0.20, 0.22, 0.23, 0.30, 0.25)
 DESERT = (0.20, 0.25, 0.32, 0.35, 0.37, 0.39, 0.40, 0.42, 0.52, 0.47)
 SNOW = (0.85, 0.85, 0.83, 0.82, 0.80, 0.79, 0.77, 0.75, 0.11, 0.09)
+
+
+def band_shifts(before: list[np.ndarray], after: list[np.ndarray]) -> np.ndarray:
+    return np.array(compare_units(before, after, ["B02"] * len(before[0])).shifts)
 
 
 def rule(dtype="uint16", tags=(1.0, 0.0), units="auto", largest=5000.0, told=None, trusted=False, side="before"):
@@ -77,8 +80,16 @@ def test_trust_without_a_word_leaves_the_files_own() -> None:
 
 
 def test_metadata_go_before_tags() -> None:
-    told = DnRule(0.0001, -0.1, "product metadata")
+    told = DnRule(0.0001, -0.1, "product metadata", product=True)
     assert rule(tags=(0.0001, 0.0), told=told) is told
+
+
+def test_what_the_cirrus_band_proves_must_not_contradict_the_tags() -> None:
+    told = DnRule(0.0001, 0.0, "proven")
+    assert rule(told=told) is told
+    with pytest.raises(UnitsUnclear, match="Which is right"):
+        rule(tags=OFFSET_TAGS, told=told)
+    assert rule(tags=OFFSET_TAGS, told=told, trusted=True).offset == OFFSET_TAGS[1]
 
 
 def test_a_word_that_means_the_same_is_no_contradiction_and_the_files_is_finer() -> None:

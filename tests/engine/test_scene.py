@@ -132,3 +132,67 @@ def test_a_truncated_raster_is_said_to_be_damaged(tmp_path: Path, ground: np.nda
     with pytest.raises(UnreadableInput):
         scene = open_scene(str(path))
         SceneReader(scene, scene.grid).read(scene.grid.window)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_a_saturated_pixel_stays_one_when_it_is_resampled(tmp_path: Path, size: int) -> None:
+    """The kernel spreads 65535 over its neighbours, above and below zero: none of it is ground."""
+    coarse = np.full((1, 30, 30), 1500, np.uint16)
+    coarse[0, 12 : 12 + size, 12 : 12 + size] = 65535
+    write_stack(tmp_path / "T31_B02.tif", np.full((1, 60, 60), 1200, np.uint16), None)
+    write_stack(tmp_path / "T31_B11.tif", coarse, None, pixel=(20, 20))
+    scene = open_scene(str(tmp_path))
+    reader = SceneReader(scene, scene.grid)
+    whole, part = reader.read(scene.grid.window)[1], reader.read(Window(20, 20, 6, 40))[1]
+    reader.close()
+    saturated = np.isposinf(whole)
+    assert saturated[24 : 24 + 2 * size, 24 : 24 + 2 * size].all()
+    np.testing.assert_allclose(whole[~saturated], 0.15, atol=1e-4)
+    assert saturated.sum() <= (2 * size + 8) ** 2
+    np.testing.assert_array_equal(part, whole[20:60, 20:26])
+
+
+@pytest.mark.parametrize(("dtype", "fill"), [("float32", -9999), ("int16", -32768), ("uint16", 0)])
+def test_what_fills_a_raster_is_no_ground_though_nodata_is_not_or_wrongly_declared(
+    tmp_path: Path, dtype: str, fill: float
+) -> None:
+    values = textured(2, 80, 80, 1).astype(dtype)
+    values[:, :, :20] = fill
+    declared = {"nodata": 65535} if dtype == "uint16" else {}
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", values, ("B02", "B03"), **declared)))
+    reader = SceneReader(scene, scene.grid)
+    read = reader.read(scene.grid.window)
+    reader.close()
+    assert np.isnan(read[:, :, :20]).all()
+    assert np.isfinite(read[:, :, 20:]).all()
+
+
+def test_the_scene_classification_beside_band_files_is_their_mask(tmp_path: Path) -> None:
+    for name in ("S2A_31TDH_20230823_L2A_B02.tif", "S2A_31TDH_20230823_L2A_B03.tif", "S2A_31TDH_20230823_L2A_SCL.tif"):
+        write_stack(tmp_path / name, textured(1, 20, 20, 1), None)
+    scene = open_scene(str(tmp_path))
+    assert scene.mask.path.endswith("_SCL.tif")
+    assert scene.acquisition.level == "L2A"
+
+
+def test_a_scl_layer_of_a_stack_is_its_mask_and_numbers_beside_it_are_still_no_bands(tmp_path: Path) -> None:
+    values = textured(5, 30, 30, 1)
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", values, ("B02", "B03", "B04", "B08", "SCL"))))
+    assert (scene.mask.first_layer, scene.acquisition.level) == (5, "L2A")
+    with pytest.raises(BandsUnknown, match="B8A"):
+        open_scene(str(write_stack(tmp_path / "b.tif", values, ("B1", "B2", "B3", "B4", "SCL"))))
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32631", "+proj=longlat +a=3396190 +b=3376200 +no_defs"])
+def test_a_raster_without_a_place_on_earth_is_refused(tmp_path: Path, crs: str) -> None:
+    import rasterio
+
+    values = textured(2, 20, 20, 1)
+    place = {} if crs.startswith("EPSG") else {"transform": rasterio.Affine(0.1, 0, 1, 0, -0.1, 2)}
+    with rasterio.open(
+        tmp_path / "a.tif", "w", driver="GTiff", count=2, height=20, width=20, dtype="uint16", crs=crs, **place
+    ) as raster:
+        raster.write(values)
+        raster.descriptions = ("B02", "B03")
+    with pytest.raises(GridMismatch, match="no georeference|no place on Earth"):
+        open_scene(str(tmp_path / "a.tif"))

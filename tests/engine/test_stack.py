@@ -94,7 +94,7 @@ def test_bad_ends_get_one_sentence_and_leave_nothing(tmp_path: Path, ground: np.
     (tmp_path / "out").mkdir()
     for arguments, said in (
         ((empty, tmp_path / "out" / "o.tif"), "nothing but nodata"),
-        ((empty, empty), "is the input"),
+        ((empty, empty), "is an input"),
         ((tmp_path / "none.tif", tmp_path / "out" / "o.tif"), "does not exist"),
         ((empty, tmp_path / "out" / "o.tif", "--quality", tmp_path / "out" / "o.tif"), "same file name"),
     ):
@@ -106,3 +106,33 @@ def test_bad_ends_get_one_sentence_and_leave_nothing(tmp_path: Path, ground: np.
 
 def test_stored_reflectance_keeps_ground_nodata_and_saturation_apart() -> None:
     assert to_dn(np.array([np.nan, -0.02, 0.0, 0.25, 9.0, np.inf], np.float32)).tolist() == [0, 1, 1, 2500, 64999, 65535]
+
+
+def test_a_unit_that_was_assumed_stays_assumed_in_what_is_made_of_it(tmp_path: Path) -> None:
+    path = write_stack(tmp_path / "a.tif", textured(3, 60, 60, 1), ("B02", "B03", "B04"))
+    done = stack(path, tmp_path / "out.tif")
+    assert "Warning: The unit is assumed" in done.stderr
+    assert not any(band.rule.assured for band in open_scene(str(tmp_path / "out.tif")).bands.values())
+    told = stack(path, tmp_path / "told.tif", "--units", "dn")
+    assert "assumed" not in told.stderr
+    assert all(band.rule.assured for band in open_scene(str(tmp_path / "told.tif")).bands.values())
+
+
+def test_a_unit_that_the_values_contradict_is_refused_with_stacks_own_option(tmp_path: Path) -> None:
+    values = textured(3, 60, 60, 1)
+    values[2] = 120
+    path = write_stack(tmp_path / "a.tif", values, ("B02", "B03", "B11"))
+    refused = stack(path, tmp_path / "out.tif", "--units", "dn+1000")
+    assert refused.exit_code == 1
+    assert "Say --units dn" in refused.stderr
+    assert not (tmp_path / "out.tif").exists()
+
+
+def test_a_mask_is_never_overwritten_and_a_buffer_must_be_one(tmp_path: Path) -> None:
+    path = write_stack(tmp_path / "a.tif", textured(3, 60, 60, 1), ("B02", "B03", "B04"))
+    mask = write_stack(tmp_path / "m.tif", np.ones((1, 60, 60), np.uint8), None)
+    assert stack(path, mask, "--mask", mask).exit_code == 1
+    with rasterio.open(mask) as raster:
+        assert raster.count == 1
+    for buffer in ("-50", "nan", "1e7"):
+        assert stack(path, tmp_path / "o.tif", "--mask-buffer", buffer).exit_code == 2

@@ -35,6 +35,7 @@ class S2ChangePlugin:
         detect = self._action("Detect change…", lambda: self._run("s2change:detectchange"), icon)
         self._action("Check a pair…", lambda: self._run("s2change:checkpair"))
         self._action("Prepare a scene…", lambda: self._run("s2change:preparescene"))
+        self._action("Evaluate a change map…", lambda: self._run("s2change:evaluatechange"))
         self._action("Set up the engine…", lambda: self._run("s2change:setupengine"))
         self._action("Settings…", self._settings)
         self._action("Help", lambda: QDesktopServices.openUrl(QUrl(_HELP)))

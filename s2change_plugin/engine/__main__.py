@@ -1,4 +1,4 @@
-"""The commands: python -m s2change_plugin.engine detect, check, stack, models, picture."""
+"""The commands: python -m s2change_plugin.engine detect, check, stack, compare, models, picture."""
 
 from __future__ import annotations
 
@@ -143,6 +143,37 @@ def stack(events: bool, **given: Any) -> None:
         from .stack import stack as run
 
         run(_asked(StackOptions, given), said)
+
+
+@main.command()
+@click.argument("mask")
+@click.argument("reference")
+@click.option("--labelled", metavar="FILE", help="Polygons of the part that is labelled; outside of it nothing counts.")
+@click.option(
+    "--change-value",
+    type=float,
+    help="Value of a reference raster that is change, any other then being no change. "
+    "Left out: 1 change, 0 no change. 255 and nodata are unlabelled.",
+)
+@click.option(
+    "--confusion", type=_FILE, help="Raster to write: 0 true negative, 1 true positive, 2 false positive, 3 false negative."
+)
+@click.option("--table", type=_FILE, help="CSV to write: pixels and hectares by what MASK and what REFERENCE says.")
+@click.option("--report", type=_FILE, help="HTML page to write.")
+@click.option("--json", "as_json", is_flag=True, help="Say the scores as JSON, for programs.")
+@_EVENTS
+def compare(events: bool, as_json: bool, **given: Any) -> None:
+    """Say how well MASK agrees with REFERENCE: F1, precision, recall, IoU, kappa.
+
+    MASK is 1 change, 0 no change, 255 not observed, as detect writes it. REFERENCE is a raster, or polygons of change, on any grid
+    and in any CRS; a raster without one is taken pixel by pixel if it has MASK's shape. What is not observed or not labelled is left
+    out, and counted.
+    """
+    with telling(events, as_json) as said:
+        from .compare import EvaluationOptions
+        from .compare import compare as run
+
+        run(_asked(EvaluationOptions, given), said)
 
 
 def _asked(kind: type[T], given: dict[str, Any]) -> T:

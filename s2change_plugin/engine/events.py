@@ -23,6 +23,7 @@ _STAGES = {
     "detect": "Detecting change",
     "polygons": "Drawing polygons",
     "stack": "Reading",
+    "compare": "Comparing",
     "write": "Writing",
 }
 

@@ -17,6 +17,7 @@ from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.features import rasterize
+from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
@@ -162,23 +163,11 @@ class MaskReader:
         indexes = [mask.first_layer + place for place in range(len(mask.codes))]
         if dataset.count < indexes[-1] or dataset.crs is None:
             raise UnreadableInput(f"The mask {mask.path} is damaged: it has {dataset.count} layers, and CRS {dataset.crs}.")
-        here = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
-        if mask.other is not None and bounds_window(grid, here.bounds, here.crs) is None:
-            raise _elsewhere(mask.origin, grid)
-        place = pixel_place(here, grid)
-        if place is None:
-            dataset = self._stack.enter_context(
-                WarpedVRT(
-                    dataset,
-                    crs=grid.crs,
-                    transform=grid.transform,
-                    height=grid.height,
-                    width=grid.width,
-                    resampling=Resampling.nearest,
-                    tolerance=0.01,
-                )
-            )
-        extent = grid.window if place is None else Window(*place, dataset.width, dataset.height)
+        if mask.other is not None:
+            here = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+            if bounds_window(grid, here.bounds, here.crs) is None:
+                raise _elsewhere(mask.origin, grid)
+        dataset, extent = nearest_on(dataset, grid, self._stack)
         nodata = dataset.nodata
 
         def read(window: Window) -> Codes:
@@ -206,22 +195,51 @@ class MaskReader:
         return read
 
 
-class Area:
-    """The area of interest on a grid: where it lies, and which pixels are outside."""
+def nearest_on(dataset: DatasetReader, grid: Grid, opened: ExitStack, **warp: Any) -> tuple[DatasetReader, Window]:
+    """A raster by nearest neighbour on the pixels of a grid, and the window of the grid that it lies on.
 
-    def __init__(self, source: str, grid: Grid) -> None:
+    Args:
+        dataset: with a CRS; given back as it is, with its place on the grid, where its pixels coincide with the grid's.
+        grid: to lay it on.
+        opened: gets to close what is opened.
+        warp: further options of `rasterio.vrt.WarpedVRT`, which covers the whole grid.
+    """
+    place = pixel_place(Grid(dataset.crs, dataset.transform, dataset.height, dataset.width), grid)
+    if place is not None:
+        return dataset, Window(*place, dataset.width, dataset.height)
+    laid = WarpedVRT(
+        dataset,
+        crs=grid.crs,
+        transform=grid.transform,
+        height=grid.height,
+        width=grid.width,
+        resampling=Resampling.nearest,
+        tolerance=0.01,
+        **warp,
+    )
+    return opened.enter_context(laid), grid.window
+
+
+class Area:
+    """Polygons on a grid, such as the area of interest: where they lie, and which pixels are outside."""
+
+    def __init__(self, source: str, grid: Grid, what: str = "area of interest", of: str = "the overlap of the two dates") -> None:
         """Read the polygons of a vector layer.
+
+        Args:
+            source: see `read_polygons`.
+            grid: to lay them on.
+            what: they are, and `of`: what the grid is, as an error names them.
 
         Raises:
             UnreadableInput, GridMismatch: as `read_polygons`; or they do not meet the grid.
         """
         self._grid = grid
-        self._shapes = _Shapes(read_polygons(source, "area of interest"), [1], grid)
+        self._shapes = _Shapes(read_polygons(source, what), [1], grid)
         window = self._shapes.window
         if window is None or not (~self.outside(window)).any():
             raise GridMismatch(
-                f"The area of interest {source} does not meet the overlap of the two dates, {place_of(grid)}. "
-                "Choose an area inside it."
+                f"The {what} {source} does not meet {of}, {place_of(grid)}. Choose polygons that do, or check their CRS."
             )
         self.window = window
 

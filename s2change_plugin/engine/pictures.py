@@ -1,4 +1,4 @@
-"""Pictures that a person looks at: both dates beside the change between them, or beside what can be compared."""
+"""Pictures that a person looks at: both dates beside the change, or beside what can be compared; a map's errors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
 
 from .errors import GridMismatch, NothingObserved
 from .grid import Grid, pixel_size_m
@@ -19,6 +20,7 @@ from .outputs import NOT_OBSERVED
 from .pair import Pair
 from .radiometry import Array
 from .scene import Scene, SceneReader, open_raster
+from .scores import AGREEMENT_COLOURS, Agreement
 from .validity import QUALITY_COLOURS, QUALITY_NAMES, Codes, Quality, SpectralTest, date_quality, pair_quality, worse
 
 _PICTURE_PIXELS = 900
@@ -92,6 +94,36 @@ def _shown_quality(pair: Pair, grid: Grid) -> Codes:
     if pair.options.area:
         quality[Area(pair.options.area, grid).outside(grid.window)] = Quality.OUTSIDE
     return quality
+
+
+def agreement_picture(confusion: Path) -> bytes:
+    """PNG of a confusion raster in its colours, at most `_PICTURE_PIXELS` each way.
+
+    Change is rare and small: where a dot of the picture stands for many pixels, it shows the commonest of those that are not
+    true negatives.
+    """
+    from matplotlib.image import imsave
+
+    with open_raster(str(confusion)) as raster:
+        grid = _coarser(Grid(raster.crs, raster.transform, raster.height, raster.width))
+        # For the mode what is nodata does not count.
+        calm = int(Agreement.TRUE_NEGATIVE)
+        with WarpedVRT(
+            raster,
+            crs=grid.crs,
+            transform=grid.transform,
+            height=grid.height,
+            width=grid.width,
+            src_nodata=calm,
+            nodata=calm,
+            resampling=Resampling.mode,
+        ) as coarse:
+            codes = coarse.read(1)
+    palette = np.zeros((256, 3), np.uint8)
+    palette[list(AGREEMENT_COLOURS)] = list(AGREEMENT_COLOURS.values())
+    drawn = BytesIO()
+    imsave(drawn, palette[codes], format="png")
+    return drawn.getvalue()
 
 
 def _drawn(panels: dict[str, Any], grid: Grid, legend: Sequence[tuple[str, Any]], caption: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What a run or a check says of itself: the record, its summary, the report that a person reads."""
+"""What a run, a check or a comparison says of itself: the record, its summary, the report that a person reads."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ..paths import PACKAGE, resources
 from .findings import Finding, worst
 from .grid import name_of
 from .scene import Scene, short_name
+from .scores import AGREEMENT_COLOURS, NOT_COUNTED, Agreement
 
 if TYPE_CHECKING:
     from .check import CheckOptions
@@ -106,10 +107,8 @@ def write_check_report(
         scenes: before and after; None where it could not be opened.
         picture: PNG of both dates and of what is usable.
     """
-    from jinja2 import Environment, FileSystemLoader
-
-    environment = Environment(loader=FileSystemLoader(resources() / "templates"), autoescape=True)
-    page = environment.get_template("check.html").render(
+    page = _rendered(
+        "check.html",
         options=options,
         findings=findings,
         severity=worst(findings),
@@ -119,10 +118,36 @@ def write_check_report(
             for side, scene in zip(("before", "after"), scenes, strict=True)
         },
         picture=b64encode(picture).decode("ascii") if picture else None,
-        version=version(),
-        made=datetime.now(timezone.utc),
     )
     target.write_text(page, encoding="utf-8")
+
+
+def write_compare_report(target: Path, values: dict[str, Any], picture: bytes) -> None:
+    """Write how a mask agrees with its reference as a page that a person reads, with everything it needs inside.
+
+    Args:
+        target: HTML file.
+        values: what came out, as in the result event.
+        picture: PNG of the confusion raster.
+    """
+    names: dict[int, str] = {**{code: code.name.lower() for code in Agreement}, NOT_COUNTED: "not_counted"}
+    colours = {name: "#{:02x}{:02x}{:02x}".format(*AGREEMENT_COLOURS[code]) for code, name in names.items()}
+    page = _rendered(
+        "compare.html",
+        **values,
+        names={name: short_name(values[name].partition("|")[0]) for name in ("mask", "reference")},
+        colours=colours,
+        picture=b64encode(picture).decode("ascii"),
+    )
+    target.write_text(page, encoding="utf-8")
+
+
+def _rendered(template: str, **values: Any) -> str:
+    """A page from a template, with the version and the time; text from outside is escaped."""
+    from jinja2 import Environment, FileSystemLoader
+
+    environment = Environment(loader=FileSystemLoader(resources() / "templates"), autoescape=True)
+    return environment.get_template(template).render(**values, version=version(), made=datetime.now(timezone.utc))
 
 
 def _versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from qgis.core import (
     Qgis,
@@ -25,8 +26,9 @@ from .sources import source_of
 class EngineAlgorithm(QgsProcessingAlgorithm):
     """Parameters to a command of the engine: its raster layers first, then each parameter as the option of its name."""
 
-    # The engine's command.
+    # The engine's command, and the layers that it takes as arguments after the raster layers, not as options.
     COMMAND: str
+    ARGUMENTS: tuple[str, ...] = ()
 
     def createInstance(self) -> EngineAlgorithm:
         """A fresh one for each run."""
@@ -71,6 +73,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         if problem:
             raise QgsProcessingException(problem)
         self.sources = self._find_sources(parameters, context)
+        self._arguments = [shared.layer_file(self, name, parameters, context, feedback) for name in self.ARGUMENTS]
         self._options = shared.options(self, parameters, context, feedback)
         return True
 
@@ -86,7 +89,9 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             QgsProcessingException: the engine gave no result; its sentence.
         """
         try:
-            return run_engine([self.COMMAND, *self.sources, *outputs, *self._options], feedback, messages, self.words)
+            return run_engine(
+                [self.COMMAND, *self.sources, *self._arguments, *outputs, *self._options], feedback, messages, self.words
+            )
         except EngineError as error:
             raise QgsProcessingException(str(error)) from error
 
@@ -96,6 +101,10 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         known = (*self.parameterDefinitions(), shared.normalise())
         labels = {shared.option_name(one.name()): one.description() for one in known}
         return re.sub(r"--[a-z-]+", lambda found: f"“{labels[found[0]]}”" if found[0] in labels else found[0], text)
+
+    def reword(self, page: str) -> None:
+        """Let a page that the engine wrote speak as the dialog does."""
+        Path(page).write_text(self.words(Path(page).read_text("utf-8")), "utf-8")
 
     def _find_sources(self, parameters: dict, context: QgsProcessingContext) -> list[str]:
         """What the raster-layer parameters name, in their order."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from qgis.core import (
     QgsProcessingContext,
     QgsProcessingFeedback,
@@ -101,8 +99,7 @@ class CheckPair(EngineAlgorithm):
             text = self.words(f"{finding['topic'].capitalize()}: {finding['text']} {finding['advice']}".rstrip())
             _say(text, finding["severity"], feedback)
         if "REPORT" in files:
-            page = Path(files["REPORT"])
-            page.write_text(self.words(page.read_text("utf-8")), "utf-8")
+            self.reword(files["REPORT"])
         numbers = {name: result["numbers"][name.lower()] for name in _NUMBERS}
         known = {name: value for name, value in numbers.items() if value is not None}
         return {**files, "VERDICT": result["severity"], **known}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qgis.core import (
     Qgis,
     QgsMapLayer,
@@ -24,6 +26,9 @@ from qgis.core import (
 
 from .models import DEFAULT_MODEL
 from .sources import file_of
+
+if TYPE_CHECKING:
+    from .algorithm import EngineAlgorithm
 
 _UNITS = ["auto", "dn", "dn+1000", "reflectance"]
 _CLOUDS = ["auto", "product", "spectral", "none"]
@@ -148,9 +153,9 @@ def advanced(definition: QgsProcessingParameterDefinition, help_text: str) -> Qg
 
 
 def options(
-    algorithm: QgsProcessingAlgorithm, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    algorithm: EngineAlgorithm, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback
 ) -> list[str]:
-    """What is given but inputs and outputs, as options of the engine's command; what is at its default is left to the engine.
+    """What is given but arguments and outputs, as options of the engine's command; what is at its default is left to the engine.
 
     An option is named after its parameter: BEFORE_MASK is --before-mask.
 
@@ -159,7 +164,8 @@ def options(
     """
     said = []
     for definition in algorithm.parameterDefinitions():
-        if not (definition.isDestination() or isinstance(definition, QgsProcessingParameterRasterLayer)):
+        is_argument = isinstance(definition, QgsProcessingParameterRasterLayer) or definition.name() in algorithm.ARGUMENTS
+        if not (definition.isDestination() or is_argument):
             said += _option(algorithm, definition, parameters, context, feedback)
     return said
 
@@ -204,7 +210,7 @@ def _option(
     elif isinstance(definition, QgsProcessingParameterString):
         text = algorithm.parameterAsString(parameters, name, context).strip()
     else:
-        text = _layer(algorithm, definition, parameters, context, feedback)
+        text = layer_file(algorithm, name, parameters, context, feedback)
     return [option, text] if text and text != definition.defaultValue() else []
 
 
@@ -220,15 +226,19 @@ def _bounds(algorithm: QgsProcessingAlgorithm, name: str, parameters: dict, cont
     return said
 
 
-def _layer(
+def layer_file(
     algorithm: QgsProcessingAlgorithm,
-    definition: QgsProcessingParameterDefinition,
+    name: str,
     parameters: dict,
     context: QgsProcessingContext,
     feedback: QgsProcessingFeedback,
 ) -> str:
-    """The file of a raster layer, or of polygons: a copy, where they are not in a file as they are (in memory, filtered, selected)."""
-    name = definition.name()
+    """The file of a raster layer, or of polygons: a copy, where they are not in a file as they are (in memory, filtered, selected).
+
+    Raises:
+        QgsProcessingException: there is none; one sentence.
+    """
+    definition = algorithm.parameterDefinition(name)
     layer: QgsMapLayer | None = None
     if isinstance(definition, QgsProcessingParameterMapLayer):
         layer = algorithm.parameterAsLayer(parameters, name, context)

@@ -8,6 +8,7 @@ from qgis.PyQt.QtGui import QIcon
 from ..paths import resources
 from .check_pair import CheckPair
 from .detect_change import DetectChange
+from .evaluate_change import EvaluateChange
 from .prepare_scene import PrepareScene
 from .setup_engine import SetUpEngine
 
@@ -29,7 +30,7 @@ class S2ChangeProvider(QgsProcessingProvider):
 
     def loadAlgorithms(self) -> None:
         """Add them all."""
-        for algorithm in (DetectChange(), CheckPair(), PrepareScene(), SetUpEngine()):
+        for algorithm in (DetectChange(), CheckPair(), PrepareScene(), EvaluateChange(), SetUpEngine()):
             self.addAlgorithm(algorithm)
 
     def supportsNonFileBasedOutput(self) -> bool:

@@ -19,12 +19,14 @@ _STAGES = {
     "detect": {"register": (0, 5), "detect": (5, 90), "polygons": (90, 95), "write": (95, 100)},
     "check": {"register": (0, 100)},
     "stack": {"stack": (0, 90), "write": (90, 100)},
+    "compare": {"compare": (0, 90), "write": (90, 100)},
 }
 _TITLES = {
     "register": "Comparing the dates",
     "detect": "Detecting change",
     "polygons": "Drawing polygons",
     "stack": "Reading and masking",
+    "compare": "Comparing with the reference",
     "write": "Writing",
 }
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from s2change_plugin.engine.outputs import applied_threshold, to_mask
-from s2change_plugin.engine.scores import Confusion, by_threshold, confusion
+from s2change_plugin.engine.scores import Agreement, Confusion, agreement, by_threshold, confusion, confusion_of, crosstab
 
 TRUTH = np.array([1, 1, 1, 0, 0, 0, 0, 255], np.uint8)
 
@@ -28,3 +28,36 @@ def test_every_threshold_is_counted_as_the_mask_would_be() -> None:
     truth = random.choice(np.array([0, 1, 255], np.uint8), 500)
     for level, one in enumerate(by_threshold(levels, truth)):
         assert one == confusion(to_mask(levels, applied_threshold(level * 0.004)), truth)
+
+
+def test_kappa_is_agreement_beyond_chance() -> None:
+    # Cohen's definition, with the shares written out.
+    one = Confusion(tp=20, fp=5, fn=10, tn=65)
+    by_chance = 0.25 * 0.30 + 0.75 * 0.70
+    assert one.kappa == pytest.approx((0.85 - by_chance) / (1 - by_chance))
+    assert one.accuracy == 0.85
+    assert Confusion(tp=3, tn=7).kappa == 1
+    assert Confusion(tp=4, fp=16, fn=16, tn=64).kappa == 0, "said with the right frequency, and independently of the truth"
+    assert Confusion(tp=2, fn=8, fp=8, tn=2).kappa < 0
+
+
+def test_an_empty_map_has_no_kappa_whatever_its_accuracy() -> None:
+    one = Confusion(fn=1, tn=999)
+    assert one.accuracy == 0.999
+    assert one.kappa == 0
+    assert Confusion(tn=5).kappa == 0
+
+
+def test_a_whole_tile_is_counted_exactly() -> None:
+    assert Confusion(tp=5 * 10**9, fp=0, fn=0, tn=10**10).kappa == 1
+
+
+def test_every_pixel_is_in_one_cell_and_gets_its_code() -> None:
+    said, true = (values.ravel().astype(np.uint8) for values in np.meshgrid([0, 1, 255], [0, 1, 255], indexing="ij"))
+    table = crosstab(said.reshape(3, 3), true.reshape(3, 3))
+    np.testing.assert_array_equal(table, np.ones((3, 3)))
+    assert agreement(said, true).tolist() == [0, 3, 255, 2, 1, 255, 255, 255, 255]
+    codes = [Agreement.TRUE_NEGATIVE, Agreement.FALSE_NEGATIVE, Agreement.FALSE_POSITIVE, Agreement.TRUE_POSITIVE]
+    one = confusion_of(np.array([[1, 2, 9], [3, 4, 9], [9, 9, 9]]))
+    assert (one.tn, one.fn, one.fp, one.tp) == (1, 2, 3, 4)
+    assert codes == [0, 3, 2, 1]

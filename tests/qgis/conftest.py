@@ -145,8 +145,14 @@ def typed(fake_engine, provider, tmp_path: Path):
 _REPEAT = """
 open(WORK + "-said", "w").write(json.dumps(sys.argv[1:]))
 numbers = "severity shift_rows shift_cols shift_residual usable_share overlap_before overlap_after days day_of_year_gap sun_difference brightness"
+measured = {
+    "scores": "f1 precision recall iou kappa accuracy prevalence pixels",
+    "pixels": "true_positive false_positive false_negative true_negative unobserved unlabelled",
+    "hectares": "mapped_change reference_change",
+}
 say(event="result", changed_area_ha=0, changed_pixels=0, observed_share=1, threshold=0.5, usable_share=1, severity="ok", findings=[],
-    numbers=dict.fromkeys(numbers.split(), 0), bands=[], quality=WORK + "-quality.tif")
+    numbers=dict.fromkeys(numbers.split(), 0), bands=[], quality=WORK + "-quality.tif",
+    **{group: dict.fromkeys(keys.split(), 0) for group, keys in measured.items()})
 """
 _SAY = """
 def say(**event):

@@ -22,8 +22,8 @@ from qgis.core import (
 
 from tests.qgis.conftest import PYTHON, REPOSITORY
 
-ALGORITHMS = ("detectchange", "checkpair", "preparescene")
-COMMANDS = {"detectchange": "detect", "checkpair": "check", "preparescene": "stack"}
+ALGORITHMS = ("detectchange", "checkpair", "preparescene", "evaluatechange")
+COMMANDS = {"detectchange": "detect", "checkpair": "check", "preparescene": "stack", "evaluatechange": "compare"}
 # The engine's commands with their options and these options' defaults, and its default model.
 _DUMP = """
 import json
@@ -84,7 +84,7 @@ def test_every_option_is_one_of_the_engines_and_has_its_default(provider, name: 
         if isinstance(definition, QgsProcessingParameterRasterLayer) or definition.name() == "EXTENT" or option == "--output":
             continue
         default = definition.defaultValue()
-        assert option in known
+        assert (definition.name().lower() if definition.name() == "REFERENCE" else option) in known
         if definition.name() == "MODEL":
             assert default == default_model
         elif isinstance(default, bool):
@@ -97,11 +97,12 @@ def test_every_option_is_one_of_the_engines_and_has_its_default(provider, name: 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_parameter_has_help_and_those_for_few_are_advanced(provider, name: str) -> None:
-    plain = {"BEFORE", "AFTER", "MODEL", "EXTENT", "AREA", "INPUT"}
+    plain = {"MODEL", "EXTENT", "AREA", "REFERENCE", "LABELLED"}
     for definition in definitions(name):
         assert definition.help()
         if not definition.isDestination():
-            assert bool(definition.flags() & Qgis.ProcessingParameterFlag.Advanced) == (definition.name() not in plain)
+            for_all = definition.name() in plain or isinstance(definition, QgsProcessingParameterRasterLayer)
+            assert bool(definition.flags() & Qgis.ProcessingParameterFlag.Advanced) != for_all
 
 
 def test_what_old_models_and_scripts_give_is_enough(typed, dates: dict, scene: dict) -> None:
@@ -159,6 +160,16 @@ def test_what_a_preparation_asks(typed, scene: dict, tmp_path: Path, pair: Path)
         *("stack", "/data/a.tif", scene["OUTPUT"], "--quality", scene["QUALITY"]),
         *(*options, "--mask-buffer", "20.0"),
     ]
+
+
+def test_what_an_evaluation_asks(typed, areas, tmp_path: Path, pair: Path) -> None:
+    given = {"MASK": "/data/mask.tif", "REFERENCE": str(pair / "before.tif")}
+    assert typed("evaluatechange", given) == ["compare", "/data/mask.tif", str(pair / "before.tif")]
+    given |= {"CHANGE_VALUE": 2, "LABELLED": areas, "TABLE": str(tmp_path / "t.csv")}
+    *said, polygons_option, path, value_option, value = typed("evaluatechange", given)
+    assert said == ["compare", "/data/mask.tif", str(pair / "before.tif"), "--table", given["TABLE"]]
+    assert (polygons_option, value_option, value) == ("--labelled", "--change-value", "2.0")
+    assert polygons(path) == 2
 
 
 def test_polygons_in_memory_become_a_file(typed, dates: dict, areas) -> None:

@@ -37,6 +37,7 @@ def test_the_plugin_adds_its_parts_and_takes_them_away(qgis_processing, qgis_ifa
         "Detect change…",
         "Check a pair…",
         "Prepare a scene…",
+        "Evaluate a change map…",
         "Set up the engine…",
         "Settings…",
         "Help",

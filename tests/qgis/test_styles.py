@@ -11,8 +11,8 @@ from tests.qgis.conftest import PYTHON, REPOSITORY
 
 _TABLES = """
 import json
-from s2change_plugin.engine import outputs, stack
-layers = {"quality": outputs.QUALITY, "scene_quality": stack._QUALITY}
+from s2change_plugin.engine import compare, outputs, stack
+layers = {"quality": outputs.QUALITY, "scene_quality": stack._QUALITY, "confusion": compare.CONFUSION}
 print(json.dumps({name: {int(code): (layer.values[code], "#%02x%02x%02x" % layer.colours[code]) for code in layer.values} for name, layer in layers.items()}))
 """
 
@@ -24,7 +24,7 @@ def tables() -> dict:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("name", ["quality", "scene_quality"])
+@pytest.mark.parametrize("name", ["quality", "scene_quality", "confusion"])
 def test_codes_are_named_and_coloured_as_the_engine_has_them(qgis_app, tables: dict, name: str, pair) -> None:
     layer = QgsRasterLayer(str(pair / "before.tif"), "any")
     layer.loadNamedStyle(str(shipped_style(name)))

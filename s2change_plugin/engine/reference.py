@@ -1,0 +1,151 @@
+"""A change mask, and what it is measured against: rasters or polygons, read window by window as labels on the mask's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from .errors import GridMismatch, UnreadableInput
+from .grid import Grid, intersect, slices_in
+from .masks import Area, nearest_on
+from .scene import damaged, open_raster
+from .validity import Codes
+
+# Unlabelled in a reference, not observed in a mask.
+UNKNOWN = 255
+Labels = Callable[[Window], Codes]
+_HINTS = {"mask": "Give a mask as detect writes it.", "reference": "Say which value is change with --change-value."}
+
+
+def open_change_mask(source: str, opened: ExitStack) -> tuple[DatasetReader, Grid, Labels]:
+    """A change mask, its grid, and what reads a window of it: 1 change, 0 no change, 255 not observed (or the file's nodata).
+
+    Args:
+        source: raster of one layer.
+        opened: gets to close it.
+
+    Raises:
+        UnreadableInput: no raster of one layer; on reading, a value that no mask has.
+        GridMismatch: it has no CRS, or is turned.
+    """
+    dataset = opened.enter_context(open_raster(source))
+    _require_one_layer(dataset, source, "mask")
+    if dataset.crs is None:
+        raise GridMismatch(
+            f"The mask {source} has no CRS, so its place is unknown. Assign one (gdal_edit.py -a_srs EPSG:… FILE)."
+        )
+    grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+    if not grid.north_up:
+        raise GridMismatch(f"The mask {source} is not north up. Warp it first (gdalwarp).")
+    return dataset, grid, _reads(dataset, source, grid.window, dataset.nodata, None, "mask")
+
+
+def open_reference(
+    source: str, grid: Grid, opened: ExitStack, change_value: float | None = None, labelled: str | None = None
+) -> tuple[str, Labels]:
+    """A reference on a grid: in words how it lies there, and what reads a window of it: 1 change, 0 no change, 255 unlabelled.
+
+    Args:
+        source: raster of one layer, each pixel of the grid taking the value that its centre lies on; without a CRS it must have
+            the grid's shape, and is taken pixel by pixel. Or polygons (`FILE|layername=NAME`): change where a pixel's centre lies
+            inside, no change elsewhere.
+        grid: of the mask.
+        opened: gets to close what is opened.
+        change_value: of a raster the value that is change; every other one but 255 and nodata is then no change. None: 1 is
+            change, 0 is no change, and another value is an error.
+        labelled: polygons outside of which nothing is labelled.
+
+    Raises:
+        UnreadableInput: neither raster nor polygons, or several layers; on reading, values that do not explain themselves.
+        GridMismatch: it does not meet the grid, or has no CRS and another shape.
+    """
+    text, read = _opened(source, grid, opened, change_value)
+    if labelled is None:
+        return text, read
+    area = Area(labelled, grid, "labelled area", "the mask")
+
+    def read_inside(window: Window) -> Codes:
+        return np.where(area.outside(window), np.uint8(UNKNOWN), read(window))
+
+    return f"{text} Outside of the labelled area nothing is.", read_inside
+
+
+def _opened(source: str, grid: Grid, opened: ExitStack, change_value: float | None) -> tuple[str, Labels]:
+    try:
+        dataset = opened.enter_context(open_raster(source))
+    except UnreadableInput:
+        area = Area(source, grid, "reference", "the mask")
+        if change_value is not None:
+            raise UnreadableInput(
+                f"The reference {source} holds polygons, all of which are change. Leave --change-value to rasters."
+            ) from None
+        text = "A pixel is change where its centre lies in a polygon of the reference."
+        return text, lambda window: (~area.outside(window)).astype(np.uint8)
+    _require_one_layer(dataset, source, "reference")
+    nodata = dataset.nodata
+    if dataset.crs is None:
+        if dataset.shape != grid.shape:
+            raise GridMismatch(
+                f"The reference {source} has no CRS, and with {dataset.height} × {dataset.width} pixels another shape than the "
+                f"mask's {grid.height} × {grid.width}, so its place is unknown. Assign its CRS (gdal_edit.py -a_srs EPSG:… FILE)."
+            )
+        text = "The reference has no CRS and the mask's shape, so it is taken pixel by pixel."
+        return text, _reads(dataset, source, grid.window, nodata, change_value, "reference")
+    try:
+        # Beyond the reference nothing is labelled: the alpha layer says where that is, whatever the values are.
+        laid, extent = nearest_on(dataset, grid, opened, src_nodata=None, add_alpha=True)
+    except RasterioError as error:
+        raise GridMismatch(f"The reference {source} cannot be laid on the mask's grid: {error}.") from error
+    where = "on the mask's own pixels" if laid is dataset else "on other pixels; of these the one at each pixel's centre counts"
+    return f"The reference lies {where}.", _reads(laid, source, extent, nodata, change_value, "reference")
+
+
+def _require_one_layer(dataset: DatasetReader, source: str, what: str) -> None:
+    if dataset.count != 1:
+        raise UnreadableInput(f"The {what} {source} has {dataset.count} layers and must have one. Choose another file.")
+
+
+def _reads(
+    dataset: DatasetReader, source: str, extent: Window, nodata: float | None, change_value: float | None, what: str
+) -> Labels:
+    """What reads a window of the grid, on which the raster lies at an extent; a second layer, if any, is 0 where it is not."""
+
+    def read(window: Window) -> Codes:
+        labels = np.full((int(window.height), int(window.width)), UNKNOWN, np.uint8)
+        inside = intersect(window, extent)
+        if inside is None:
+            return labels
+        there = Window(inside.col_off - extent.col_off, inside.row_off - extent.row_off, inside.width, inside.height)
+        try:
+            values, *alpha = dataset.read(window=there)
+        except RasterioError as error:
+            raise damaged(source, error) from error
+        exists = alpha[0] != 0 if alpha else np.ones(values.shape, bool)
+        labels[slices_in(inside, window)] = _to_labels(values, exists, nodata, change_value, f"The {what} {source}", _HINTS[what])
+        return labels
+
+    return read
+
+
+def _to_labels(
+    values: NDArray[Any], exists: NDArray[np.bool_], nodata: float | None, change_value: float | None, what: str, hint: str
+) -> Codes:
+    change = exists & (values == (1 if change_value is None else change_value))
+    unknown = ~exists | (values == UNKNOWN) | np.isnan(values)
+    if nodata is not None:
+        unknown |= values == nodata
+    # The value that is called change is change, though the file calls it nodata, or it is 255.
+    labels = np.where(change, 1, np.where(unknown, UNKNOWN, 0)).astype(np.uint8)
+    strange = (labels == 0) & (values != 0)
+    if change_value is None and strange.any():
+        raise UnreadableInput(
+            f"{what} holds the value {values[strange][0]:g}, which is neither 1 (change), 0 (no change) nor 255 (not known). {hint}"
+        )
+    return labels

@@ -12,7 +12,7 @@ from .findings import SEVERITIES, STOP, WARNING, Finding, check_pair, scene_find
 from .model import DEFAULT_MODEL, ModelCard, find_card
 from .options import CompareOptions
 from .outputs import require_folders, writing
-from .pair import open_pair
+from .pair import common_bands, open_pair
 from .pictures import pair_picture
 from .report import scene_values, write_check_report
 from .scene import Scene
@@ -37,7 +37,7 @@ def check(options: CheckOptions, events: Events) -> None:
     Raises:
         OutputError: the report cannot be written.
     """
-    card = _card(options.model)
+    card = _card(options)
     findings: list[Finding] = []
     scenes: list[Scene | None] = []
     picture = None
@@ -50,16 +50,14 @@ def check(options: CheckOptions, events: Events) -> None:
     before, after = scenes
     if before and after:
         try:
-            # A band that the model lacks is a finding; the rest is looked at without it.
-            shared = [name for name in before.bands if name in after.bands]
-            bands = [name for name in (card.bands if card else shared) if name in shared] or shared
+            bands = _bands(before, after, card) if options.method == "unet" else common_bands(before, after)
             with stage(events, "register"), open_pair(before, after, bands, options.pair_options()) as pair:
                 findings += check_pair(pair, card, options.accept_level, options.trust_units)
                 picture = pair_picture(pair) if options.report else None
         except S2ChangeError as error:
             findings += scene_findings(before, after, card, options.accept_level)
             findings.append(Finding("input", STOP, str(error), values={"kind": error.kind}))
-    if card is None:
+    if card is None and options.method == "unet":
         text = f"The model {options.model or DEFAULT_MODEL} is not here, so nothing is said of how it fits the pair."
         findings.append(Finding("model", WARNING, text, "Name another with --model."))
     if options.report:
@@ -99,11 +97,19 @@ def _line(finding: Finding) -> str:
     return f"{finding.severity:8}{finding.topic:11}{finding.sentence}"
 
 
-def _card(model: str | None) -> ModelCard | None:
-    """The card of the model that is asked for; None where there is no model at all and none was asked for."""
+def _bands(before: Scene, after: Scene, card: ModelCard | None) -> Sequence[str]:
+    """The model's bands. One that a scene lacks is a finding; the rest is looked at without it."""
+    shared = [name for name in before.bands if name in after.bands]
+    return [name for name in (card.bands if card else shared) if name in shared] or shared
+
+
+def _card(options: CheckOptions) -> ModelCard | None:
+    """The card of the model that is asked for; None where the method has none, or there is no model at all and none was asked for."""
+    if options.method != "unet":
+        return None
     try:
-        return find_card(model or DEFAULT_MODEL)
+        return find_card(options.model or DEFAULT_MODEL)
     except ModelError:
-        if model:
+        if options.model:
             raise
         return None

@@ -53,7 +53,14 @@ def pair_options(command: F) -> F:
     """How the two dates are laid over each other, and what of them counts."""
     return _with(
         command,
-        click.option("--model", help="Name or path of a model; see the command models."),
+        click.option(
+            "--method",
+            type=click.Choice(["unet", "cva", "irmad", "pca"]),
+            default="unet",
+            show_default=True,
+            help="What finds change: a model, or, for any change and without a model, change vector analysis, IR-MAD, PCA difference.",
+        ),
+        click.option("--model", help="Name or path of a model; see the command models. With unet only."),
         click.option(
             "--accept-level", is_flag=True, help="Take another processing level than the one that the model was trained on."
         ),
@@ -90,12 +97,18 @@ def _with(command: F, *options: Callable[[F], F]) -> F:
 @click.option("--quality", type=_FILE, help="Raster to write that says observed, or why not.")
 @click.option("--polygons", type=_FILE, help="GeoPackage of changed areas to write.")
 @click.option("--record", type=_FILE, help="JSON to write with everything needed to repeat the run.")
-@click.option("--threshold", type=click.FloatRange(0, 1), help="Probability from which a pixel is change; else the model's own.")
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1), help="Probability from which a pixel is change; else the model's own, or 0.5."
+)
 @click.option("--bounds", nargs=4, type=float, metavar="LEFT BOTTOM RIGHT TOP", help="Part to look at, in BEFORE's CRS.")
 @click.option("--bounds-crs", metavar="CRS", help="CRS of the bounds, if it is another one.")
 @pair_options
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
-@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True)
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True, help="Of the model."
+)
+@click.option(
+    "--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True, help="Of the model."
+)
 @_EVENTS
 def detect(events: bool, **given: Any) -> None:
     """Find what changed from BEFORE to AFTER.

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .errors import BandsUnknown, ModelError, S2ChangeError
+from .errors import ModelError, S2ChangeError
 from .events import Events, stage
 from .findings import SEVERITIES, STOP, WARNING, Finding, check_pair, scene_findings, worst
 from .model import DEFAULT_MODEL, ModelCard, find_card
 from .options import CompareOptions
 from .outputs import in_workdir, publish, require_apart, require_folders, workdir_beside, writing
-from .pair import open_pair
+from .pair import common_bands, open_pair
 from .pictures import pair_picture
 from .report import scene_values, write_check_report
 from .scene import Scene
@@ -47,7 +47,7 @@ def check(options: CheckOptions, events: Events) -> None:
     Raises:
         OutputError: the report cannot be written.
     """
-    card = _card(options.model)
+    card = _card(options)
     findings: list[Finding] = []
     scenes: list[Scene | None] = []
     picture = None
@@ -60,13 +60,7 @@ def check(options: CheckOptions, events: Events) -> None:
     before, after = scenes
     if before and after:
         try:
-            # A band that the model lacks is a finding; the rest is looked at without it.
-            shared = [name for name in before.bands if name in after.bands]
-            bands = [name for name in (card.bands if card else shared) if name in shared] or shared
-            if not bands:
-                raise BandsUnknown(
-                    f"{before.source} and {after.source} have no band in common. Give two scenes with the same bands."
-                )
+            bands = _bands(before, after, card) if options.method == "unet" else common_bands(before, after)
             with stage(events, "register"), open_pair(before, after, bands, options.pair_options()) as pair:
                 about = check_pair(pair, card, options.accept_level, options.trust_units)
                 picture = pair_picture(pair) if options.report else None
@@ -74,7 +68,7 @@ def check(options: CheckOptions, events: Events) -> None:
         except S2ChangeError as error:
             findings += scene_findings(before, after, card, options.accept_level)
             findings.append(Finding("input", STOP, str(error), values={"kind": error.kind}))
-    if card is None:
+    if card is None and options.method == "unet":
         text = f"The model {options.model or DEFAULT_MODEL} is not here, so nothing is said of how it fits the pair."
         findings.append(Finding("model", WARNING, text, "Name another with --model."))
     if options.report:
@@ -116,11 +110,20 @@ def _line(finding: Finding) -> str:
     return f"{finding.severity:8}{finding.topic:11}{finding.sentence}"
 
 
-def _card(model: str | None) -> ModelCard | None:
-    """The card of the model that is asked for; None where there is no model at all and none was asked for."""
+def _bands(before: Scene, after: Scene, card: ModelCard | None) -> Sequence[str]:
+    """The model's bands. One that a scene lacks is a finding; the rest is looked at without it."""
+    shared = [name for name in before.bands if name in after.bands]
+    # Where they share none, what is said of that.
+    return [name for name in (card.bands if card else shared) if name in shared] or shared or common_bands(before, after)
+
+
+def _card(options: CheckOptions) -> ModelCard | None:
+    """The card of the model that is asked for; None where the method has none, or there is no model at all and none was asked for."""
+    if options.method != "unet":
+        return None
     try:
-        return find_card(model or DEFAULT_MODEL)
+        return find_card(options.model or DEFAULT_MODEL)
     except ModelError:
-        if model:
+        if options.model:
             raise
         return None

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from rasterio.crs import CRS
@@ -17,14 +17,14 @@ from rasterio.errors import CRSError
 from rasterio.windows import Window
 
 from . import outputs
+from .classical import fit_predictor
 from .errors import GridMismatch, NothingObserved
 from .events import Events, stage
 from .findings import WARNING, Finding, check_pair, require_fit, scene_findings
 from .grid import Bounds, bounds_window, grow, intersect, name_of, pixel_area_m2, place_of, slices_in, windows
-from .model import DEFAULT_MODEL, Model, load_model
 from .options import CompareOptions
 from .outputs import RasterWriter
-from .pair import Pair, PairWindow, open_pair
+from .pair import Pair, PairWindow, common_bands, open_pair
 from .polygons import write_polygons
 from .radiometry import Array
 from .report import result_values, summary_of, version, write_record
@@ -44,11 +44,11 @@ class DetectOptions(CompareOptions):
 
     Attributes:
         mask, probability, quality, polygons, record: where the results go; None leaves one out.
-        threshold: 0–1, rounded to a multiple of 0.004; None takes the model's.
+        threshold: 0–1, rounded to a multiple of 0.004; None takes the model's or method's.
         bounds: (left, bottom, right, top); None is the whole overlap.
         bounds_crs: CRS of the bounds; None is before's.
-        device: "auto", "cpu", "cuda", "mps".
-        precision: "auto", "float32", "bfloat16".
+        device: of the model: "auto", "cpu", "cuda", "mps".
+        precision: of the model: "auto", "float32", "bfloat16".
         window_size: pixels; does not change the result.
     """
 
@@ -85,6 +85,37 @@ class DetectOptions(CompareOptions):
         return [path for path in asked if path is not None]
 
 
+class Predictor(Protocol):
+    """What finds change in a window: a `model.Model`, or a `classical.ClassicalPredictor`."""
+
+    @property
+    def halo(self) -> int:
+        """Context that it sees around a pixel, pixels."""
+
+    @property
+    def alignment(self) -> int:
+        """Windows start at, and patches measure, multiples of this many pixels."""
+
+    @property
+    def threshold(self) -> float:
+        """Probability from which a pixel is change, where the user does not say."""
+
+    @property
+    def text(self) -> str:
+        """A sentence on what decides."""
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """What the record says of it; always "method", "model" (its name, or None), "device", "precision"."""
+
+    def probability(self, before: Array, after: Array) -> Array:
+        """Of change in a patch: float32 (row, col), 0–1, finite; from reflectance (band, row, col), NaN where unusable."""
+
+
+# What the rasters repeat of `Predictor.made_by`.
+_TAGS = {"method": "S2CHANGE_METHOD", "model": "S2CHANGE_MODEL", "sha256": "S2CHANGE_MODEL_SHA256"}
+
+
 @dataclass(frozen=True)
 class Tally:
     """What was counted over the windows: pixels, and area in square metres."""
@@ -104,20 +135,20 @@ class Tally:
 
 @dataclass(frozen=True)
 class Run:
-    """What one run works on: an open pair and what was found of it, a loaded model, the asked part of the grid, the threshold as applied."""
+    """What one run works on: an open pair and what was found of it, what predicts, the asked part of the grid, the threshold as applied."""
 
     pair: Pair
     findings: tuple[Finding, ...]
-    model: Model
+    predictor: Predictor
     area: Window
     threshold: float
 
     def tags(self, options: DetectOptions) -> dict[str, str]:
         """What the rasters themselves say about how they were made."""
+        made_by = self.predictor.made_by
         return {
             "S2CHANGE_VERSION": version(),
-            "S2CHANGE_MODEL": self.model.card.name,
-            "S2CHANGE_MODEL_SHA256": self.model.card.sha256,
+            **{tag: made_by[name] for name, tag in _TAGS.items() if made_by.get(name)},
             "S2CHANGE_THRESHOLD": f"{self.threshold:.3f}",
             "S2CHANGE_BEFORE": options.before,
             "S2CHANGE_AFTER": options.after,
@@ -133,10 +164,9 @@ def detect(options: DetectOptions, events: Events) -> None:
     outputs.require_folders(options.targets)
     with outputs.workdir_beside(options.mask) as workdir, ExitStack() as stack:
         events.started(str(workdir.resolve()))
-        model = load_model(options.model or DEFAULT_MODEL, device=options.device, precision=options.precision)
-        pair, findings = stack.enter_context(_opened(options, model, events))
-        asked = model.card.threshold if options.threshold is None else options.threshold
-        run = Run(pair, findings, model, _asked_window(pair, options), outputs.applied_threshold(asked))
+        pair, findings, predictor = stack.enter_context(_opened(options, events))
+        asked = predictor.threshold if options.threshold is None else options.threshold
+        run = Run(pair, findings, predictor, _asked_window(pair, options), outputs.applied_threshold(asked))
         with outputs.writing(options.mask):
             writers, tally = _write_windows(options, run, workdir, events, stack)
             finished = _finish(options, run, writers, workdir, events)
@@ -150,23 +180,23 @@ def detect(options: DetectOptions, events: Events) -> None:
 
 
 def predicted(
-    pair: Pair, model: Model, area: Window, size: int, progress: Callable[[Sequence[Window]], Iterator[Window]]
+    pair: Pair, predictor: Predictor, area: Window, size: int, progress: Callable[[Sequence[Window]], Iterator[Window]]
 ) -> Iterator[tuple[Window, Array, Codes]]:
     """Windows of an area with their probability and quality, each (row, col); the next is read while one is predicted.
 
     Windows are aligned to the pair's grid and predicted whole, with an exact halo, so that neither their size nor the
-    area changes a result. A window in which nothing is observed does not go through the network.
+    area changes a result. A window in which nothing is observed is not predicted.
 
     Args:
         pair: open for reading.
-        model: sets halo and alignment.
+        predictor: sets halo and alignment.
         area: part of the pair's grid.
-        size: of the windows, pixels; rounded up to what the network's pooling needs.
+        size: of the windows, pixels; rounded up to the alignment.
         progress: walks the windows, and stops the walk by raising.
     """
-    step = model.alignment
+    step = predictor.alignment
     size = math.ceil(size / step) * step
-    halo = math.ceil(model.card.halo / step) * step
+    halo = math.ceil(predictor.halo / step) * step
     whole = [window for window in windows(*pair.grid.shape, size) if intersect(window, area)]
 
     def read(window: Window) -> tuple[PairWindow, Window]:
@@ -180,7 +210,7 @@ def predicted(
             inner = slices_in(window, patch)
             quality = seen.quality[inner]
             if (quality == Quality.OBSERVED).any():
-                probability = model.probability(seen.before, seen.after)[inner]
+                probability = predictor.probability(seen.before, seen.after)[inner]
             else:
                 probability = np.zeros(quality.shape, np.float32)
             shared = intersect(window, area) or window
@@ -199,18 +229,27 @@ def _read_ahead(read: Callable[[T], R], items: Sequence[T]) -> Generator[R, None
 
 
 @contextmanager
-def _opened(options: DetectOptions, model: Model, events: Events) -> Iterator[tuple[Pair, tuple[Finding, ...]]]:
-    """The pair, open, and what was found of it, said; a finding that says stop ends the run."""
+def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tuple[Finding, ...], Predictor]]:
+    """The pair, open, what was found of it, said, and what predicts; a finding that says stop ends the run."""
+    model = None
+    if options.method == "unet":
+        # PyTorch is slow to load, and the other methods do without.
+        from .model import DEFAULT_MODEL, load_model
+
+        model = load_model(options.model or DEFAULT_MODEL, device=options.device, precision=options.precision)
+    card = model.card if model else None
     before, after = options.open_scene("before"), options.open_scene("after")
+    bands = card.bands if card else common_bands(before, after)
     for scene in (before, after):
-        scene.select(model.card.bands)
-    require_fit(scene_findings(before, after, model.card, options.accept_level))
+        scene.select(bands)
+    require_fit(scene_findings(before, after, card, options.accept_level))
     with ExitStack() as stack:
         with stage(events, "register"):
-            pair = stack.enter_context(open_pair(before, after, model.card.bands, options.pair_options()))
-            findings = check_pair(pair, model.card, options.accept_level, options.trust_units)
+            pair = stack.enter_context(open_pair(before, after, bands, options.pair_options()))
+            findings = check_pair(pair, card, options.accept_level, options.trust_units)
         require_fit(findings)
-        events.message(f"Model {model.card.name} on {model.device}, {model.precision}.")
+        predictor = model or _fitted(options.method, pair)
+        events.message(predictor.text)
         events.message(f"Before: {before.units}.")
         events.message(f"After: {after.units}.")
         for finding in findings:
@@ -218,7 +257,15 @@ def _opened(options: DetectOptions, model: Model, events: Events) -> Iterator[tu
                 events.message(finding.sentence, "warning")
             elif finding.topic in ("shift", "normalisation"):
                 events.message(finding.text)
-        yield pair, findings
+        yield pair, findings, predictor
+
+
+def _fitted(method: str, pair: Pair) -> Predictor:
+    """What predicts without a model, fitted on the samples as windows are read: normalised, where that is asked."""
+    after = [sample.after.copy() for sample in pair.samples]
+    for image in after:
+        pair.normalisation.apply(image)
+    return fit_predictor(method, [sample.before for sample in pair.samples], after, pair.bands)
 
 
 def _asked_window(pair: Pair, options: DetectOptions) -> Window:
@@ -258,7 +305,7 @@ def _write_windows(
         stack.callback(writer.close)
     tally = Tally()
     progress = partial(events.progress, "detect")
-    for window, probability, quality in predicted(run.pair, run.model, area, options.window_size, progress):
+    for window, probability, quality in predicted(run.pair, run.predictor, area, options.window_size, progress):
         levels = outputs.to_levels(probability, quality)
         mask = outputs.to_mask(levels, run.threshold)
         place = Window(window.col_off - area.col_off, window.row_off - area.row_off, window.width, window.height)

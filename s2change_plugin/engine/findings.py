@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,13 @@ from rasterio.windows import Window
 from .acquisition import Acquisition
 from .errors import DatesReversed, ModelError, NothingObserved, S2ChangeError, UnitsUnclear
 from .grid import geodesic_area_m2, slices_in
-from .model import ModelCard
 from .pair import Pair, PairWindow
 from .radiometry import Array, compare_units, contradiction
 from .scene import Scene, sought_files
 from .validity import QUALITY_NAMES, Quality
+
+if TYPE_CHECKING:
+    from .model import ModelCard
 
 OK, WARNING, STOP = "ok", "warning", "stop"
 SEVERITIES = (OK, WARNING, STOP)

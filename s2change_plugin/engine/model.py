@@ -97,7 +97,7 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class Model:
-    """Weights on a device, with their card.
+    """Weights on a device, with their card; a `detect.Predictor`.
 
     Attributes:
         card: what it accepts.
@@ -110,6 +110,27 @@ class Model:
     network: SiameseUNet
     device: str
     precision: str
+
+    @property
+    def halo(self) -> int:
+        """Context that the network sees around a pixel, pixels."""
+        return self.card.halo
+
+    @property
+    def threshold(self) -> float:
+        """The card's."""
+        return self.card.threshold
+
+    @property
+    def text(self) -> str:
+        """In words, what decides."""
+        return f"Model {self.card.name} on {self.device}, {self.precision}."
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """What the record says of it."""
+        card = {"model": self.card.name, "sha256": self.card.sha256, "licence": self.card.licence}
+        return {"method": "unet", **card, "device": self.device, "precision": self.precision}
 
     @property
     def alignment(self) -> int:

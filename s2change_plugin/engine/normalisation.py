@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .classical import fit_irmad
+from .classical import fit_irmad, usable_pixels
 from .errors import NothingObserved
 from .radiometry import Array
 
@@ -97,9 +97,7 @@ def fit_normalisation(before: Sequence[Array], after: Sequence[Array], bands: Se
     Canty and Nielsen 2008, Remote Sensing of Environment 112(3), for the no-change probability of IR-MAD.
     """
     generator = np.random.default_rng(_SEED)
-    pixels = _usable_pixels(before, after)
-    if pixels.shape[2] > _MOST_PIXELS:
-        pixels = pixels[:, :, generator.choice(pixels.shape[2], _MOST_PIXELS, replace=False)]
+    pixels = usable_pixels(before, after, _MOST_PIXELS, generator)
     try:
         irmad = fit_irmad(*pixels)
     except NothingObserved as error:
@@ -123,13 +121,6 @@ def fit_normalisation(before: Sequence[Array], after: Sequence[Array], bands: Se
         first, plausible = implausible[0], f"{_SMALLEST_GAIN:g} to {_LARGEST_GAIN:g} is plausible"
         return _refused(f"{first.band} would need a gain of {first.gain:.2f}, and {plausible}", count, share, found)
     return Normalisation(True, _sentence(found, count, share), count, share, found)
-
-
-def _usable_pixels(before: Sequence[Array], after: Sequence[Array]) -> Array:
-    """(date, band, n), the pixels of all samples that are finite in every band of both dates."""
-    dates = [np.concatenate([sample.reshape(len(sample), -1) for sample in samples], axis=1) for samples in (before, after)]
-    pixels = np.stack(dates)
-    return pixels[:, :, np.isfinite(pixels).all((0, 1))]
 
 
 def _fit_band(

@@ -9,6 +9,9 @@ from .masks import BUFFER_M
 from .pair import PairOptions
 from .scene import Scene, open_scene
 
+# How change is found: by a model, or by what `classical` fits to the pair itself.
+METHODS = ("unet", "cva", "irmad", "pca")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CompareOptions:
@@ -20,7 +23,8 @@ class CompareOptions:
         before_units, after_units: see `radiometry.UNITS`.
         trust_units: the user has checked the units; nothing stops for them.
         accept_level: the user takes another processing level than the model's.
-        model: name or path; None takes the one that ships.
+        method: one of `METHODS`.
+        model: name or path; None takes the one that ships. Only "unet" has one.
         register, normalise, clouds, before_mask, after_mask, mask_buffer, area: see `pair.PairOptions`.
     """
 
@@ -32,6 +36,7 @@ class CompareOptions:
     after_units: str = "auto"
     trust_units: bool = False
     accept_level: bool = False
+    method: str = "unet"
     model: str | None = None
     register: bool = True
     normalise: bool = False
@@ -45,8 +50,13 @@ class CompareOptions:
         """Refuse what cannot be meant.
 
         Raises:
-            ValueError: unknown bands, or what `PairOptions` refuses; the text says which.
+            ValueError: unknown bands or method, a model for a method without one, or what `PairOptions` refuses; the text says
+                which.
         """
+        if self.method not in METHODS:
+            raise ValueError(f"method is {self.method!r} and must be one of {', '.join(METHODS)}")
+        if self.model and self.method != "unet":
+            raise ValueError(f"the method {self.method} has no model: leave --model out, or --method")
         for text in (self.before_bands, self.after_bands):
             parse_layers(text)
         self.pair_options()

@@ -12,7 +12,7 @@ from affine import Affine
 from rasterio.windows import Window
 
 from .bands import TEN_BANDS
-from .errors import GridMismatch, UnreadableInput
+from .errors import BandsUnknown, GridMismatch, UnreadableInput
 from .grid import Grid, base_grid, bounds_window, place_of, sample_windows
 from .masks import BUFFER_M, CLOUDS, Area, MaskReader, masks_of, require_buffer
 from .normalisation import NOT_ASKED as NOT_NORMALISED
@@ -225,6 +225,21 @@ def open_pair(
         yield pair
     finally:
         pair.close()
+
+
+def common_bands(before: Scene, after: Scene) -> tuple[str, ...]:
+    """The bands of 10 and 20 m that both scenes have, in their usual order.
+
+    Raises:
+        BandsUnknown: fewer than two.
+    """
+    bands = tuple(name for name in TEN_BANDS if name in before.bands and name in after.bands)
+    if len(bands) < 2:
+        raise BandsUnknown(
+            f"At least two bands of 10 or 20 m must be on both dates; before has {', '.join(before.bands)} and after "
+            f"{', '.join(after.bands)}. Give scenes with more of them."
+        )
+    return bands
 
 
 def _require_two(before: str, after: str) -> None:

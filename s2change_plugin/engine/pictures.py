@@ -48,7 +48,7 @@ def write_picture(before: Scene, after: Scene, mask: Path, target: Path) -> None
     legend = [("change", _CHANGE_COLOUR)]
     if (changed == NOT_OBSERVED).any():
         legend.append(("not observed", _UNSEEN_COLOUR))
-    model, threshold = tags.get("S2CHANGE_MODEL", "?"), tags.get("S2CHANGE_THRESHOLD", "?")
+    model, threshold = tags.get("S2CHANGE_MODEL") or tags.get("S2CHANGE_METHOD", "?"), tags.get("S2CHANGE_THRESHOLD", "?")
     caption = f"{before.label}  →  {after.label}    model {model}, threshold {threshold}"
     panels = {"Before": first, "After": second, "Change": overlay}
     target.write_bytes(_drawn(panels, grid, legend, caption))

@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
+from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +47,7 @@ def result_values(options: DetectOptions, run: Run, tally: Tally) -> dict[str, A
         "changed_pixels": tally.changed,
         "observed_share": round(tally.observed / tally.pixels, 6),
         "threshold": run.threshold,
-        "model": run.model.card.name,
-        "device": run.model.device,
-        "precision": run.model.precision,
+        **{name: run.predictor.made_by[name] for name in ("method", "model", "device", "precision")},
         "shift": asdict(run.pair.shift),
         "severity": worst(run.findings),
         "grid": {"crs": name_of(grid.crs), "transform": list(grid.transform)[:6], "height": grid.height, "width": grid.width},
@@ -72,7 +71,7 @@ def write_record(path: Path, options: DetectOptions, run: Run, values: dict[str,
         "masks": dict(zip(("before", "after"), ([mask.origin for mask in masks] for masks in run.pair.masks), strict=True)),
         "normalisation": asdict(run.pair.normalisation),
         "findings": [asdict(finding) for finding in run.findings],
-        "model": {"name": run.model.card.name, "sha256": run.model.card.sha256, "licence": run.model.card.licence},
+        "made_by": run.predictor.made_by,
         "result": values,
         "versions": _versions(),
     }
@@ -151,12 +150,10 @@ def _rendered(template: str, **values: Any) -> str:
 
 
 def _versions() -> dict[str, str]:
-    import torch
-
     return {
         "s2change": version(),
         "python": platform.python_version(),
-        "torch": str(torch.__version__),
+        "torch": package_version("torch"),
         "rasterio": rasterio.__version__,
         "gdal": rasterio.__gdal_version__,
         "numpy": np.__version__,

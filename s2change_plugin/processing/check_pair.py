@@ -66,6 +66,7 @@ class CheckPair(EngineAlgorithm):
             shared.scene("BEFORE", "Before", "The earlier image"),
             shared.scene("AFTER", "After", "The later image"),
             shared.model(),
+            shared.method(),
             shared.area(),
             shared.bands("BEFORE_BANDS", "before"),
             shared.bands("AFTER_BANDS", "after"),

@@ -44,18 +44,18 @@ class DetectChange(EngineAlgorithm):
 
     def shortDescription(self) -> str:
         """In the toolbox's tooltip."""
-        return "Finds what changed between two Sentinel-2 images with a U-Net."
+        return "Finds what changed between two Sentinel-2 images with a U-Net, or without a model."
 
     def tags(self) -> list[str]:
         """What people search for."""
-        return ["sentinel", "change", "deep learning", "u-net", "urban", "difference", "mask"]
+        return ["sentinel", "change", "deep learning", "u-net", "urban", "difference", "cva", "mad", "pca", "mask"]
 
     def shortHelpString(self) -> str:
         """Shown beside the dialog."""
         return (
             "<p>Finds what changed between two Sentinel-2 images of one place. The shipped model finds <b>new and changed built-up "
             "structure</b> (buildings, roads, building sites) in Level-1C images; seasons, crops and water are not "
-            "what it looks for.</p>"
+            "what it looks for. Other <i>methods</i> (under <i>Advanced</i>) need no model and find any change.</p>"
             "<p>Each input is a Sentinel-2 <b>product</b> as it is downloaded: its SAFE folder, its zip, its MTD xml, or a layer that QGIS "
             "made of it when you dragged it in. Or it is a raster with one layer per band (their descriptions, such as B02 or “red”, tell "
             "which), or the path of a folder of single-band files (…_B02.tif). For layers without descriptions, name them under "
@@ -78,12 +78,15 @@ class DetectChange(EngineAlgorithm):
             shared.scene("BEFORE", "Before", "The earlier image"),
             shared.scene("AFTER", "After", "The later image"),
             shared.model(),
+            shared.method(),
             shared.told(
                 QgsProcessingParameterExtent("EXTENT", "Extent", optional=True),
                 "The part to look at; the result there is the same as that of the whole. Left empty: all that both images cover.",
             ),
             shared.area(),
-            shared.advanced(threshold, "Probability from which a pixel is change. Left empty: the one on the model's card."),
+            shared.advanced(
+                threshold, "Probability from which a pixel is change. Left empty: the one on the model's card, or 0.5."
+            ),
             shared.bands("BEFORE_BANDS", "before"),
             shared.bands("AFTER_BANDS", "after"),
             shared.units("BEFORE_UNITS", "before"),

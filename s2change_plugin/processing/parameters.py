@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .algorithm import EngineAlgorithm
 
 _UNITS = ["auto", "dn", "dn+1000", "reflectance"]
+_METHODS = ["unet", "cva", "irmad", "pca"]
 _CLOUDS = ["auto", "product", "spectral", "none"]
 # Formats that the engine reads as they are; others are copied to the first.
 _VECTOR_FILES = ["gpkg", "shp", "geojson", "fgb"]
@@ -49,7 +50,20 @@ def model() -> QgsProcessingParameterDefinition:
     """Which model, by name or path."""
     definition = QgsProcessingParameterString("MODEL", "Model", DEFAULT_MODEL)
     definition.setMetadata({"widget_wrapper": {"class": "s2change_plugin.gui.model_widget.ModelWidgetWrapper"}})
-    return told(definition, "Name of a model, or path of a .safetensors file with its card (.json) beside it.")
+    return told(
+        definition,
+        "Name of a model, or path of a .safetensors file with its card (.json) beside it. Other methods than unet do without.",
+    )
+
+
+def method() -> QgsProcessingParameterDefinition:
+    """What finds change."""
+    return advanced(
+        QgsProcessingParameterEnum("METHOD", "Method", _METHODS, defaultValue="unet", optional=True, usesStaticStrings=True),
+        "unet: a model, which finds what it was trained for. The others need no model and find any change of the ground, not only urban: seasons, "
+        "crops and water come out as change too. cva (change vector analysis): the length of the change over all bands. pca (PCA difference): the same over what "
+        "moves many bands together. irmad (IR-MAD): change against how the two dates usually relate, by the chi-squared statistic.",
+    )
 
 
 def area() -> QgsProcessingParameterDefinition:
@@ -157,15 +171,20 @@ def options(
 ) -> list[str]:
     """What is given but arguments and outputs, as options of the engine's command; what is at its default is left to the engine.
 
-    An option is named after its parameter: BEFORE_MASK is --before-mask.
+    An option is named after its parameter: BEFORE_MASK is --before-mask. The dialog always names a model; it is said only to
+    the method that has one.
 
     Raises:
         QgsProcessingException: a layer that cannot be handed on; one sentence.
     """
     said = []
+    without_model = (
+        parameters.get("METHOD") is not None and algorithm.parameterAsEnumString(parameters, "METHOD", context) != "unet"
+    )
     for definition in algorithm.parameterDefinitions():
         is_argument = isinstance(definition, QgsProcessingParameterRasterLayer) or definition.name() in algorithm.ARGUMENTS
-        if not (definition.isDestination() or is_argument):
+        is_silent = without_model and definition.name() == "MODEL"
+        if not (definition.isDestination() or is_argument or is_silent):
             said += _option(algorithm, definition, parameters, context, feedback)
     return said
 

@@ -132,6 +132,18 @@ def test_a_missing_band_stops_and_the_rest_is_still_looked_at(tmp_path: Path, pa
     assert {"shift", "units", "usable", "overlap"} <= set(findings)
 
 
+def test_a_method_without_a_model_is_checked_without_one(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    four = write_stack(tmp_path / "four.tif", textured(4, 300, 340, 1), ("B02", "B03", "B04", "B08"))
+    done = CliRunner().invoke(main, ["check", str(pair[0]), str(four), "--method", "cva", "--json"])
+    found = {finding["topic"]: finding["severity"] for finding in json.loads(done.stdout)["findings"]}
+    assert "model" not in found
+    assert "stop" not in found.values()
+    assert found["level"] == "warning"
+    one = write_stack(tmp_path / "one.tif", textured(2, 300, 340, 1), ("B01", "B04"))
+    done = CliRunner().invoke(main, ["check", str(pair[0]), str(one), "--method", "cva", "--json"])
+    assert "At least two bands" in next(one["text"] for one in json.loads(done.stdout)["findings"] if one["severity"] == "stop")
+
+
 def test_a_report_that_cannot_be_written_is_an_error(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     done = check(*pair, "--report", tmp_path / "none" / "check.html")
     assert done.exit_code == 1
@@ -150,7 +162,7 @@ def test_scenes_without_a_common_band_are_a_finding(tmp_path: Path) -> None:
     paths = [write_stack(tmp_path / f"{bands[0]}.tif", values, bands) for bands in (("B02", "B03"), ("B04", "B08"))]
     found = json.loads(check(*paths, "--json").stdout)
     assert found["severity"] == "stop"
-    assert "no band in common" in found["findings"][-1]["text"]
+    assert "must be on both dates" in found["findings"][-1]["text"]
 
 
 def test_a_small_area_is_looked_at_where_it_is(tmp_path: Path, pair: tuple[Path, Path]) -> None:

@@ -3,10 +3,12 @@ import pytest
 from scipy.special import chdtri
 from scipy.stats import kstest
 
-from s2change_plugin.engine.classical import fit_irmad
+from s2change_plugin.engine.classical import ClassicalPredictor, fit_cva, fit_irmad, fit_pca, fit_predictor, usable_pixels
 from s2change_plugin.engine.errors import NothingObserved
 
 BANDS, PIXELS = 4, 20_000
+NAMES = ("B02", "B03", "B04", "B08")
+METHODS = ("cva", "irmad", "pca")
 
 
 def two_dates(changed: int = 0, noise: float = 0.004) -> tuple[np.ndarray, np.ndarray]:
@@ -107,3 +109,114 @@ def test_too_few_pixels_and_bands_without_contrast_are_refused_with_the_numbers(
         fit_irmad(before[:, :8], after[:, :8])
     with pytest.raises(NothingObserved, match="None of the 4 bands varies"):
         fit_irmad(before, np.full_like(after, 0.2))
+
+
+def as_image(date: np.ndarray) -> np.ndarray:
+    return date.reshape(BANDS, 100, 200).astype(np.float32)
+
+
+def fitted(method: str, before: np.ndarray, after: np.ndarray) -> ClassicalPredictor:
+    return fit_predictor(method, [as_image(before)], [as_image(after)], NAMES)
+
+
+def test_the_change_vector_is_as_long_as_the_bands_moved_by_their_own_deviations() -> None:
+    before = np.array([[0.0, 0.2] * 10, [0.4, 0.8] * 10])
+    fit = fit_cva(before, before)
+    moved = before[:, :2] + np.array([[0.3], [-0.8]])
+    # Deviations are 0.1 and 0.2: three and four of them, so five.
+    np.testing.assert_allclose(fit.apply(before[:, :2], moved), 25, rtol=1e-5)
+
+
+@pytest.mark.parametrize("fit", [fit_cva, fit_pca])
+def test_haze_and_sun_that_act_on_all_of_a_band_are_no_change(fit) -> None:
+    before, after = two_dates(changed=2000)
+    hazy = after * np.array([[0.7], [1.0], [1.3], [0.5]]) + np.array([[0.05], [0.0], [-0.1], [0.2]])
+    np.testing.assert_allclose(
+        fit(before, hazy).apply(before, hazy), fit(before, after).apply(before, after), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_pca_keeps_what_moves_all_bands_and_leaves_out_what_moves_one_a_little() -> None:
+    random = np.random.default_rng(1)
+    before = random.normal(0.3, 0.05, (BANDS, PIXELS))
+    common = random.normal(0, 0.01, PIXELS)
+    fit = fit_pca(before, before + common + random.normal(0, 0.002, before.shape))
+    assert len(fit.offset) == 1
+    assert len(fit_pca(before, random.normal(0.3, 0.05, before.shape)).offset) == BANDS
+    nothing = np.full((BANDS, 1), 0.3)
+    odd = nothing + np.array([[0.02], [-0.02], [0.02], [-0.02]])
+    assert fit.apply(nothing, odd)[0] < 0.05 * fit.apply(nothing, nothing + 0.02)[0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_changed_ground_is_found_and_noise_alone_is_none(method: str) -> None:
+    before, after = two_dates(changed=2000)
+    found = fitted(method, before, after).probability(as_image(before), as_image(after)).ravel() >= 0.5
+    assert found[:2000].mean() > 0.75
+    assert found[2000:].mean() < 1e-3
+    before, after = two_dates()
+    assert (fitted(method, before, after).probability(as_image(before), as_image(after)) >= 0.5).mean() < 1e-3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_dates_show_no_change_by_any_method(method: str) -> None:
+    before, _ = two_dates()
+    probability = fitted(method, before, before).probability(as_image(before), as_image(before))
+    assert probability.max() < 0.1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_limit_is_tukeys_outer_fence(method: str) -> None:
+    before, after = two_dates(changed=2000)
+    predictor = fitted(method, before, after)
+    lower, upper = np.quantile(np.sqrt(predictor.variates.apply(as_image(before), as_image(after))), (0.25, 0.75))
+    assert predictor.limit == pytest.approx(upper + 3 * (upper - lower), abs=1e-5)
+
+
+def test_irmad_calls_nothing_change_that_chance_gives_one_pixel_in_a_hundred() -> None:
+    before, after = two_dates()
+    random = np.random.default_rng(0)
+    # Alike as only copies are, so that the fence alone would lie low.
+    after = before + 1e-9 * random.normal(size=before.shape)
+    predictor = fitted("irmad", before, after)
+    assert predictor.limit == pytest.approx(np.sqrt(chdtri(BANDS, 0.01)), abs=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_probability_grows_with_the_change_and_is_half_at_the_limit(method: str) -> None:
+    before, after = two_dates(changed=2000)
+    predictor = fitted(method, before, after)
+    first, second = as_image(before), as_image(after)
+    second[2, 5, 7] = np.nan
+    length = np.sqrt(predictor.variates.apply(first, second))
+    probability = predictor.probability(first, second)
+    assert (probability.dtype, probability.shape) == (np.float32, (100, 200))
+    assert probability[5, 7] == 0
+    assert 0 <= probability.min() < 0.1 < 0.9 < probability.max() <= 1
+    seen = np.isfinite(length)
+    assert (np.diff(probability[seen][np.argsort(length[seen])]) > -1e-6).all()
+    np.testing.assert_array_equal(probability[seen] >= 0.5, length[seen] >= np.float32(predictor.limit))
+    np.testing.assert_allclose(probability[seen], 1 / (1 + (predictor.limit / length[seen]) ** 2), atol=1e-6)
+
+
+def test_the_fit_is_on_what_both_dates_show_and_does_not_change_from_run_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, after = two_dates(changed=2000)
+    monkeypatch.setattr("s2change_plugin.engine.classical._MOST_PIXELS", 5000)
+    first, again = (fitted("cva", before, after) for _ in range(2))
+    assert first.pixels == 5000
+    np.testing.assert_array_equal(first.variates.offset, again.variates.offset)
+    unseen = as_image(after)
+    unseen[0, 10:] = np.nan
+    assert fit_predictor("cva", [as_image(before)], [unseen], NAMES).pixels == 2000
+    with pytest.raises(NothingObserved, match="Only 0 pixels"):
+        fit_predictor("pca", [as_image(before)], [np.full_like(unseen, np.nan)], NAMES)
+
+
+def test_usable_pixels_stay_pairs() -> None:
+    first = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    second = first + 100
+    second[1, 0, 0], first[0, 2, 3] = np.inf, np.nan
+    pixels = usable_pixels([first, first], [second, second], 15, np.random.default_rng(0))
+    assert pixels.shape == (2, 2, 15)
+    np.testing.assert_array_equal(pixels[1], pixels[0] + 100)
+    np.testing.assert_array_equal(pixels[:, 1], pixels[:, 0] + 12)

@@ -67,7 +67,7 @@ def test_every_output_of_one_run_agrees(tmp_path: Path, pair: tuple[Path, Path])
     assert record["result"]["changed_pixels"] == 2400
     assert record["result"]["changed_area_ha"] == pytest.approx(24 / 0.9996**2, rel=1e-3)
     assert record["result"]["observed_share"] == pytest.approx(295 / 300, abs=1e-5)
-    assert record["model"]["name"] == "standin"
+    assert (record["made_by"]["method"], record["made_by"]["model"]) == ("unet", "standin")
     assert "2,400 pixels" in done.output
 
 
@@ -298,6 +298,76 @@ def test_the_picture_shows_three_panels(tmp_path: Path, pair: tuple[Path, Path])
 def test_models_are_listed_by_name(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["models", "--json"])
     assert "standin" in [model["name"] for model in json.loads(done.stdout)]
+
+
+def by_method(method: str, *args: object) -> Result:
+    return CliRunner().invoke(main, ["detect", *map(str, args), "--method", method, "--clouds", "none"])
+
+
+@pytest.mark.parametrize("method", ["cva", "irmad", "pca"])
+def test_a_method_without_a_model_finds_the_change_and_says_itself(tmp_path: Path, pair: tuple[Path, Path], method: str) -> None:
+    names = {"mask": "m.tif", "probability": "p.tif", "quality": "q.tif", "polygons": "c.gpkg", "record": "r.json"}
+    done = by_method(method, *pair, *[part for name, file in names.items() for part in (f"--{name}", tmp_path / file)])
+    assert done.exit_code == 0, done.output
+    mask, quality = read(tmp_path / "m.tif"), read(tmp_path / "q.tif")
+    assert (mask[102:138, 202:258] == 1).mean() > 0.99
+    mask[98:142, 198:262] = 0
+    assert (mask[:5] == 255).all()
+    assert (mask[5:] == 1).mean() < 0.01
+    np.testing.assert_array_equal(quality == 2, read(tmp_path / "p.tif") == 255)
+    record = json.loads((tmp_path / "r.json").read_text())
+    assert (record["made_by"]["method"], record["made_by"]["model"]) == (method, None)
+    assert record["made_by"]["pixels"] > 50_000
+    assert record["result"]["threshold"] == 0.5
+    assert "model" not in {finding["topic"] for finding in record["findings"]}
+    with rasterio.open(tmp_path / "m.tif") as raster:
+        assert raster.tags()["S2CHANGE_METHOD"] == method
+        assert "S2CHANGE_MODEL" not in raster.tags()
+    levels = read(tmp_path / "p.tif")
+    assert by_method(method, *pair, "--mask", tmp_path / "m.tif", "--threshold", "0.1").exit_code == 0
+    np.testing.assert_array_equal(read(tmp_path / "m.tif") == 1, (levels >= 25) & (levels != 255))
+    assert ((levels >= 25) & (levels < 125)).any()
+
+
+def test_a_method_without_a_model_does_without_pytorch(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    blocked = "import sys, runpy; sys.modules['torch'] = None; runpy.run_module('s2change_plugin.engine', run_name='__main__')"
+    command = [sys.executable, "-c", blocked, "detect", *pair, "--mask", tmp_path / "m.tif", "--record", tmp_path / "r.json"]
+    done = subprocess.run([*command, "--method", "cva"], capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    assert subprocess.run([*command, "--model", "standin"], capture_output=True, cwd=REPOSITORY).returncode == 1
+
+
+def test_the_bands_that_both_dates_share_are_enough_and_fewer_than_two_are_not(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    ground = textured(4, 300, 340, 1)
+    few = write_stack(tmp_path / "few.tif", ground, ("B08", "B01", "B12", "B04"))
+    done = by_method("cva", pair[0], few, "--mask", tmp_path / "m.tif", "--record", tmp_path / "r.json")
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "r.json").read_text())["made_by"]["bands"] == ["B04", "B08", "B12"]
+    coarse = write_stack(tmp_path / "coarse.tif", ground, ("B01", "B09", "B10", "B08"))
+    refused = by_method("cva", pair[0], coarse, "--mask", tmp_path / "m.tif")
+    assert refused.exit_code == 1
+    assert "At least two bands" in refused.stderr.splitlines()[-1]
+
+
+def test_a_method_that_is_fitted_is_so_on_what_it_is_used_on_normalised_too(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    with rasterio.open(pair[1]) as raster:
+        dimmed = (raster.read() * 0.8).astype(np.uint16)
+    after = write_stack(tmp_path / "dimmed.tif", dimmed)
+    levels = []
+    for option in ("--no-normalise", "--normalise"):
+        written = ("--mask", tmp_path / "m.tif", "--probability", tmp_path / "p.tif", "--record", tmp_path / "r.json")
+        assert by_method("cva", pair[0], after, *written, option).exit_code == 0
+        levels.append(read(tmp_path / "p.tif").astype(int))
+    assert json.loads((tmp_path / "r.json").read_text())["normalisation"]["done"]
+    # A gain of a band is no change to it, so taking one out changes nothing but the rounding of reflectance.
+    assert np.abs(levels[0] - levels[1]).max() <= 2
+
+
+def test_a_model_for_a_method_without_one_is_wrong_usage(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    refused = by_method("cva", *pair, "--mask", tmp_path / "m.tif", "--model", "standin")
+    assert refused.exit_code == 2
+    assert "leave --model out" in refused.stderr
+    assert by_method("guess", *pair, "--mask", tmp_path / "m.tif").exit_code == 2
 
 
 @pytest.fixture

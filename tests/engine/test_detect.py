@@ -8,7 +8,8 @@ import torch
 from rasterio.windows import Window
 
 from s2change_plugin.engine.bands import TEN_BANDS
-from s2change_plugin.engine.detect import DetectOptions, predicted
+from s2change_plugin.engine.classical import fit_predictor
+from s2change_plugin.engine.detect import DetectOptions, Predictor, predicted
 from s2change_plugin.engine.errors import OutputError
 from s2change_plugin.engine.grid import slices_in
 from s2change_plugin.engine.model import Model, ModelCard
@@ -48,33 +49,42 @@ def pair(tmp_path: Path, ground: np.ndarray) -> Iterator[Pair]:
         yield opened
 
 
-def mosaic(pair: Pair, model: Model, size: int, area: Window | None = None) -> np.ndarray:
+@pytest.fixture(params=["unet", "cva", "irmad", "pca"])
+def predictor(request: pytest.FixtureRequest, model: Model, pair: Pair) -> Predictor:
+    """Each of the methods."""
+    if request.param == "unet":
+        return model
+    before, after = ([getattr(sample, side) for sample in pair.samples] for side in ("before", "after"))
+    return fit_predictor(request.param, before, after, pair.bands)
+
+
+def mosaic(pair: Pair, predictor: Predictor, size: int, area: Window | None = None) -> np.ndarray:
     """Stored probability of an area, put together from its windows."""
     area = area or pair.grid.window
     whole = np.full((int(area.height), int(area.width)), 254, np.uint8)
-    for window, probability, quality in predicted(pair, model, area, size, iter):
+    for window, probability, quality in predicted(pair, predictor, area, size, iter):
         whole[slices_in(window, area)] = to_levels(probability, quality)
     return whole
 
 
-def test_the_result_does_not_depend_on_the_window_size(pair: Pair, model: Model) -> None:
-    whole = mosaic(pair, model, 512).astype(int)
+def test_the_result_does_not_depend_on_the_window_size(pair: Pair, predictor: Predictor) -> None:
+    whole = mosaic(pair, predictor, 512).astype(int)
     assert np.ptp(whole[whole != 255]) > 10, "a flat answer would prove nothing"
     for size in (40, 96, 200):
-        parts = mosaic(pair, model, size).astype(int)
+        parts = mosaic(pair, predictor, size).astype(int)
         assert ((whole == 255) == (parts == 255)).all()
         # Sums in another order may round to the neighbouring step of 0.004.
         assert np.abs(whole - parts).max() <= 1
         assert (whole != parts).mean() < 1e-2
 
 
-def test_an_area_is_the_exact_crop_of_the_whole(pair: Pair, model: Model) -> None:
+def test_an_area_is_the_exact_crop_of_the_whole(pair: Pair, predictor: Predictor) -> None:
     area = Window(33, 71, 150, 120)
-    np.testing.assert_array_equal(mosaic(pair, model, 96, area), mosaic(pair, model, 96)[71:191, 33:183])
+    np.testing.assert_array_equal(mosaic(pair, predictor, 96, area), mosaic(pair, predictor, 96)[71:191, 33:183])
 
 
-def test_unseen_ground_is_not_observed_and_every_pixel_is_answered(pair: Pair, model: Model) -> None:
-    whole = mosaic(pair, model, 96)
+def test_unseen_ground_is_not_observed_and_every_pixel_is_answered(pair: Pair, predictor: Predictor) -> None:
+    whole = mosaic(pair, predictor, 96)
     assert (whole[:20, :70] == 255).all()
     assert (whole != 254).all()
     assert 0.9 < (whole != 255).mean() < 1
@@ -97,10 +107,11 @@ def test_a_window_without_observed_ground_does_not_go_through_the_network(
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"threshold": 1.2}, {"bounds": (1, 1, 0, 2)}, {"before_bands": "B02,B77"}, {"after_bands": "B02,B02"}]
-)
+    "wrong", [{"threshold": 1.2}, {"bounds": (1, 1, 0, 2)}, {"before_bands": "B02,B77"}, {"after_bands": "B02,B02"},
+        {"method": "guess"}, {"method": "cva", "model": "standin"}],
+)  # fmt: skip
 def test_options_that_cannot_be_meant_are_refused(wrong: dict) -> None:
-    with pytest.raises(ValueError, match=r"threshold|bounds|B77|B02"):
+    with pytest.raises(ValueError, match=r"threshold|bounds|B77|B02|must be one of unet, cva|leave --model out"):
         DetectOptions(before="a.tif", after="b.tif", mask=Path("m.tif"), **wrong)
 
 

@@ -103,6 +103,19 @@ def test_an_area_drawn_in_memory_is_all_that_is_looked_at(provider, engine, aske
     del layer
 
 
+@pytest.mark.parametrize("method", ["cva", "irmad", "pca"])
+def test_change_is_found_without_a_model_with_the_same_layers(provider, engine, asked: dict, tmp_path: Path, method: str) -> None:
+    asked |= {"METHOD": method, "PROBABILITY": str(tmp_path / "p.tif"), "QUALITY": str(tmp_path / "q.tif")}
+    result = processing.run(ALGORITHM, asked)
+    mask = read(asked["MASK"])
+    assert (mask[102:138, 202:258] == 1).all()
+    assert result["CHANGED_PIXELS"] == (mask == 1).sum() == pytest.approx(2400, rel=0.1)
+    assert result["THRESHOLD_USED"] == 0.5
+    np.testing.assert_array_equal(read(tmp_path / "q.tif") == 2, mask == 255)
+    tags = gdal.Open(asked["MASK"]).GetMetadata()
+    assert tags["S2CHANGE_METHOD"] == method
+
+
 def test_two_products_as_they_are_downloaded(provider, engine, asked: dict, products: list[Path], tmp_path: Path) -> None:
     (zipped,) = (products[0].parent / "zipped").glob("*.zip")
     asked |= {"BEFORE": str(zipped), "AFTER": str(products[1]), "QUALITY": str(tmp_path / "q.tif")}

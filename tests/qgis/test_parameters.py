@@ -128,6 +128,10 @@ def test_defaults_are_left_to_the_engine(typed, dates: dict) -> None:
         ({"ACCEPT_LEVEL": True}, ["--accept-level"]),
         ({"REGISTER": False}, ["--no-register"]),
         ({"MODEL": "mine"}, ["--model", "mine"]),
+        ({"METHOD": "irmad"}, ["--method", "irmad"]),
+        ({"METHOD": "unet", "MODEL": "mine"}, ["--model", "mine"]),
+        # The dialog's box of models always names one.
+        ({"METHOD": "cva", "MODEL": "mine"}, ["--method", "cva"]),
     ],
 )
 def test_both_that_compare_say_it_alike(typed, dates: dict, given: dict, said: list[str]) -> None:

@@ -1,0 +1,289 @@
+"""Fit one network to labelled cities by a fixed schedule: nothing is chosen while it runs, so nothing has to be held out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.flop_counter import FlopCounterMode
+
+from s2change_plugin.engine.bands import TEN_BANDS, USUAL_ORDERS
+from s2change_plugin.engine.outputs import to_levels
+from s2change_plugin.engine.radiometry import Array
+from s2change_plugin.engine.unet import SKIPS, SiameseUNet
+from s2change_plugin.engine.validity import Codes
+
+from .losses import LOSSES
+from .prepare import UNLABELLED, City, Labels
+
+NORMALISATIONS = ("data", "image")
+# Spread of the light at strength 1, in deviations of a band: gain of a date and of a band, offset of a date and of a band.
+_LIGHT = (0.08, 0.04, 0.05, 0.05)
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How a network is fitted.
+
+    Attributes:
+        steps: of the optimizer.
+        batch: patches per step.
+        learning_rate: highest of the one-cycle schedule of AdamW.
+        weight_decay: of AdamW.
+        patch: side of a patch, pixels.
+        loss: one of `losses.LOSSES`.
+        bands: in the order of the network's input.
+        width, depth, stem, skips: of the network.
+        normalisation: each band by its mean and deviation over all the "data", or over its own "image".
+        light: strength of the random gain and offset of dates and bands.
+        change_share: of the patches that are centred on a changed pixel.
+        ema: decay of the moving average of the weights, which is what is kept.
+        seed: of weights and patches.
+    """
+
+    steps: int = 320
+    batch: int = 16
+    learning_rate: float = 0.003
+    weight_decay: float = 0.01
+    patch: int = 128
+    loss: str = "bce+dice"
+    bands: tuple[str, ...] = TEN_BANDS
+    width: int = 32
+    depth: int = 3
+    stem: int = 2
+    skips: str = "difference"
+    normalisation: str = "image"
+    light: float = 1.0
+    change_share: float = 0.5
+    ema: float = 0.99
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be fitted.
+
+        Raises:
+            ValueError: the text says which option.
+        """
+        for name, value, known in (
+            ("loss", self.loss, LOSSES),
+            ("skips", self.skips, SKIPS),
+            ("normalisation", self.normalisation, NORMALISATIONS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} {value!r} is not one of {', '.join(known)}")
+        if min(self.steps, self.batch, self.width, self.depth, self.stem) < 1 or self.learning_rate <= 0:
+            raise ValueError("steps, batch, width, depth and stem start at 1; learning_rate is positive")
+        if self.patch % self.alignment:
+            raise ValueError(f"patch {self.patch} is not a multiple of {self.alignment}, which depth and stem need")
+
+    @property
+    def alignment(self) -> int:
+        """Patches measure multiples of this many pixels."""
+        return int(self.stem * 2**self.depth)
+
+
+def options_from(settings: Sequence[str]) -> FitOptions:
+    """Options from "name=value" texts; bands are a number of bands or names with commas.
+
+    Raises:
+        ValueError: unknown name, or a value that cannot be.
+    """
+    given: dict[str, Any] = {}
+    kinds: dict[str, Any] = {name: type(value) for name, value in asdict(FitOptions()).items()}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        if name not in kinds:
+            raise ValueError(f"There is no training option {name!r}; there are {', '.join(kinds)}")
+        given[name] = _bands(value) if name == "bands" else kinds[name](value)
+    return FitOptions(**given)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """One city laid out for cutting patches.
+
+    Attributes:
+        images: float32 (date, row, col, band) reflectance, 0 where either date is not seen.
+        seen: (row, col).
+        change: uint8 (row, col), 255 where unlabelled or not seen.
+        mean, deviation: of each date's bands, (date, band).
+    """
+
+    images: Array
+    seen: NDArray[np.bool_]
+    change: Labels
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+
+def laid_out(city: City) -> Ground:
+    """A city laid out for cutting patches."""
+    images = np.stack([city.before, city.after]).transpose(0, 2, 3, 1)
+    seen = np.asarray(np.isfinite(images).all((0, 3)), np.bool_)
+    images = np.where(seen[None, :, :, None], images, np.float32(0))
+    mean = images.sum((1, 2), dtype=np.float64) / seen.sum()
+    square = np.stack([np.einsum("ijk,ijk->k", image, image, dtype=np.float64) for image in images]) / seen.sum()
+    change = np.where(seen, city.change, UNLABELLED).astype(np.uint8)
+    return Ground(images, seen, change, mean, np.sqrt(np.maximum(square - mean**2, 1e-12)))
+
+
+def as_normalised(ground: Sequence[Ground], reference: Sequence[Ground], normalisation: str) -> list[Ground]:
+    """Cities whose mean and deviation are what their bands are to be normalised by.
+
+    Args:
+        ground: with each image's own.
+        reference: the cities whose common mean and deviation count in the normalisation "data".
+        normalisation: "data" or "image".
+    """
+    if normalisation == "image":
+        return list(ground)
+    weights = np.array([one.seen.sum() for one in reference for _ in range(2)], float)
+    means = np.concatenate([one.mean for one in reference])
+    squares = np.concatenate([one.deviation**2 + one.mean**2 for one in reference])
+    mean = np.average(means, axis=0, weights=weights)
+    deviation = np.sqrt(np.average(squares, axis=0, weights=weights) - mean**2)
+    return [replace(one, mean=np.stack([mean] * 2), deviation=np.stack([deviation] * 2)) for one in ground]
+
+
+def fit(cities: Sequence[Ground], options: FitOptions) -> SiameseUNet:
+    """Fit a network; the moving average of its weights at the end of the schedule is the result.
+
+    Args:
+        cities: as `as_normalised` gives them.
+        options: how.
+    """
+    ground = [padded(city, options.patch) for city in cities]
+    changed = [np.flatnonzero(one.change == 1) for one in ground]
+    random = np.random.default_rng(options.seed)
+    torch.manual_seed(options.seed)
+    network = new_network(options).train()
+    decay: Any = get_ema_multi_avg_fn
+    average = AveragedModel(network, multi_avg_fn=decay(options.ema), use_buffers=True)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, foreach=True)
+    schedule = OneCycleLR(optimizer, options.learning_rate, options.steps, pct_start=0.15)
+    for _ in range(options.steps):
+        before, after, change, labelled = batch(ground, changed, options, random)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = network(before, after)
+        loss = LOSSES[options.loss](logits.float(), change, labelled)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        average.update_parameters(network)
+    averaged: Any = average.module
+    averaged.eval()
+    return averaged  # type: ignore[no-any-return]
+
+
+def new_network(options: FitOptions) -> SiameseUNet:
+    """The network with random weights."""
+    network = SiameseUNet(len(options.bands), options.width, options.depth, options.stem, options.skips)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def flops_per_pixel(options: FitOptions) -> float:
+    """Of a prediction: two per multiply-add, both dates, no halo."""
+    side = 4 * options.alignment
+    image = torch.zeros(1, len(options.bands), side, side)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        new_network(options).eval()(image, image)
+    return float(counter.get_total_flops() / side**2)
+
+
+def padded(ground: Ground, size: int) -> Ground:
+    """With unseen margins where it is smaller than a patch."""
+    margins = [(0, max(0, size - length)) for length in ground.change.shape]
+    if not any(after for _, after in margins):
+        return ground
+    return replace(
+        ground,
+        images=np.pad(ground.images, [(0, 0), *margins, (0, 0)]),
+        seen=np.pad(ground.seen, margins),
+        change=np.pad(ground.change, margins, constant_values=UNLABELLED),
+    )
+
+
+def batch(
+    ground: Sequence[Ground], changed: Sequence[NDArray[np.int64]], options: FitOptions, random: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A batch of augmented patches: before, after (n, c, h, w), and change, labelled (n, 1, h, w), float32.
+
+    Each patch in one of eight orientations, either date first, each date in its own light.
+    """
+    size = options.patch
+    images = np.empty((2, options.batch, size, size, len(options.bands)), np.float32)
+    labels = np.empty((options.batch, size, size), np.uint8)
+    for index in range(options.batch):
+        city, rows, cols = _place(ground, changed, options, random)
+        turns, flip, first = int(random.integers(4)), int(random.choice([-1, 1])), int(random.choice([-1, 1]))
+        gain, offset = _light(options, random)
+        gain = gain / city.deviation[::first, None, None]
+        offset = offset - gain * city.mean[::first, None, None]
+        patch = np.rot90(city.images[::first, rows, cols], turns, (1, 2))[:, ::flip]
+        np.multiply(patch, gain.astype(np.float32), out=images[:, index])
+        images[:, index] += offset.astype(np.float32)
+        seen = np.rot90(city.seen[rows, cols], turns)[::flip]
+        if not seen.all():
+            images[:, index] *= seen[None, :, :, None]
+        labels[index] = np.rot90(city.change[rows, cols], turns)[::flip]
+    dates = [torch.from_numpy(date).permute(0, 3, 1, 2) for date in images]
+    change, labelled = (torch.from_numpy(one[:, None].astype(np.float32)) for one in (labels == 1, labels != UNLABELLED))
+    return dates[0], dates[1], change, labelled
+
+
+def predict(network: SiameseUNet, city: Ground, options: FitOptions) -> Codes:
+    """Probability of change of a whole city as it is stored: uint8 (row, col), 0–250, 255 where not seen.
+
+    Args:
+        network: as `fit` gives it.
+        city: as `as_normalised` gives it.
+        options: it was fitted with.
+    """
+    step = options.alignment
+    height, width = city.change.shape
+    mean, deviation = (values[:, None, None].astype(np.float32) for values in (city.mean, city.deviation))
+    images = (city.images - mean) / deviation * city.seen[None, :, :, None]
+    images = np.pad(images, [(0, 0), *((step, step + -length % step) for length in (height, width)), (0, 0)])
+    before, after = (torch.from_numpy(date)[None].permute(0, 3, 1, 2) for date in images)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        logits = network(before, after)[0, 0, step : step + height, step : step + width].float()
+    return to_levels(torch.sigmoid(logits).numpy(), np.asarray(~city.seen, np.uint8))
+
+
+def _bands(text: str) -> tuple[str, ...]:
+    return USUAL_ORDERS[int(text)] if text.isdigit() else tuple(text.split(","))
+
+
+def _light(options: FitOptions, random: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gain and offset, each (date, 1, 1, band)."""
+    date_gain, band_gain, date_offset, band_offset = (options.light * spread for spread in _LIGHT)
+    shapes = (2, 1, 1, 1), (2, 1, 1, len(options.bands))
+    gain = 1 + random.normal(0, date_gain, shapes[0]) + random.normal(0, band_gain, shapes[1])
+    offset = random.normal(0, date_offset, shapes[0]) + random.normal(0, band_offset, shapes[1])
+    return gain, offset
+
+
+def _place(
+    ground: Sequence[Ground], changed: Sequence[NDArray[np.int64]], options: FitOptions, random: np.random.Generator
+) -> tuple[Ground, slice, slice]:
+    """Where a patch is cut: around a changed pixel, or anywhere."""
+    size = options.patch
+    on_change = random.random() < options.change_share
+    weights = np.array([len(places) for places in changed] if on_change else [one.change.size for one in ground], float)
+    chosen = random.choice(len(ground), p=weights / weights.sum())
+    shape = ground[chosen].change.shape
+    if on_change:
+        at = divmod(int(random.choice(changed[chosen])), shape[1])
+        corner = [place - size // 2 + int(random.integers(-size // 4, size // 4)) for place in at]
+    else:
+        corner = [int(random.integers(0, length - size + 1)) for length in shape]
+    row, col = (int(np.clip(at, 0, length - size)) for at, length in zip(corner, shape, strict=True))
+    return ground[chosen], slice(row, row + size), slice(col, col + size)

@@ -106,7 +106,7 @@ def reliability(groups: Sequence[tuple[Counts, Curve]]) -> dict[str, Any]:
         return {"error": None, "slope": None, "skill": None, "bins": []}
     share = mass.sum() / BINS
     bins = np.minimum(((mass.cumsum() - mass / 2) / share).astype(int), BINS - 1)
-    held, said, true = (np.bincount(bins, values, BINS) for values in (mass, mass * p, change))
+    held, said, true = (np.bincount(bins, values, BINS).astype(float) for values in (mass, mass * p, change))
     full = held > 0
     said, true, held = said[full] / held[full], true[full] / held[full], held[full] / mass.sum()
     brier = (change * (1 - p) ** 2 + calm * p**2).sum() / mass.sum()

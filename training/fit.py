@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.flop_counter import FlopCounterMode
@@ -42,27 +44,35 @@ class FitOptions:
         bands: in the order of the network's input.
         width, depth, stem, skips: of the network.
         normalisation: each band by its mean and deviation over all the "data", or over its own "image".
+        soft_borders: whether a pixel's target is the share of change in its 3 × 3 surroundings, so that a border may lie a pixel off.
+        paste: share of the patches that get the changed ground of another patch of the batch, both dates of it.
+        shift: largest misregistration that a patch gets, pixels.
+        turns: quarter turns over which a prediction is averaged: 1, 2 or 4.
         light: strength of the random gain and offset of dates and bands.
         change_share: of the patches that are centred on a changed pixel.
         ema: decay of the moving average of the weights, which is what is kept.
         seed: of weights and patches.
     """
 
-    steps: int = 320
-    batch: int = 16
-    learning_rate: float = 0.003
+    steps: int = 600
+    batch: int = 8
+    learning_rate: float = 0.01
     weight_decay: float = 0.01
-    patch: int = 128
+    patch: int = 64
     loss: str = "bce+dice"
     bands: tuple[str, ...] = TEN_BANDS
-    width: int = 32
-    depth: int = 3
-    stem: int = 2
+    width: int = 8
+    depth: int = 4
+    stem: int = 1
     skips: str = "difference"
     normalisation: str = "image"
     light: float = 1.0
+    soft_borders: float = 0.0
+    paste: float = 0.0
+    shift: float = 0.0
+    turns: int = 1
     change_share: float = 0.5
-    ema: float = 0.99
+    ema: float = 0.98
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -75,9 +85,10 @@ class FitOptions:
             ("loss", self.loss, LOSSES),
             ("skips", self.skips, SKIPS),
             ("normalisation", self.normalisation, NORMALISATIONS),
+            ("turns", self.turns, (1, 2, 4)),
         ):
             if value not in known:
-                raise ValueError(f"{name} {value!r} is not one of {', '.join(known)}")
+                raise ValueError(f"{name} {value!r} is not one of {', '.join(map(str, known))}")
         if min(self.steps, self.batch, self.width, self.depth, self.stem) < 1 or self.learning_rate <= 0:
             raise ValueError("steps, batch, width, depth and stem start at 1; learning_rate is positive")
         if self.patch % self.alignment:
@@ -172,6 +183,8 @@ def fit(cities: Sequence[Ground], options: FitOptions) -> SiameseUNet:
         before, after, change, labelled = batch(ground, changed, options, random)
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(before, after)
+        if options.soft_borders:
+            change = torch.lerp(change, avg_pool2d(change, 3, 1, 1), options.soft_borders)
         loss = LOSSES[options.loss](logits.float(), change, labelled)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -195,7 +208,7 @@ def flops_per_pixel(options: FitOptions) -> float:
     image = torch.zeros(1, len(options.bands), side, side)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         new_network(options).eval()(image, image)
-    return float(counter.get_total_flops() / side**2)
+    return float(counter.get_total_flops() / side**2 * options.turns)
 
 
 def padded(ground: Ground, size: int) -> Ground:
@@ -230,10 +243,16 @@ def batch(
         patch = np.rot90(city.images[::first, rows, cols], turns, (1, 2))[:, ::flip]
         np.multiply(patch, gain.astype(np.float32), out=images[:, index])
         images[:, index] += offset.astype(np.float32)
+        if options.shift:
+            _shift(images[random.integers(2), index], options.shift, random)
         seen = np.rot90(city.seen[rows, cols], turns)[::flip]
         if not seen.all():
             images[:, index] *= seen[None, :, :, None]
         labels[index] = np.rot90(city.change[rows, cols], turns)[::flip]
+    for index in np.flatnonzero(random.random(options.batch) < options.paste).tolist():
+        other = int(random.integers(options.batch))
+        mask = _grown(labels[other] == 1, random)
+        images[:, index, mask], labels[index][mask] = images[:, other, mask], labels[other][mask]
     dates = [torch.from_numpy(date).permute(0, 3, 1, 2) for date in images]
     change, labelled = (torch.from_numpy(one[:, None].astype(np.float32)) for one in (labels == 1, labels != UNLABELLED))
     return dates[0], dates[1], change, labelled
@@ -254,8 +273,31 @@ def predict(network: SiameseUNet, city: Ground, options: FitOptions) -> Codes:
     images = np.pad(images, [(0, 0), *((step, step + -length % step) for length in (height, width)), (0, 0)])
     before, after = (torch.from_numpy(date)[None].permute(0, 3, 1, 2) for date in images)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        logits = network(before, after)[0, 0, step : step + height, step : step + width].float()
-    return to_levels(torch.sigmoid(logits).numpy(), np.asarray(~city.seen, np.uint8))
+        probability = turned_average(network, before, after, options.turns)[0, 0, step : step + height, step : step + width]
+    return to_levels(probability.numpy(), np.asarray(~city.seen, np.uint8))
+
+
+def turned_average(network: SiameseUNet, before: Tensor, after: Tensor, turns: int) -> Tensor:
+    """Probability averaged over what the network says of 1, 2 (as it is and upside down) or all 4 quarter turns."""
+    each = []
+    for turn in range(0, 4, 4 // turns):
+        turned = (image.rot90(turn, (2, 3)).contiguous(memory_format=torch.channels_last) for image in (before, after))
+        each.append(torch.sigmoid(network(*turned).float()).rot90(-turn, (2, 3)))
+    return torch.stack(each).mean(0)
+
+
+def _grown(mask: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.bool_]:
+    """A mask with a rim of up to six pixels."""
+    rim = int(random.integers(0, 7))
+    return np.asarray(binary_dilation(mask, iterations=rim) if rim else mask, np.bool_)
+
+
+def _shift(image: Array, most: float, random: np.random.Generator) -> None:
+    """Move an image (row, col, band) by part of a pixel, by blending each pixel with its neighbour; its last row and column stay."""
+    for axis in (0, 1):
+        part = np.float32(random.uniform(0, most))
+        moved = np.moveaxis(image, axis, 0)
+        moved[:-1] += part * (moved[1:] - moved[:-1])
 
 
 def _bands(text: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from s2change_plugin.engine.validity import Codes
 from .losses import LOSSES
 from .prepare import UNLABELLED, City, Labels
 
-NORMALISATIONS = ("data", "image")
+NORMALISATIONS = ("data", "image", "pair", "centre")
 # Spread of the light at strength 1, in deviations of a band: gain of a date and of a band, offset of a date and of a band.
 _LIGHT = (0.08, 0.04, 0.05, 0.05)
 
@@ -65,7 +65,7 @@ class FitOptions:
     depth: int = 4
     stem: int = 1
     skips: str = "difference"
-    normalisation: str = "image"
+    normalisation: str = "data"
     light: float = 1.0
     soft_borders: float = 0.0
     paste: float = 0.0
@@ -155,6 +155,16 @@ def as_normalised(ground: Sequence[Ground], reference: Sequence[Ground], normali
     """
     if normalisation == "image":
         return list(ground)
+    if normalisation == "pair":
+        return [_common([one], [one])[0] for one in ground]
+    common = _common(ground, reference)
+    if normalisation == "centre":
+        return [replace(one, mean=own.mean) for one, own in zip(common, ground, strict=True)]
+    return common
+
+
+def _common(ground: Sequence[Ground], reference: Sequence[Ground]) -> list[Ground]:
+    """Cities with the mean and deviation of each band over both dates of the reference cities."""
     weights = np.array([one.seen.sum() for one in reference for _ in range(2)], float)
     means = np.concatenate([one.mean for one in reference])
     squares = np.concatenate([one.deviation**2 + one.mean**2 for one in reference])

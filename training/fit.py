@@ -23,9 +23,11 @@ from s2change_plugin.engine.unet import SKIPS, SiameseUNet
 from s2change_plugin.engine.validity import Codes
 
 from .losses import LOSSES
+from .muon import Muon
 from .prepare import UNLABELLED, City, Labels
 
 NORMALISATIONS = ("data", "image", "pair", "centre")
+OPTIMIZERS: dict[str, Any] = {"adam": torch.optim.AdamW, "muon": Muon}
 # Spread of the light at strength 1, in deviations of a band: gain of a date and of a band, offset of a date and of a band.
 _LIGHT = (0.08, 0.04, 0.05, 0.05)
 
@@ -37,8 +39,9 @@ class FitOptions:
     Attributes:
         steps: of the optimizer.
         batch: patches per step.
-        learning_rate: highest of the one-cycle schedule of AdamW.
-        weight_decay: of AdamW.
+        optimizer: one of `OPTIMIZERS`.
+        learning_rate: highest of the one-cycle schedule.
+        weight_decay: of the optimizer.
         patch: side of a patch, pixels.
         loss: one of `losses.LOSSES`.
         bands: in the order of the network's input.
@@ -56,6 +59,7 @@ class FitOptions:
 
     steps: int = 600
     batch: int = 8
+    optimizer: str = "adam"
     learning_rate: float = 0.01
     weight_decay: float = 0.01
     patch: int = 64
@@ -86,6 +90,7 @@ class FitOptions:
             ("skips", self.skips, SKIPS),
             ("normalisation", self.normalisation, NORMALISATIONS),
             ("turns", self.turns, (1, 2, 4)),
+            ("optimizer", self.optimizer, OPTIMIZERS),
         ):
             if value not in known:
                 raise ValueError(f"{name} {value!r} is not one of {', '.join(map(str, known))}")
@@ -187,7 +192,7 @@ def fit(cities: Sequence[Ground], options: FitOptions) -> SiameseUNet:
     network = new_network(options).train()
     decay: Any = get_ema_multi_avg_fn
     average = AveragedModel(network, multi_avg_fn=decay(options.ema), use_buffers=True)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, foreach=True)
+    optimizer = OPTIMIZERS[options.optimizer](network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
     schedule = OneCycleLR(optimizer, options.learning_rate, options.steps, pct_start=0.15)
     for _ in range(options.steps):
         before, after, change, labelled = batch(ground, changed, options, random)

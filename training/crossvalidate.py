@@ -25,9 +25,8 @@ from s2change_plugin.engine.outputs import NOT_OBSERVED
 from s2change_plugin.engine.validity import Codes
 
 from .calibrate import summary
-from .fit import FitOptions, Ground, as_normalised, fit, flops_per_pixel, laid_out, predict
+from .fit import FitOptions, Ground, as_normalised, fit, flops_per_pixel, laid_out, predict, without_haze
 from .prepare import city_names, read_city
-from .simulate_l2a import dark_object_subtracted
 
 OPTIONS, SCORES = "options.json", "scores.json"
 # Places nearer than this share weather, builders and streets: they stay in one fold.
@@ -170,7 +169,7 @@ def _fold(data: Path, output: Path, options: FitOptions, task: tuple[int, Fold])
     network = fit(as_normalised(training, training, options.normalisation), seeded)
     for variant in VARIANTS:
         for name in fold:
-            city = ground[name] if variant == "l1c" else dark_object_subtracted(ground[name])
+            city = ground[name] if variant == "l1c" else without_haze(ground[name])
             normalised = as_normalised([city], training, options.normalisation)[0]
             _write(_path(output, seed, name, variant), predict(network, normalised, options), data / name / "change.tif")
     return seed, fold, time.monotonic() - began

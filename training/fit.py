@@ -28,6 +28,8 @@ from .prepare import UNLABELLED, City, Labels
 
 NORMALISATIONS = ("data", "image", "pair", "centre")
 OPTIMIZERS: dict[str, Any] = {"adam": torch.optim.AdamW, "muon": Muon}
+# Dark objects: this share of the pixels, and what they reflect (Chavez 1988: 1 %).
+_DARK_SHARE, _DARK_REFLECTANCE = 0.001, 0.01
 # Spread of the light at strength 1, in deviations of a band: gain of a date and of a band, offset of a date and of a band.
 _LIGHT = (0.08, 0.04, 0.05, 0.05)
 
@@ -51,6 +53,7 @@ class FitOptions:
         paste: share of the patches that get the changed ground of another patch of the batch, both dates of it.
         shift: largest misregistration that a patch gets, pixels.
         turns: quarter turns over which a prediction is averaged: 1, 2 or 4.
+        clear: share of the patches that are shown with a part, up to all, of the haze of both dates taken off, as Level-2A has it.
         light: strength of the random gain and offset of dates and bands.
         change_share: of the patches that are centred on a changed pixel.
         ema: decay of the moving average of the weights, which is what is kept.
@@ -75,6 +78,7 @@ class FitOptions:
     paste: float = 0.0
     shift: float = 0.0
     turns: int = 1
+    clear: float = 0.0
     change_share: float = 0.5
     ema: float = 0.98
     seed: int = 0
@@ -130,6 +134,7 @@ class Ground:
         seen: (row, col).
         change: uint8 (row, col), 255 where unlabelled or not seen.
         mean, deviation: of each date's bands, (date, band).
+        haze: what the atmosphere is taken to add to each date's bands, (date, band).
     """
 
     images: Array
@@ -137,6 +142,7 @@ class Ground:
     change: Labels
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
+    haze: NDArray[np.float64]
 
 
 def laid_out(city: City) -> Ground:
@@ -144,10 +150,35 @@ def laid_out(city: City) -> Ground:
     images = np.stack([city.before, city.after]).transpose(0, 2, 3, 1)
     seen = np.asarray(np.isfinite(images).all((0, 3)), np.bool_)
     images = np.where(seen[None, :, :, None], images, np.float32(0))
+    change = np.where(seen, city.change, UNLABELLED).astype(np.uint8)
+    mean, deviation = _moments(images, seen)
+    return Ground(images, seen, change, mean, deviation, haze(images, seen))
+
+
+def haze(images: Array, seen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Path radiance of each date's bands as reflectance: its darkest pixels, less the little that even these reflect.
+
+    Source: Chavez 1988, "An improved dark-object subtraction technique for atmospheric scattering correction".
+    """
+    return np.stack([np.maximum(np.quantile(image[seen][::7], _DARK_SHARE, axis=0) - _DARK_REFLECTANCE, 0) for image in images])
+
+
+def without_haze(city: Ground) -> Ground:
+    """A city as Level-2A might show it: path radiance off, never below 0, and the light given back that was lost on its way.
+
+    The loss is estimated as (1 − path radiance)², for two ways through the same air; aerosol and terrain are not modelled.
+    """
+    path = city.haze[:, None, None].astype(np.float32)
+    images = np.maximum(city.images - path, 0) / (1 - path) ** 2 * city.seen[None, :, :, None]
+    mean, deviation = _moments(images, city.seen)
+    return replace(city, images=images, mean=mean, deviation=deviation)
+
+
+def _moments(images: Array, seen: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation of each date's bands, (date, band), of images that are 0 where not seen."""
     mean = images.sum((1, 2), dtype=np.float64) / seen.sum()
     square = np.stack([np.einsum("ijk,ijk->k", image, image, dtype=np.float64) for image in images]) / seen.sum()
-    change = np.where(seen, city.change, UNLABELLED).astype(np.uint8)
-    return Ground(images, seen, change, mean, np.sqrt(np.maximum(square - mean**2, 1e-12)))
+    return mean, np.sqrt(np.maximum(square - mean**2, 1e-12))
 
 
 def as_normalised(ground: Sequence[Ground], reference: Sequence[Ground], normalisation: str) -> list[Ground]:
@@ -253,8 +284,12 @@ def batch(
         city, rows, cols = _place(ground, changed, options, random)
         turns, flip, first = int(random.integers(4)), int(random.choice([-1, 1])), int(random.choice([-1, 1]))
         gain, offset = _light(options, random)
+        path = city.haze[::first, None, None] * (random.uniform() if random.random() < options.clear else 0)
+        # Haze off, normalised and lit, as one gain and one offset.
         gain = gain / city.deviation[::first, None, None]
         offset = offset - gain * city.mean[::first, None, None]
+        gain = gain / (1 - path) ** 2
+        offset = offset - gain * path
         patch = np.rot90(city.images[::first, rows, cols], turns, (1, 2))[:, ::flip]
         np.multiply(patch, gain.astype(np.float32), out=images[:, index])
         images[:, index] += offset.astype(np.float32)

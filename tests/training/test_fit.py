@@ -17,9 +17,9 @@ from training.fit import (
     new_network,
     options_from,
     predict,
+    without_haze,
 )
 from training.prepare import City
-from training.simulate_l2a import dark_object_subtracted
 
 TINY = FitOptions(steps=3, batch=64, patch=32, width=4, depth=2, stem=1, bands=("B02", "B03"))
 
@@ -147,9 +147,24 @@ def test_settings_are_read_with_their_types() -> None:
 def test_the_atmosphere_is_taken_off_and_nothing_falls_below_zero() -> None:
     one = city()
     hazy = laid_out(City(one.name, one.bands, one.before + 0.1, one.after + 0.05, one.change))
-    clear = dark_object_subtracted(hazy)
+    clear = without_haze(hazy)
     darkest = [image[hazy.seen].min() for image in clear.images]
     assert all(0 <= value < 0.02 for value in darkest)
     assert clear.images[0].max() > hazy.images[0].max() - 0.1
     assert (clear.images[:, ~hazy.seen] == 0).all()
     assert clear.mean[0] == pytest.approx(clear.images[0][hazy.seen].mean(0), rel=1e-4)
+
+
+def test_patches_lose_between_none_and_all_of_their_haze() -> None:
+    one = city(size=32)
+    image = np.nan_to_num(one.before) + np.float32(0.1)
+    whole = City(one.name, one.bands, image, image, one.change)
+    hazy = laid_out(whole)
+    clear = replace(without_haze(hazy), mean=hazy.mean, deviation=hazy.deviation)
+    options = replace(TINY, light=0, change_share=0.0)
+    (most,), (least,) = (drawn(replace(options, batch=1), ground)[0].amin((0, 2, 3))[None] for ground in (hazy, clear))
+    darkest = drawn(replace(options, clear=1.0), hazy)[0].amin((2, 3))  # (n, band)
+    assert (darkest < most + 0.01).all()
+    assert (darkest > least - 0.05).all()
+    assert darkest[:, 0].min() < least[0] + 0.3 * (most - least)[0]
+    assert darkest[:, 0].max() > most[0] - 0.3 * (most - least)[0]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -22,10 +22,12 @@ from s2change_plugin.engine.radiometry import Array
 from s2change_plugin.engine.unet import SKIPS, SiameseUNet
 from s2change_plugin.engine.validity import Codes
 
+from .baselines import FullyConvolutional
 from .losses import LOSSES
 from .muon import Muon
 from .prepare import UNLABELLED, City, Labels
 
+ARCHITECTURES = ("siamese-unet", "fc-ef", "fc-siam-diff")
 NORMALISATIONS = ("data", "image", "pair", "centre")
 OPTIMIZERS: dict[str, Any] = {"adam": torch.optim.AdamW, "muon": Muon}
 # Dark objects: this share of the pixels, and what they reflect (Chavez 1988: 1 %).
@@ -47,7 +49,8 @@ class FitOptions:
         patch: side of a patch, pixels.
         loss: one of `losses.LOSSES`.
         bands: in the order of the network's input.
-        width, depth, stem, skips: of the network.
+        architecture: the engine's "siamese-unet", or a baseline: "fc-ef", "fc-siam-diff".
+        width, depth, stem, skips: of the engine's network; the baselines have their own.
         normalisation: each band by its mean and deviation over all the "data", or over its own "image".
         soft_borders: whether a pixel's target is the share of change in its 3 × 3 surroundings, so that a border may lie a pixel off.
         paste: share of the patches that get the changed ground of another patch of the batch, both dates of it.
@@ -68,6 +71,7 @@ class FitOptions:
     patch: int = 64
     loss: str = "bce+dice"
     bands: tuple[str, ...] = TEN_BANDS
+    architecture: str = "siamese-unet"
     width: int = 8
     depth: int = 4
     stem: int = 1
@@ -91,6 +95,7 @@ class FitOptions:
         """
         for name, value, known in (
             ("loss", self.loss, LOSSES),
+            ("architecture", self.architecture, ARCHITECTURES),
             ("skips", self.skips, SKIPS),
             ("normalisation", self.normalisation, NORMALISATIONS),
             ("turns", self.turns, (1, 2, 4)),
@@ -106,7 +111,7 @@ class FitOptions:
     @property
     def alignment(self) -> int:
         """Patches measure multiples of this many pixels."""
-        return int(self.stem * 2**self.depth)
+        return int(self.stem * 2**self.depth) if self.architecture == "siamese-unet" else 16
 
 
 def options_from(settings: Sequence[str]) -> FitOptions:
@@ -209,7 +214,7 @@ def _common(ground: Sequence[Ground], reference: Sequence[Ground]) -> list[Groun
     return [replace(one, mean=np.stack([mean] * 2), deviation=np.stack([deviation] * 2)) for one in ground]
 
 
-def fit(cities: Sequence[Ground], options: FitOptions) -> SiameseUNet:
+def fit(cities: Sequence[Ground], options: FitOptions) -> nn.Module:
     """Fit a network; the moving average of its weights at the end of the schedule is the result.
 
     Args:
@@ -242,9 +247,13 @@ def fit(cities: Sequence[Ground], options: FitOptions) -> SiameseUNet:
     return averaged  # type: ignore[no-any-return]
 
 
-def new_network(options: FitOptions) -> SiameseUNet:
+def new_network(options: FitOptions) -> nn.Module:
     """The network with random weights."""
-    network = SiameseUNet(len(options.bands), options.width, options.depth, options.stem, options.skips)
+    network: nn.Module
+    if options.architecture == "siamese-unet":
+        network = SiameseUNet(len(options.bands), options.width, options.depth, options.stem, options.skips)
+    else:
+        network = FullyConvolutional(len(options.bands), siamese=options.architecture == "fc-siam-diff")
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
@@ -308,7 +317,7 @@ def batch(
     return dates[0], dates[1], change, labelled
 
 
-def predict(network: SiameseUNet, city: Ground, options: FitOptions) -> Codes:
+def predict(network: nn.Module, city: Ground, options: FitOptions) -> Codes:
     """Probability of change of a whole city as it is stored: uint8 (row, col), 0–250, 255 where not seen.
 
     Args:
@@ -327,7 +336,7 @@ def predict(network: SiameseUNet, city: Ground, options: FitOptions) -> Codes:
     return to_levels(probability.numpy(), np.asarray(~city.seen, np.uint8))
 
 
-def turned_average(network: SiameseUNet, before: Tensor, after: Tensor, turns: int) -> Tensor:
+def turned_average(network: nn.Module, before: Tensor, after: Tensor, turns: int) -> Tensor:
     """Probability averaged over what the network says of 1, 2 (as it is and upside down) or all 4 quarter turns."""
     each = []
     for turn in range(0, 4, 4 // turns):

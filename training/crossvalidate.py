@@ -163,7 +163,7 @@ def _fold(data: Path, output: Path, options: FitOptions, task: tuple[int, Fold])
     """Fit on all cities but a fold's, predict these, and give the task and the seconds that it took."""
     seed, fold = task
     began = time.monotonic()
-    ground = _ground(data, options.bands)
+    ground = _ground(data, options.bands, bool(options.dehazed))
     training = [city for name, city in ground.items() if name not in fold]
     seeded = replace(options, seed=seed)
     network = fit(as_normalised(training, training, options.normalisation), seeded)
@@ -176,9 +176,10 @@ def _fold(data: Path, output: Path, options: FitOptions, task: tuple[int, Fold])
 
 
 @lru_cache(maxsize=1)
-def _ground(data: Path, bands: tuple[str, ...]) -> dict[str, Ground]:
+def _ground(data: Path, bands: tuple[str, ...], dehazed: bool) -> dict[str, Ground]:
     """All cities, read once by each worker."""
-    return {name: laid_out(read_city(data / name, bands)) for name in city_names(data)}
+    ground = {name: laid_out(read_city(data / name, bands)) for name in city_names(data)}
+    return {name: without_haze(city) for name, city in ground.items()} if dehazed else ground
 
 
 def _path(output: Path, seed: int, city: str, variant: str) -> Path:

@@ -56,6 +56,7 @@ class FitOptions:
         paste: share of the patches that get the changed ground of another patch of the batch, both dates of it.
         shift: largest misregistration that a patch gets, pixels.
         turns: quarter turns over which a prediction is averaged: 1, 2 or 4.
+        dehazed: 1 where every image has its haze taken off before all else, in fitting and in use.
         clear: share of the patches that are shown with a part, up to all, of the haze of both dates taken off, as Level-2A has it.
         light: strength of the random gain and offset of dates and bands.
         change_share: of the patches that are centred on a changed pixel.
@@ -82,6 +83,7 @@ class FitOptions:
     paste: float = 0.0
     shift: float = 0.0
     turns: int = 1
+    dehazed: int = 0
     clear: float = 0.0
     change_share: float = 0.5
     ema: float = 0.98
@@ -176,7 +178,7 @@ def without_haze(city: Ground) -> Ground:
     path = city.haze[:, None, None].astype(np.float32)
     images = np.maximum(city.images - path, 0) / (1 - path) ** 2 * city.seen[None, :, :, None]
     mean, deviation = _moments(images, city.seen)
-    return replace(city, images=images, mean=mean, deviation=deviation)
+    return replace(city, images=images, mean=mean, deviation=deviation, haze=haze(images, city.seen))
 
 
 def _moments(images: Array, seen: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

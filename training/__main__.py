@@ -1,4 +1,4 @@
-"""The commands: python -m training prepare, train, evaluate, export, simulate."""
+"""The commands: python -m training prepare, train, crossvalidate, evaluate, export, simulate."""
 
 from __future__ import annotations
 
@@ -105,6 +105,29 @@ def export(run: Path, name: str, ship: bool, force: bool) -> None:
 
     with one_sentence():
         click.echo(f"Model {name}: {export_model(run, name, ship, force)}")
+
+
+@main.command()
+@click.argument("data", type=_FOLDER)
+@click.option("--output", type=_FOLDER, required=True, help="Folder for out-of-fold probabilities and scores.")
+@click.option("--folds", default=5, show_default=True)
+@click.option("--seeds", default=3, show_default=True, help="How many; the first is --seed.")
+@click.option("--workers", default=1, show_default=True, help="Folds that are fitted at a time, each on its share of the cores.")
+@click.option(
+    "--set", "settings", metavar="NAME=VALUE", multiple=True, help="A training option, as FitOptions names it; repeatable."
+)
+def crossvalidate(data: Path, output: Path, folds: int, seeds: int, workers: int, settings: tuple[str, ...]) -> None:
+    """Predict every city in DATA by networks that never saw it nor its neighbours, and score that."""
+    from .crossvalidate import as_text
+    from .crossvalidate import crossvalidate as run
+    from .fit import options_from
+
+    with one_sentence():
+        try:
+            options = options_from(settings)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        click.echo(as_text(run(data, output, options, folds, seeds, workers, click.echo)))
 
 
 def steps(items: Sequence[int], label: str) -> Iterator[int]:

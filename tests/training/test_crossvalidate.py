@@ -1,0 +1,106 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner
+
+from s2change_plugin.engine.errors import S2ChangeError
+from training.__main__ import main
+from training.crossvalidate import balanced_folds, centres, crossvalidate, neighbours
+from training.fit import FitOptions
+from training.prepare import city_names
+
+TINY = FitOptions(steps=60, batch=4, patch=32, width=4, depth=2, stem=1, learning_rate=0.02, ema=0.8)
+PLACES = {
+    "paris": (2.35, 48.86),
+    "bercy": (2.38, 48.84),
+    "saclay": (2.17, 48.73),
+    "pisa": (10.4, 43.72),
+    "rennes": (-1.68, 48.11),
+}
+
+
+def test_neighbours_are_found_through_each_other() -> None:
+    assert neighbours(PLACES, 50) == [("bercy", "paris", "saclay"), ("pisa",), ("rennes",)]
+    assert neighbours(PLACES, 1) == [("bercy",), ("paris",), ("pisa",), ("rennes",), ("saclay",)]
+
+
+def test_folds_hold_every_city_once_keep_groups_and_share_the_change() -> None:
+    changed = {"a": 10, "b": 9, "c": 6, "d": 4, "e": 2, "f": 1}
+    folds = balanced_folds(changed, [("a",), ("b",), ("c", "f"), ("d",), ("e",)], 3)
+    assert sorted(name for fold in folds for name in fold) == list("abcdef")
+    assert any({"c", "f"} <= set(fold) for fold in folds)
+    assert [sum(changed[name] for name in fold) for fold in folds] == [10, 11, 11]
+
+
+def test_more_folds_than_places_are_refused() -> None:
+    with pytest.raises(S2ChangeError, match="Choose 2 to 2"):
+        balanced_folds({"a": 1, "b": 1}, [("a",), ("b",)], 3)
+
+
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cities of the fixture lie on one spot."""
+    monkeypatch.setattr("training.crossvalidate.centres", lambda data: {name: (i, 0) for i, name in enumerate(city_names(data))})
+
+
+def test_what_is_plain_to_see_is_found_out_of_fold_and_a_finished_fold_is_kept(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart(monkeypatch)
+    said: list[str] = []
+    found = crossvalidate(data, tmp_path / "cv", TINY, 2, 1, 1, said.append)
+    assert found["l1c"]["mean"]["f1"] > 0.9
+    assert found["l2a"]["mean"]["f1"] > 0.8
+    assert sorted(name for fold in found["folds"] for name in fold) == city_names(data)
+    assert json.loads((tmp_path / "cv" / "scores.json").read_text())["l1c"] == found["l1c"]
+    kept = tmp_path / "cv" / "seed-0" / "l1c" / "bern.tif"
+    with rasterio.open(kept) as raster, rasterio.open(data / "bern" / "change.tif") as label:
+        assert (raster.crs, raster.transform, raster.shape, raster.nodata) == (label.crs, label.transform, label.shape, 255)
+    before = kept.stat().st_mtime_ns
+    again: list[str] = []
+    assert crossvalidate(data, tmp_path / "cv", TINY, 2, 1, 1, again.append)["l1c"] == found["l1c"]
+    assert kept.stat().st_mtime_ns == before
+    assert len([line for line in said if line.startswith("Seed")]) == 2
+    assert not [line for line in again if line.startswith("Seed")]
+
+
+def test_a_city_is_predicted_by_a_network_that_never_saw_its_labels(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is predicted for a fold stays the same whatever its own labels say."""
+    apart(monkeypatch)
+    crossvalidate(data, tmp_path / "one", TINY, 2, 1, 1, lambda text: None)
+    folds = json.loads((tmp_path / "one" / "scores.json").read_text())["folds"]
+    monkeypatch.setattr("training.crossvalidate.changed_pixels", lambda data: dict.fromkeys(city_names(data), 1))
+    monkeypatch.setattr("training.crossvalidate.balanced_folds", lambda *_: [tuple(fold) for fold in folds])
+    label = data / folds[0][0] / "change.tif"
+    with rasterio.open(label, "r+") as raster:
+        raster.write(1 - raster.read(1), 1)
+    crossvalidate(data, tmp_path / "two", TINY, 2, 1, 1, lambda text: None)
+    same = [(tmp_path / run / "seed-0" / "l1c" / f"{folds[0][0]}.tif").read_bytes() for run in ("one", "two")]
+    assert same[0] == same[1]
+
+
+def test_a_folder_with_other_options_is_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    apart(monkeypatch)
+    (tmp_path / "cv").mkdir()
+    (tmp_path / "cv" / "options.json").write_text('{"folds": 2, "steps": 7}')
+    with pytest.raises(S2ChangeError, match="steps 7 instead of 60"):
+        crossvalidate(data, tmp_path / "cv", TINY, 2, 1, 1, lambda text: None)
+
+
+def test_places_come_from_the_labels_grids(data: Path) -> None:
+    lon, lat = centres(data)["bern"]
+    assert lon == pytest.approx(3.008, abs=0.01)
+    assert lat == pytest.approx(45.15, abs=0.02)
+    assert neighbours(centres(data)) == [tuple(city_names(data))]
+
+
+def test_a_wrong_setting_gets_one_sentence(data: Path, tmp_path: Path) -> None:
+    for setting, text in (("stpes=3", "no training option 'stpes'"), ("loss=mse", "loss 'mse'"), ("patch=40", "patch 40")):
+        done = CliRunner().invoke(main, ["crossvalidate", str(data), "--output", str(tmp_path / "cv"), "--set", setting])
+        assert done.exit_code == 2
+        assert text in done.output
+    assert np.size(list((tmp_path).glob("cv"))) == 0

@@ -1,0 +1,214 @@
+"""Cross-validation by place: every city is predicted by a network that never saw it, nor a neighbour of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import lru_cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import torch
+from numpy.typing import NDArray
+from pyproj import Geod
+from rasterio.warp import transform_bounds
+
+from s2change_plugin.engine.errors import S2ChangeError
+from s2change_plugin.engine.outputs import NOT_OBSERVED
+from s2change_plugin.engine.validity import Codes
+
+from .calibrate import summary
+from .fit import FitOptions, Ground, as_normalised, fit, flops_per_pixel, laid_out, predict, without_haze
+from .prepare import city_names, read_city
+
+OPTIONS, SCORES = "options.json", "scores.json"
+# Places nearer than this share weather, builders and streets: they stay in one fold.
+NEIGHBOURS_KM = 50.0
+# How each held-out city is predicted: as it is, and as Level-2A might show it.
+VARIANTS = ("l1c", "l2a")
+
+Fold = tuple[str, ...]
+
+
+def crossvalidate(
+    data: Path, output: Path, options: FitOptions, folds: int, seeds: int, workers: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Predict every city of a data folder out of fold, once for each seed, and score the predictions.
+
+    A fold whose predictions lie in the output folder already is not fitted again.
+
+    Args:
+        data: as `prepare` makes it.
+        output: folder; gets SEED/VARIANT/CITY.tif (probability as the engine stores it), options.json and scores.json.
+        options: of every fit; their seed is the first.
+        folds: at most as many as there are groups of neighbouring places.
+        seeds: how many.
+        workers: folds that are fitted at a time, each on its share of the processor's cores.
+        say: tells a sentence.
+
+    Raises:
+        S2ChangeError: the output folder holds a run with other options.
+    """
+    _begin(output, options, folds)
+    split = balanced_folds(changed_pixels(data), neighbours(centres(data)), folds)
+    for number, fold in enumerate(split):
+        say(f"Fold {number}: {', '.join(fold)}")
+    tasks = [(seed, fold) for seed in range(options.seed, options.seed + seeds) for fold in split]
+    open_tasks = [(seed, fold) for seed, fold in tasks if not all(path.exists() for path in _paths(output, seed, fold))]
+    with mapped(workers) as walk:
+        for seed, fold, seconds in walk(partial(_fold, data, output, options), open_tasks):
+            say(f"Seed {seed}, {', '.join(fold)}: {seconds:.0f} s")
+    truth = {name: read_levels(data / name / "change.tif") for name in city_names(data)}
+    scores = {
+        variant: summary(
+            [
+                {n: read_levels(_path(output, seed, n, variant)) for n in truth}
+                for seed in range(options.seed, options.seed + seeds)
+            ],
+            truth,
+            split,
+        )
+        for variant in VARIANTS
+    }
+    found = {"folds": split, "flops_per_pixel": round(flops_per_pixel(options)), **scores}
+    (output / SCORES).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return found
+
+
+def changed_pixels(data: Path) -> dict[str, int]:
+    """How many pixels of each city changed."""
+    return {name: int((read_levels(data / name / "change.tif") == 1).sum()) for name in city_names(data)}
+
+
+def centres(data: Path) -> dict[str, tuple[float, float]]:
+    """Longitude and latitude of each city's middle, degrees."""
+    found = {}
+    for name in city_names(data):
+        with rasterio.open(data / name / "change.tif") as raster:
+            west, south, east, north = transform_bounds(raster.crs, "EPSG:4326", *raster.bounds)
+        found[name] = ((west + east) / 2, (south + north) / 2)
+    return found
+
+
+def neighbours(places: dict[str, tuple[float, float]], within_km: float = NEIGHBOURS_KM) -> list[Fold]:
+    """Places in groups: two are in one where a chain of steps shorter than a distance leads from one to the other."""
+    earth = Geod(ellps="WGS84")
+    groups: list[set[str]] = []
+    for name, place in places.items():
+        near = [group for group in groups if any(earth.inv(*place, *places[other])[2] < within_km * 1000 for other in group)]
+        groups = [group for group in groups if group not in near] + [{name}.union(*near)]
+    return sorted(tuple(sorted(group)) for group in groups)
+
+
+def balanced_folds(changed: dict[str, int], groups: Sequence[Fold], folds: int) -> list[Fold]:
+    """Groups dealt to folds, the largest first, each to the fold that has least change yet.
+
+    Raises:
+        S2ChangeError: more folds than groups.
+    """
+    if not 2 <= folds <= len(groups):
+        raise S2ChangeError(
+            f"{folds} folds cannot be made of {len(groups)} groups of neighbouring cities. Choose 2 to {len(groups)}."
+        )
+    split: list[list[str]] = [[] for _ in range(folds)]
+    for group in sorted(groups, key=lambda group: (-sum(changed[name] for name in group), group)):
+        # An empty fold comes first even where a group without change was dealt before.
+        min(split, key=lambda fold: (sum(changed[name] for name in fold), len(fold))).extend(group)
+    return [tuple(sorted(fold)) for fold in split]
+
+
+def read_levels(path: Path) -> Codes:
+    """The one band of a raster of codes."""
+    with rasterio.open(path) as raster:
+        levels: Codes = raster.read(1)
+    return levels
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """The scores as lines for reading, in percent."""
+    lines = [f"{found['flops_per_pixel'] / 1000:.0f} kFLOP per pixel. Out of fold, pooled; thresholds from the other folds:"]
+    for variant in VARIANTS:
+        mean, deviation = found[variant]["mean"], found[variant]["deviation"]
+        for name, one in [("mean", mean), *((f"seed {n}", one["pooled"]) for n, one in enumerate(found[variant]["seeds"]))]:
+            values = " ".join(f"{key} {100 * one[key]:.1f}" for key in ("f1", "precision", "recall", "iou", "pr_auc"))
+            lines.append(f"{variant} {name:8} {values}" + (f" (F1 ± {100 * deviation['f1']:.1f})" if name == "mean" else ""))
+        lines.append(f"{variant} ensemble f1 {100 * found[variant]['ensemble']['pooled']['f1']:.1f}")
+    first = found["l1c"]["seeds"][0]
+    lines.append("Seed 0 by city: " + ", ".join(f"{name} {100 * one['f1']:.0f}" for name, one in first["cities"].items()))
+    lines.append(f"In hindsight {100 * first['best_f1_in_hindsight']:.1f}; thresholds {first['thresholds']}")
+    for name, one in first["calibration"].items():
+        lines.append(f"Calibration {name}: error {one['error']}, slope {one['slope']}, Brier skill {one['skill']}")
+    return "\n".join(lines)
+
+
+@contextmanager
+def mapped(workers: int) -> Iterator[Callable[..., Any]]:
+    """A map over tasks, here or by processes that share the processor's cores."""
+    if workers == 1:
+        yield map
+        return
+    threads = max(1, torch.get_num_threads() // workers)
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+        yield pool.map
+
+
+def _fold(data: Path, output: Path, options: FitOptions, task: tuple[int, Fold]) -> tuple[int, Fold, float]:
+    """Fit on all cities but a fold's, predict these, and give the task and the seconds that it took."""
+    seed, fold = task
+    began = time.monotonic()
+    ground = _ground(data, options.bands, bool(options.dehazed))
+    training = [city for name, city in ground.items() if name not in fold]
+    seeded = replace(options, seed=seed)
+    network = fit(as_normalised(training, training, options.normalisation), seeded)
+    for variant in VARIANTS:
+        for name in fold:
+            city = ground[name] if variant == "l1c" else without_haze(ground[name])
+            normalised = as_normalised([city], training, options.normalisation)[0]
+            _write(_path(output, seed, name, variant), predict(network, normalised, options), data / name / "change.tif")
+    return seed, fold, time.monotonic() - began
+
+
+@lru_cache(maxsize=1)
+def _ground(data: Path, bands: tuple[str, ...], dehazed: bool) -> dict[str, Ground]:
+    """All cities, read once by each worker."""
+    ground = {name: laid_out(read_city(data / name, bands)) for name in city_names(data)}
+    return {name: without_haze(city) for name, city in ground.items()} if dehazed else ground
+
+
+def _path(output: Path, seed: int, city: str, variant: str) -> Path:
+    return output / f"seed-{seed}" / variant / f"{city}.tif"
+
+
+def _paths(output: Path, seed: int, fold: Fold) -> Iterator[Path]:
+    return (_path(output, seed, name, variant) for name in fold for variant in VARIANTS)
+
+
+def _write(target: Path, levels: NDArray[np.uint8], like: Path) -> None:
+    """Write stored probability on the grid of a label, in one step, so that what exists is whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_suffix(".part")
+    with rasterio.open(like) as label:
+        profile = {**label.profile, "nodata": NOT_OBSERVED, "compress": "deflate"}
+    with rasterio.open(beside, "w", **profile) as raster:
+        raster.write(levels, 1)
+    beside.replace(target)
+
+
+def _begin(output: Path, options: FitOptions, folds: int) -> None:
+    """Make the output folder, or check that the run in it is this one."""
+    wanted = json.loads(json.dumps({"folds": folds, **asdict(options)}))
+    saved = output / OPTIONS
+    if saved.exists():
+        there = json.loads(saved.read_text(encoding="utf-8"))
+        other = [f"{name} {there.get(name)!r} instead of {value!r}" for name, value in wanted.items() if there.get(name) != value]
+        if other:
+            raise S2ChangeError(f"{output} holds a run with other options ({'; '.join(other)}). Choose another folder.")
+    output.mkdir(parents=True, exist_ok=True)
+    saved.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")

@@ -57,7 +57,7 @@ class FitOptions:
         shift: largest misregistration that a patch gets, pixels.
         turns: quarter turns over which a prediction is averaged: 1, 2 or 4.
         dehazed: 1 where every image has its haze taken off before all else, in fitting and in use.
-        clear: share of the patches that are shown with a part, up to all, of the haze of both dates taken off, as Level-2A has it.
+        clear: share of the patches of which each date is shown with a part of its own, up to all, of its haze taken off.
         light: strength of the random gain and offset of dates and bands.
         change_share: of the patches that are centred on a changed pixel.
         ema: decay of the moving average of the weights, which is what is kept.
@@ -295,7 +295,7 @@ def batch(
         city, rows, cols = _place(ground, changed, options, random)
         turns, flip, first = int(random.integers(4)), int(random.choice([-1, 1])), int(random.choice([-1, 1]))
         gain, offset = _light(options, random)
-        path = city.haze[::first, None, None] * (random.uniform() if random.random() < options.clear else 0)
+        path = city.haze[::first, None, None] * random.uniform(size=(2, 1, 1, 1)) * (random.random() < options.clear)
         # Haze off, normalised and lit, as one gain and one offset.
         gain = gain / city.deviation[::first, None, None]
         offset = offset - gain * city.mean[::first, None, None]

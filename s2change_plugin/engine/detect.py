@@ -204,6 +204,7 @@ def _opened(options: DetectOptions, model: Model, events: Events) -> Iterator[tu
     before, after = options.open_scene("before"), options.open_scene("after")
     for scene in (before, after):
         scene.select(model.card.bands)
+    # What the scenes say themselves, before anything is read of them.
     require_fit(scene_findings(before, after, model.card, options.accept_level))
     with ExitStack() as stack:
         with stage(events, "register"):

@@ -242,6 +242,7 @@ def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tupl
     bands = card.bands if card else common_bands(before, after)
     for scene in (before, after):
         scene.select(bands)
+    # What the scenes say themselves, before anything is read of them.
     require_fit(scene_findings(before, after, card, options.accept_level))
     with ExitStack() as stack:
         with stage(events, "register"):

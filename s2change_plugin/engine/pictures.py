@@ -57,7 +57,7 @@ def write_picture(before: Scene, after: Scene, mask: Path, target: Path) -> None
 def pair_picture(pair: Pair) -> bytes | None:
     """PNG of three panels, before | after | usable, of an open pair; None where there is nothing to see.
 
-    It is read at the picture's own resolution, so that a whole tile takes seconds; masks are shown without their buffer.
+    It is read at the picture's own resolution, so that a whole tile takes seconds; `_shown_quality` says what that leaves out.
     """
     grid = _coarser(pair.grid)
     try:
@@ -74,18 +74,27 @@ def pair_picture(pair: Pair) -> bytes | None:
             overlay[quality == code] = colour
             legend.append((QUALITY_NAMES[code], colour))
     panels = {"Before": first, "After": second, "Not observed": overlay}
-    return _drawn(panels, grid, legend, f"{pair.before.label}  →  {pair.after.label}")
+    caption = f"{pair.before.label}  →  {pair.after.label}"
+    if not _shows_spectral(pair, grid):
+        caption += "    (clouds of the spectral test are not drawn at this scale)"
+    return _drawn(panels, grid, legend, caption)
+
+
+def _shows_spectral(pair: Pair, grid: Grid) -> bool:
+    """False where a date has the spectral test and the picture is coarser than the pixels of 10 m that it goes by."""
+    return grid.shape == pair.grid.shape or not any(isinstance(mask, SpectralTest) for masks in pair.masks for mask in masks)
 
 
 def _shown_quality(pair: Pair, grid: Grid) -> Codes:
     """Quality codes of a pair on a coarse grid, without the masks' buffer.
 
-    The spectral test knows clouds by their size in pixels of 10 m, so it is left out; the samples of the check have it.
+    The spectral test knows clouds by their size in pixels of 10 m, so a coarser picture is without it; the check's samples have it.
     """
     codes = []
+    spectral = _shows_spectral(pair, grid)
     for scene, masks in zip((pair.before, pair.after), pair.masks, strict=True):
         image = _read(scene.select(pair.bands[:1]), grid, keep_saturated=True)
-        reader = MaskReader(scene, [mask for mask in masks if not isinstance(mask, SpectralTest)], grid, 0)
+        reader = MaskReader(scene, [mask for mask in masks if spectral or not isinstance(mask, SpectralTest)], grid, 0)
         try:
             codes.append(worse(date_quality(image), reader.read(grid.window)))
         finally:

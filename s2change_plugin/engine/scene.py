@@ -22,7 +22,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from scipy.ndimage import maximum_filter
 
-from .acquisition import Acquisition, acquisition_of_name, acquisition_of_tags
+from .acquisition import Acquisition, acquisition_of_name, acquisition_of_tags, parse_number
 from .bands import ALL_BANDS, BANDS, USUAL_ORDERS, band_of_description, band_of_file
 from .errors import BandsUnknown, GridMismatch, UnitsUnclear, UnreadableInput, option_of
 from .files import Files, open_files
@@ -259,7 +259,7 @@ def _told_by_stack(source: str) -> tuple[Acquisition, ClassRaster | None, str | 
             return acquisition, None, beside
         codes = (Quality.NODATA_BEFORE, Quality.CLOUD, Quality.CLOUD_SHADOW, Quality.SNOW, Quality.SATURATED)
         meaning = {int(code): int(code) for code in codes}
-        widened = float(tags.get(BUFFER_TAG, 0))
+        widened = parse_number(tags.get(BUFFER_TAG)) or 0.0
         return acquisition, ClassRaster(beside, (meaning,), f"quality raster {PurePath(beside).name}", widened=widened), None
     layer = next((index for index, text in enumerate(descriptions, start=1) if (text or "").strip().upper() == "SCL"), None)
     if layer is None:
@@ -530,7 +530,8 @@ def _band_source(
         nodata = dataset.nodatavals[index - 1]
         if nodata is None:
             # ESA: DN 0 is nodata.
-            nodata = fill() if fill() is not None else (np.nan if dtype.startswith("float") else 0.0)
+            filled = None if dtype.startswith("uint") else fill()
+            nodata = filled if filled is not None else (np.nan if dtype.startswith("float") else 0.0)
         tags = (dataset.scales[index - 1], dataset.offsets[index - 1])
         rule = rule_for(path, dtype, tags, units, largest, side, told, trust_units)
         if ASSUMED_TAG in dataset.tags():

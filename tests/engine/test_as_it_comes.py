@@ -120,7 +120,10 @@ def form_of(form: str, folder: Path, later: np.ndarray) -> str | Path:
         assert done.exit_code == 0, done.output
         return folder / "stack.tif"
     # Files by themselves have lost their metadata; the cirrus band proves the offset.
-    return next(safe.glob("GRANULE/*/IMG_DATA"))
+    (folder / "bands").mkdir()
+    for path in safe.glob("GRANULE/*/IMG_DATA/*.jp2"):
+        path.rename(folder / "bands" / path.name)
+    return folder / "bands"
 
 
 def test_a_copy_moved_by_parts_of_a_pixel_shows_no_change_once_that_is_taken_out(tmp_path: Path) -> None:
@@ -247,16 +250,18 @@ def test_only_the_area_of_interest_is_answered_and_counted(tmp_path: Path, groun
 
 
 def test_normalisation_takes_haze_out_and_is_recorded(tmp_path: Path, ground: np.ndarray, later: np.ndarray) -> None:
-    hazy = later * 0.8 + np.linspace(0.12, 0.06, 13, dtype=np.float32)[:, None, None]
+    hazy = later * 0.7 + np.linspace(0.32, 0.26, 13, dtype=np.float32)[:, None, None]
     hazy[ALL_BANDS.index("B10")] = 0.0015
     before = write_product(tmp_path / "before", ground, **OLD)
     after = write_product(tmp_path / "after", hazy, **NEW)
     expected = detected(tmp_path, before, write_product(tmp_path / "clear", later, **NEW))
+    raw = detected(tmp_path, before, after, "--clouds", "none")
+    assert (raw != expected).mean() > 0.5, "haze that changes nothing would prove nothing"
     normalised = detected(tmp_path, before, after, "--normalise", "--clouds", "none")
     assert (normalised != expected).mean() < 0.002
     record = json.loads((tmp_path / "run.json").read_text())["normalisation"]
     assert record["done"]
-    assert all(band["gain"] == pytest.approx(1.25, rel=0.05) for band in record["bands"])
+    assert all(band["gain"] == pytest.approx(1 / 0.7, rel=0.05) for band in record["bands"])
     assert all(band["rmse_normalised"] < band["rmse_raw"] / 3 for band in record["bands"])
 
 

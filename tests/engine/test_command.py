@@ -392,3 +392,37 @@ def wait_for_windows(process: subprocess.Popen) -> Path:
             return workdir
         assert time.monotonic() < end
     raise AssertionError("the run ended before a window was done")
+
+
+def test_a_picture_replaces_no_input_and_takes_any_file_name(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    assert detect(*pair, "--mask", tmp_path / "m.tif").exit_code == 0
+    after = pair[1].rename(tmp_path / "a$b_{1}^.tif")
+    command = ["picture", str(pair[0]), str(after), "--mask", str(tmp_path / "m.tif"), "--output"]
+    for taken in (pair[0], tmp_path / "m.tif"):
+        size = taken.stat().st_size
+        assert CliRunner().invoke(main, [*command, str(taken)]).exit_code == 1
+        assert taken.stat().st_size == size
+    done = CliRunner().invoke(main, [*command, str(tmp_path / "p.png")])
+    assert done.exit_code == 0, done.output
+    assert CliRunner().invoke(main, [*command, str(tmp_path / "p.png"), "--before-bands", "XX"]).exit_code == 2
+
+
+def test_a_terminal_of_few_letters_ends_no_run(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    command = [*COMMAND, "check", *pair, "--before-units", "dn", "--after-units", "dn", "--model", "standin", "--json"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    named = pair[0].rename(tmp_path / "Zürich−北.tif")
+    command[command.index(pair[0])] = named
+    done = subprocess.run(command, capture_output=True, cwd=REPOSITORY, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell that closes standard input")
+def test_standard_input_that_was_never_open_stops_a_run_with_events(tmp_path: Path, large_pair: tuple[Path, Path]) -> None:
+    words = [*COMMAND, "detect", *large_pair, "--mask", tmp_path / "m.tif", "--model", "standin", "--events"]
+    done = subprocess.run(
+        ["sh", "-c", '"$@" <&-', "sh", *map(str, words)], capture_output=True, text=True, cwd=REPOSITORY, check=False
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "m.tif").exists()

@@ -136,3 +136,15 @@ def test_a_result_replaces_an_older_one_and_its_statistics(tmp_path: Path) -> No
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="nowhere does not exist"):
         outputs.require_folders([tmp_path / "nowhere" / "mask.tif"])
+
+
+def test_an_older_result_that_a_killed_run_had_set_aside_is_put_back(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    mine = f".s2change-{socket.gethostname()}-{gone.pid}-older-"
+    (tmp_path / f"{mine}lost.tif").write_text("older")
+    (tmp_path / f"{mine}kept.tif").write_text("older")
+    (tmp_path / "kept.tif").write_text("newer")
+    with outputs.workdir_beside(tmp_path / "next.tif"):
+        pass
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"lost.tif": "older", "kept.tif": "newer"}

@@ -8,6 +8,7 @@ from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.errors import BandsUnknown, GridMismatch, UnreadableInput
 from s2change_plugin.engine.scene import SceneReader, open_scene
 from tests.conftest import textured, write_stack
+from tests.products import write_product
 
 
 def test_bands_are_found_by_description_whatever_their_order(tmp_path: Path, ground: np.ndarray) -> None:
@@ -196,3 +197,19 @@ def test_a_raster_without_a_place_on_earth_is_refused(tmp_path: Path, crs: str) 
         raster.descriptions = ("B02", "B03")
     with pytest.raises(GridMismatch, match="no georeference|no place on Earth"):
         open_scene(str(tmp_path / "a.tif"))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
+def test_a_jpeg_2000_file_that_ends_early_is_never_read_as_ground(tmp_path: Path, share: float) -> None:
+    """GDAL decodes its blocks in threads where it may, and loses their errors."""
+    ground = textured(13, 300, 312, 1) / np.float32(10000)
+    product = write_product(tmp_path, ground)
+    band = next(product.glob("GRANULE/*/IMG_DATA/*_B04.jp2"))
+    band.write_bytes(band.read_bytes()[: int(share * band.stat().st_size)])
+    with pytest.raises(UnreadableInput, match="_B04.jp2"):
+        scene = open_scene(str(product)).select(("B03", "B04"))
+        reader = SceneReader(scene, scene.grid)
+        try:
+            reader.read(scene.grid.window)
+        finally:
+            reader.close()

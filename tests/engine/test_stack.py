@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +137,16 @@ def test_a_mask_is_never_overwritten_and_a_buffer_must_be_one(tmp_path: Path) ->
         assert raster.count == 1
     for buffer in ("-50", "nan", "1e7"):
         assert stack(path, tmp_path / "o.tif", "--mask-buffer", buffer).exit_code == 2
+
+
+def test_a_prepared_scene_that_has_lost_its_quality_raster_says_so(tmp_path: Path, ground: np.ndarray) -> None:
+    paths = []
+    for name in ("a", "b"):
+        product = write_product(tmp_path / name, ground, level="L2A")
+        assert stack(product, tmp_path / f"{name}.tif").exit_code == 0
+        paths.append(str(tmp_path / f"{name}.tif"))
+    (tmp_path / "b_quality.tif").unlink()
+    done = CliRunner().invoke(main, ["check", *paths, "--accept-level", "--json"])
+    (clouds,) = [finding for finding in json.loads(done.stdout)["findings"] if finding["topic"] == "clouds"]
+    assert clouds["severity"] == "warning"
+    assert "b_quality.tif" in clouds["text"]

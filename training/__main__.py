@@ -15,6 +15,9 @@ from s2change_plugin.engine.errors import S2ChangeError
 
 from .simulate import simulate
 
+_SETTINGS = click.option(
+    "--set", "settings", metavar="NAME=VALUE", multiple=True, help="A training option, as FitOptions names it; repeatable."
+)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
@@ -42,24 +45,39 @@ def prepare(source: Path, data: Path) -> None:
 @click.argument("data", type=_FOLDER)
 @click.option("--output", "run", type=_FOLDER, required=True, help="Folder of the run: weights, card, log, curves.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run, with its own options.")
-@click.option("--epochs", default=50, show_default=True)
-@click.option("--batch", default=16, show_default=True, help="Patches per step.")
-@click.option("--learning-rate", default=0.001, show_default=True, help="Of Adam.")
-@click.option("--patch", default=128, show_default=True, help="Side of a patch, pixels.")
-@click.option("--loss", type=click.Choice(["bce+dice", "bce", "dice"]), default="bce+dice", show_default=True)
+@click.option("--init", metavar="MODEL", help="Begin with this model's weights, bands and normalisation: its name or file.")
 @click.option("--validation-share", default=0.2, show_default=True, help="Share of the cities that are held out, whole.")
 @click.option("--validation", metavar="CITY,CITY,…", help="Hold these cities out instead.")
-@click.option("--width", default=16, show_default=True, help="Channels of the network's first level.")
-@click.option("--depth", default=4, show_default=True, help="How often the network halves resolution.")
-@click.option("--seed", default=0, show_default=True)
-def train(data: Path, run: Path, resume: bool, validation: str | None, **given: Any) -> None:
+@click.option("--epochs", type=int, help="Walks over the cities.  [default: 50; with --init 10]")
+@click.option("--batch", type=int, help="Patches per step.  [default: 16]")
+@click.option("--learning-rate", type=float, help="Highest of the schedule.  [default: 0.001; with --init 0.0003]")
+@click.option("--patch", type=int, help="Side of a patch, pixels.  [default: 128]")
+@click.option("--loss", type=click.Choice(["bce+dice", "bce", "dice"]), help="What is minimised.  [default: bce+dice]")
+@click.option("--width", type=int, help="Channels of the network's first level.  [default: 16]")
+@click.option("--depth", type=int, help="How often the network halves resolution.  [default: 4]")
+@click.option("--seed", type=int, help="Of weights and patches.  [default: 0]")
+@_SETTINGS
+def train(
+    data: Path,
+    run: Path,
+    resume: bool,
+    init: str | None,
+    validation_share: float,
+    validation: str | None,
+    settings: tuple[str, ...],
+    **given: Any,
+) -> None:
     """Train a model on the cities in DATA; an interrupted run goes on with --resume."""
-    from .train import TrainOptions
+    from .options import options_from
+    from .train import TrainOptions, fine_tuning
     from .train import train as train_model
 
     with one_sentence():
         try:
-            options = TrainOptions(validation=tuple(validation.split(",")) if validation else (), **given)
+            named = {name: value for name, value in given.items() if value is not None}
+            fit = options_from(settings, {**(fine_tuning(init) if init else {}), **named})
+            held_out = tuple(validation.split(",")) if validation else ()
+            options = TrainOptions(fit, validation_share, held_out, init)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         try:
@@ -113,14 +131,12 @@ def export(run: Path, name: str, ship: bool, force: bool) -> None:
 @click.option("--folds", default=5, show_default=True)
 @click.option("--seeds", default=3, show_default=True, help="How many; the first is --seed.")
 @click.option("--workers", default=1, show_default=True, help="Folds that are fitted at a time, each on its share of the cores.")
-@click.option(
-    "--set", "settings", metavar="NAME=VALUE", multiple=True, help="A training option, as FitOptions names it; repeatable."
-)
+@_SETTINGS
 def crossvalidate(data: Path, output: Path, folds: int, seeds: int, workers: int, settings: tuple[str, ...]) -> None:
     """Predict every city in DATA by networks that never saw it nor its neighbours, and score that."""
     from .crossvalidate import as_text
     from .crossvalidate import crossvalidate as run
-    from .fit import options_from
+    from .options import options_from
 
     with one_sentence():
         try:

@@ -25,8 +25,10 @@ from s2change_plugin.engine.outputs import NOT_OBSERVED
 from s2change_plugin.engine.validity import Codes
 
 from .calibrate import summary
-from .fit import FitOptions, Ground, as_normalised, fit, flops_per_pixel, laid_out, predict, without_haze
+from .fit import fit, flops_per_pixel, predict
+from .options import FitOptions
 from .prepare import city_names, read_city
+from .sampling import Ground, as_normalised, laid_out, without_haze
 
 OPTIONS, SCORES = "options.json", "scores.json"
 # Places nearer than this share weather, builders and streets: they stay in one fold.

@@ -10,11 +10,11 @@ from s2change_plugin.engine.errors import ModelError, UnreadableInput
 from s2change_plugin.engine.model import load_model, save_model
 from s2change_plugin.paths import shipped_models, user_models
 
-from .train import BEST
+from .train import WEIGHTS
 
 
 def export(run: Path, name: str, ship: bool = False, force: bool = False) -> Path:
-    """Copy a run's best weights and card under a name, into the user's models or what ships; gives the weights' path.
+    """Copy a run's weights and card under a name, into the user's models or what ships; gives the weights' path.
 
     Raises:
         ModelError: the name cannot be one, or is taken.
@@ -31,14 +31,14 @@ def export(run: Path, name: str, ship: bool = False, force: bool = False) -> Pat
 
 
 def weights_of(model: str) -> str:
-    """A run's folder as the path of its best weights; anything else as it is.
+    """A run's folder as the path of its weights; anything else as it is.
 
     Raises:
         UnreadableInput: the folder holds none.
     """
     if not Path(model).is_dir():
         return model
-    best = Path(model) / f"{BEST}.safetensors"
-    if not best.is_file():
-        raise UnreadableInput(f"{model} holds no {best.name}. Give the folder of a run that has finished an epoch.")
-    return str(best)
+    weights = Path(model) / f"{WEIGHTS}.safetensors"
+    if not weights.is_file():
+        raise UnreadableInput(f"{model} holds no {weights.name}. Give the folder of a run that has finished.")
+    return str(weights)

@@ -208,7 +208,7 @@ def load_model(name_or_path: str, device: str = "auto", precision: str = "auto")
         raise ModelError(f"{path} does not hold the weights of the network that its card describes. Export it again.") from error
     chosen = _device(device)
     network.to(chosen, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    return Model(card, network, chosen, _precision(precision, chosen))
+    return Model(card, network, chosen, precision_on(chosen, precision))
 
 
 def save_model(folder: Path, card: ModelCard, network: SiameseUNet) -> Path:
@@ -284,7 +284,8 @@ def _device(asked: str) -> str:
     return asked
 
 
-def _precision(asked: str, device: str) -> str:
+def precision_on(device: str, asked: str = "auto") -> str:
+    """The precision to compute in: what is asked for, or bfloat16 where a processor has instructions for it."""
     if asked != "auto":
         return asked
     able = torch.cpu.get_capabilities() if device == "cpu" else {}

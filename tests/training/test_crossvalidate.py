@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from s2change_plugin.engine.errors import S2ChangeError
 from training.__main__ import main
 from training.crossvalidate import balanced_folds, centres, crossvalidate, neighbours
-from training.fit import FitOptions
+from training.options import FitOptions
 from training.prepare import city_names
 
-TINY = FitOptions(steps=60, batch=4, patch=32, width=4, depth=2, stem=1, learning_rate=0.02, ema=0.8)
+TINY = FitOptions(epochs=5, batch=4, patch=32, width=4, depth=2, stem=1, learning_rate=0.02, ema=0.8)
 PLACES = {
     "paris": (2.35, 48.86),
     "bercy": (2.38, 48.84),
@@ -86,8 +86,8 @@ def test_a_city_is_predicted_by_a_network_that_never_saw_its_labels(
 def test_a_folder_with_other_options_is_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     apart(monkeypatch)
     (tmp_path / "cv").mkdir()
-    (tmp_path / "cv" / "options.json").write_text('{"folds": 2, "steps": 7}')
-    with pytest.raises(S2ChangeError, match="steps 7 instead of 60"):
+    (tmp_path / "cv" / "options.json").write_text('{"folds": 2, "epochs": 7}')
+    with pytest.raises(S2ChangeError, match="epochs 7 instead of 5"):
         crossvalidate(data, tmp_path / "cv", TINY, 2, 1, 1, lambda text: None)
 
 

@@ -6,22 +6,12 @@ import torch
 
 from s2change_plugin.engine.bands import L2A_BANDS
 from s2change_plugin.engine.unet import SiameseUNet
-from training.fit import (
-    FitOptions,
-    Ground,
-    as_normalised,
-    batch,
-    fit,
-    flops_per_pixel,
-    laid_out,
-    new_network,
-    options_from,
-    predict,
-    without_haze,
-)
+from training.fit import fit, flops_per_pixel, new_network, predict
+from training.options import FitOptions, options_from
 from training.prepare import City
+from training.sampling import Ground, as_normalised, batch, laid_out, without_haze
 
-TINY = FitOptions(steps=3, batch=64, patch=32, width=4, depth=2, stem=1, bands=("B02", "B03"))
+TINY = FitOptions(epochs=3, batch=64, patch=32, width=4, depth=2, stem=1, bands=("B02", "B03"))
 
 
 def city(seed: int = 0, size: int = 80) -> City:
@@ -136,8 +126,8 @@ def test_the_work_per_pixel_is_counted() -> None:
 
 
 def test_settings_are_read_with_their_types() -> None:
-    found = options_from(["steps=7", "learning_rate=0.01", "loss=bce", "bands=12"])
-    assert (found.steps, found.learning_rate, found.loss, found.bands) == (7, 0.01, "bce", L2A_BANDS)
+    found = options_from(["epochs=7", "learning_rate=0.01", "loss=bce", "bands=12"])
+    assert (found.epochs, found.learning_rate, found.loss, found.bands) == (7, 0.01, "bce", L2A_BANDS)
     assert options_from(["bands=B02,B08"]).bands == ("B02", "B08")
     for wrong in ("width=0", "patch=33", "skips=none", "nothing=1"):
         with pytest.raises(ValueError, match=wrong.split("=")[0]):
@@ -168,3 +158,29 @@ def test_patches_lose_between_none_and_all_of_their_haze() -> None:
     assert (darkest > least - 0.05).all()
     assert darkest[:, 0].min() < least[0] + 0.3 * (most - least)[0]
     assert darkest[:, 0].max() > most[0] - 0.3 * (most - least)[0]
+
+
+def test_a_second_date_in_another_light_is_brought_to_the_first() -> None:
+    one = city()
+    lit = laid_out(City(one.name, one.bands, one.before, one.before * 1.4 + 0.05, one.change))
+    reference = [laid_out(city(1))]
+    relative = as_normalised([lit], reference, "relative")[0]
+    before, after = drawn(replace(TINY, light=0), relative)[:2]
+    assert (before - after).abs().max() < 0.05
+    plain = as_normalised([lit], reference, "data")[0]
+    first = drawn(replace(TINY, light=0), plain)
+    assert (first[0] - first[1]).abs().max() > 1
+    seen = lit.images[0][lit.seen]
+    assert relative.mean[0] == pytest.approx(plain.mean[0])
+    assert (lit.images[1][lit.seen] - relative.mean[1]) / relative.deviation[1] == pytest.approx(
+        (seen - plain.mean[0]) / plain.deviation[0], abs=0.05
+    )
+
+
+@pytest.mark.parametrize(("balance", "share"), [(1.0, 0.8), (0.0, 0.5)])
+def test_large_cities_are_drawn_as_often_as_balance_says(balance: float, share: float) -> None:
+    small, large = laid_out(city(size=64)), laid_out(city(size=128))
+    options = replace(TINY, light=0, batch=400, change_share=0.0, balance=balance)
+    bright = replace(large, images=large.images + 9)
+    before = drawn(options, small, bright)[0]
+    assert (before.amax((1, 2, 3)) > 25).float().mean() == pytest.approx(share, abs=0.07)

@@ -1,4 +1,5 @@
 import csv
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,20 +10,24 @@ from click.testing import CliRunner
 
 from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.detect import predicted
-from s2change_plugin.engine.errors import S2ChangeError, UnreadableInput
+from s2change_plugin.engine.errors import ModelError, S2ChangeError, UnreadableInput
 from s2change_plugin.engine.model import load_model
 from s2change_plugin.engine.outputs import to_levels
 from s2change_plugin.engine.pair import PairOptions, open_pair
 from s2change_plugin.engine.scene import open_scene
 from tests.standin import write_standin
 from training.__main__ import main
-from training.augment import augmented
 from training.evaluate import best_threshold, evaluate, predict_city
 from training.losses import LOSSES, bce, bce_dice, dice
-from training.prepare import city_names, read_city
-from training.train import Ground, TrainOptions, band_statistics, batch, padded, split, train
+from training.options import FitOptions
+from training.prepare import read_city
+from training.train import TrainOptions, fine_tuning, split, train
 
-TINY = TrainOptions(epochs=2, batch=4, patch=32, width=4, depth=2, seed=3)
+TINY = TrainOptions(FitOptions(epochs=2, batch=4, patch=32, width=4, depth=2, seed=3))
+
+
+def tiny(validation: tuple[str, ...] = (), init: str | None = None, **fit: object) -> TrainOptions:
+    return replace(TINY, fit=replace(TINY.fit, **fit), validation=validation, init=init)
 
 
 def run(data: Path, folder: Path, options: TrainOptions, resume: bool = False, stop_in: int | None = None) -> None:
@@ -38,13 +43,18 @@ def run(data: Path, folder: Path, options: TrainOptions, resume: bool = False, s
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
-    return load_model(str(folder / "best.safetensors"), device="cpu").network.state_dict()
+    return load_model(str(folder / "model.safetensors"), device="cpu").network.state_dict()
 
 
 def test_the_default_options_are_the_documented_table() -> None:
-    one = TrainOptions()
-    assert (one.epochs, one.batch, one.learning_rate, one.patch) == (50, 16, 0.001, 128)
-    assert (one.loss, one.validation_share, one.bands) == ("bce+dice", 0.2, TEN_BANDS)
+    one, fit = TrainOptions(), FitOptions()
+    assert (fit.epochs, fit.batch, fit.learning_rate, fit.patch) == (50, 16, 0.001, 128)
+    assert (fit.loss, one.validation_share, fit.bands) == ("bce+dice", 0.2, TEN_BANDS)
+    told = CliRunner().invoke(main, ["train", "--help"]).output
+    for name in ("epochs", "batch", "learning_rate", "patch", "loss", "width", "depth", "seed"):
+        assert re.search(
+            rf"--{name.replace('_', '-')} .*?\[default:\s+{re.escape(str(getattr(fit, name)))}[;\]]", told, re.DOTALL
+        )
 
 
 def test_a_fifth_of_the_cities_is_held_out_whole() -> None:
@@ -53,7 +63,7 @@ def test_a_fifth_of_the_cities_is_held_out_whole() -> None:
     assert len(held_out) == 3
     assert sorted(training + held_out) == names
     assert split(names, TrainOptions()) == (training, held_out)
-    assert split(names, TrainOptions(seed=1))[1] != held_out
+    assert split(names, TrainOptions(FitOptions(seed=1)))[1] != held_out
     assert split(names, TrainOptions(validation=("city03",)))[1] == ["city03"]
 
 
@@ -65,12 +75,12 @@ def test_a_split_that_leaves_nothing_is_refused() -> None:
 
 
 def test_a_seed_makes_a_run_repeatable_and_an_interruption_changes_nothing(data: Path, tmp_path: Path) -> None:
-    options = replace(TINY, epochs=3, validation=("essen",))
+    options = tiny(("essen",), epochs=3)
     run(data, tmp_path / "straight", options)
     with pytest.raises(KeyboardInterrupt):
         run(data, tmp_path / "stopped", options, stop_in=2)
     run(data, tmp_path / "stopped", options, resume=True)
-    run(data, tmp_path / "other", replace(options, seed=4))
+    run(data, tmp_path / "other", tiny(("essen",), epochs=3, seed=4))
     straight, stopped, other = (tensors(tmp_path / name) for name in ("straight", "stopped", "other"))
     assert all(torch.equal(straight[name], stopped[name]) for name in straight)
     assert not all(torch.equal(straight[name], other[name]) for name in straight)
@@ -81,13 +91,13 @@ def test_a_seed_makes_a_run_repeatable_and_an_interruption_changes_nothing(data:
 
 
 def test_training_learns_what_is_plain_to_see(data: Path, tmp_path: Path) -> None:
-    run(data, tmp_path / "run", replace(TINY, epochs=20, batch=8, learning_rate=0.01, validation=("essen",)))
-    model = load_model(str(tmp_path / "run" / "best.safetensors"), device="cpu")
+    run(data, tmp_path / "run", tiny(("essen",), epochs=20, batch=8, learning_rate=0.01))
+    model = load_model(str(tmp_path / "run" / "model.safetensors"), device="cpu")
     assert evaluate(model, data, ["essen"])["pooled"]["f1"] > 0.9
 
 
 def test_a_run_is_not_overwritten_and_only_a_run_is_resumed(data: Path, tmp_path: Path) -> None:
-    run(data, tmp_path / "run", replace(TINY, epochs=1))
+    run(data, tmp_path / "run", tiny(epochs=1))
     with pytest.raises(S2ChangeError, match="--resume"):
         run(data, tmp_path / "run", TINY)
     with pytest.raises(UnreadableInput, match="no run to resume"):
@@ -95,8 +105,8 @@ def test_a_run_is_not_overwritten_and_only_a_run_is_resumed(data: Path, tmp_path
 
 
 def test_prediction_in_training_is_that_of_the_engine(data: Path, tmp_path: Path) -> None:
-    run(data, tmp_path / "run", replace(TINY, epochs=1))
-    model = load_model(str(tmp_path / "run" / "best.safetensors"), device="cpu", precision="float32")
+    run(data, tmp_path / "run", tiny(epochs=1))
+    model = load_model(str(tmp_path / "run" / "model.safetensors"), device="cpu", precision="float32")
     levels = predict_city(model, read_city(data / "bern", TEN_BANDS))
     scenes = [open_scene(str(data / "bern" / f"{side}.tif")) for side in ("before", "after")]
     with open_pair(scenes[0], scenes[1], TEN_BANDS, PairOptions(register=False, clouds="none")) as pair:
@@ -104,41 +114,6 @@ def test_prediction_in_training_is_that_of_the_engine(data: Path, tmp_path: Path
             rows, cols = window.toslices()
             here = to_levels(probability, quality).astype(int)
             assert np.abs(here - levels[rows, cols]).max() <= 1
-
-
-def test_patches_are_half_centred_on_change_and_unseen_ground_is_unlabelled(data: Path) -> None:
-    cities = tuple(padded(read_city(data / name, TEN_BANDS), 32) for name in city_names(data))
-    cities[0].before[:, :20] = np.nan
-    ground = Ground(cities, tuple(np.flatnonzero(city.change == 1) for city in cities))
-    mean, std = band_statistics(cities)
-    assert all(np.isfinite(mean))
-    options = replace(TINY, batch=200)
-    card = replace(load_card(), mean=mean, std=std)
-    before, after, change, labelled = batch(ground, card, options, np.random.default_rng(0))
-    assert before.shape == after.shape == (200, 10, 32, 32)
-    assert bool(torch.isfinite(before).all())
-    assert bool(torch.isfinite(after).all())
-    assert (change.amax((1, 2, 3)) > 0).float().mean() >= 0.5
-    unseen = labelled[:, 0] == 0
-    assert unseen.any()
-    assert before.permute(0, 2, 3, 1)[unseen].abs().max() == 0
-
-
-def load_card():
-    from s2change_plugin.engine.model import ModelCard
-    from s2change_plugin.engine.unet import halo
-
-    return ModelCard("x", TEN_BANDS, 4, 2, (0.0,) * 10, (1.0,) * 10, 0.5, "none", "nothing", halo=halo(2))
-
-
-def test_augmentation_moves_images_and_labels_together() -> None:
-    image = np.zeros((2, 8, 8), np.float32)
-    change = np.zeros((8, 8), np.uint8)
-    image[:, 1, 2], change[1, 2] = 5, 1
-    for seed in range(16):
-        before, after, moved = augmented(image, image, change, np.random.default_rng(seed))
-        for one in (before, after):
-            assert np.unravel_index(one[0].argmax(), (8, 8)) == np.unravel_index(moved.argmax(), (8, 8))
 
 
 @pytest.mark.parametrize("name", list(LOSSES))
@@ -166,10 +141,33 @@ def test_the_threshold_with_the_best_f1_is_found() -> None:
     assert best_threshold([(levels, np.array([[0, 0, 0, 1, 1]], np.uint8))]) > 140 * 0.004
 
 
-@pytest.mark.parametrize("option", [{"loss": "mse"}, {"patch": 30}, {"epochs": 0}, {"validation_share": 1.0}])
+@pytest.mark.parametrize("option", [{"loss": "mse"}, {"patch": 30}, {"epochs": 0}, {"architecture": "fc-ef"}, {"turns": 4}])
 def test_options_that_cannot_be_trained_are_refused(option: dict) -> None:
-    with pytest.raises(ValueError, match=next(iter(option)).split("_")[0]):
-        replace(TINY, **option)
+    with pytest.raises(ValueError, match=next(iter(option))):
+        tiny(**option)
+    with pytest.raises(ValueError, match="validation_share"):
+        TrainOptions(validation_share=1.0)
+
+
+def test_a_model_to_begin_with_gives_weights_normalisation_and_network(data: Path, tmp_path: Path) -> None:
+    start = str(tmp_path / "one" / "model.safetensors")
+    run(data, tmp_path / "one", tiny(("essen",), epochs=3))
+    options = TrainOptions(
+        replace(FitOptions(**fine_tuning(start)), epochs=1, batch=4, patch=32, learning_rate=1e-9, ema=0.0), init=start
+    )
+    run(data, tmp_path / "two", options)
+    first, second = tensors(tmp_path / "one"), tensors(tmp_path / "two")
+    for name in first:
+        if "running" not in name and "num_batches" not in name:
+            assert torch.allclose(first[name], second[name], atol=1e-5), name
+    cards = [load_model(str(tmp_path / name / "model.safetensors")).card for name in ("one", "two")]
+    assert cards[0].mean == cards[1].mean
+    assert (cards[1].width, cards[1].depth) == (4, 2)
+    assert cards[1].training["init"] == start
+    with pytest.raises(ModelError, match="width 4, depth 2"):
+        run(data, tmp_path / "three", tiny(init=start, width=8))
+    with pytest.raises(ModelError, match="no model 'nothing'"):
+        fine_tuning("nothing")
 
 
 def test_the_commands_lead_from_oscd_to_a_model_that_the_engine_finds(

@@ -255,6 +255,10 @@ def telling(as_events: bool, as_json: bool = False) -> Iterator[Events]:
         failure: S2ChangeError = Cancelled("Stopped before the end; nothing was written.")
     except MemoryError:
         failure = S2ChangeError("The memory is not enough. Close other programs, or choose a smaller part with --bounds.")
+    except UnicodeEncodeError as error:
+        # The only texts that cannot be encoded are file names as the system hands them over.
+        name = error.object.encode(errors="backslashreplace").decode()
+        failure = S2ChangeError(f"The file name {name} is not valid UTF-8, so it cannot be read or written. Rename it.")
     except OSError as error:
         failure = S2ChangeError(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.")
     except S2ChangeError as error:

@@ -426,3 +426,13 @@ def test_standard_input_that_was_never_open_stops_a_run_with_events(tmp_path: Pa
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "m.tif").exists()
+
+
+def test_a_file_name_that_is_no_utf8_gets_one_sentence(tmp_path: Path) -> None:
+    names = [os.fsencode(tmp_path / side) + b"_\xff.tif" for side in ("before", "after")]
+    for name in names:
+        Path(os.fsdecode(name)).write_bytes(b"II*")
+    done = subprocess.run([sys.executable, "-m", "s2change_plugin.engine", "check", *names], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "is not valid UTF-8" in done.stderr
+    assert "Traceback" not in done.stderr

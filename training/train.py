@@ -127,7 +127,7 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
         depth=options.depth,
         mean=mean,
         std=std,
-        threshold=0.5,
+        thresholds={"f1": 0.5},
         licence=_LICENCE,
         trained_on=f"OSCD (Caye Daudt et al. 2018), {len(training)} cities: {', '.join(training)}",
         detects=_DETECTS,
@@ -233,7 +233,7 @@ def validated(network: Any, card: ModelCard, cities: Sequence[City]) -> ModelCar
     found = {city.name: score(one, city.change, threshold) for city, one in zip(cities, levels, strict=True)}
     found["pooled"] = sum(found.values(), Confusion())
     scores = {name: one.as_dict() for name, one in found.items()}
-    return ModelCard(**{**card.__dict__, "threshold": threshold, "scores": scores})
+    return ModelCard(**{**card.__dict__, "thresholds": {"f1": threshold}, "scores": scores})
 
 
 def _patch(ground: Ground, card: ModelCard, options: TrainOptions, random: np.random.Generator) -> tuple[Array, Array, Labels]:

@@ -128,7 +128,7 @@ def load_card():
     from s2change_plugin.engine.model import ModelCard
     from s2change_plugin.engine.unet import halo
 
-    return ModelCard("x", TEN_BANDS, 4, 2, (0.0,) * 10, (1.0,) * 10, 0.5, "none", "nothing", halo=halo(2))
+    return ModelCard("x", TEN_BANDS, 4, 2, (0.0,) * 10, (1.0,) * 10, {"f1": 0.5}, "none", "nothing", halo=halo(2))
 
 
 def test_augmentation_moves_images_and_labels_together() -> None:

@@ -193,7 +193,7 @@ def _simulated_only(card: ModelCard, others: dict[str, str], values: dict[str, A
     return Finding(
         "model",
         WARNING,
-        f"{sides} Level-{level}, which the model {card.name} was tested on simulated only: its score there was measured on "
+        f"{sides} Level-{level}, and for the model {card.name} that level is simulated only: its score there was measured on "
         f"Level-{card.level[1:]} images with the atmosphere taken out by dark-object subtraction, never on real Level-{level} images.",
         f"Look at the result with care, or use Level-{card.level[1:]} products.",
         {**values, "simulated_only": True},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +235,7 @@ def load_model(name_or_path: str, device: str = "auto", precision: str = "auto",
         there = ", ".join(card.thresholds)
         raise ModelError(
             f"The model {path.stem} has no threshold for the goal {goal}; it has {there}. "
-            f"Choose {'that' if len(card.thresholds) == 1 else 'one of these'} with --goal, or give a --threshold of your own."
+            f"Choose {'that' if len(card.thresholds) == 1 else 'one of these'} with --goal, or give a --threshold in its place."
         )
     try:
         data = path.read_bytes()
@@ -287,6 +287,11 @@ def read_card(path: Path) -> ModelCard:
     try:
         values = json.loads(card.read_text(encoding="utf-8"))
         known = {entry.name for entry in fields(ModelCard)}
+        missing = [
+            one.name for one in fields(ModelCard) if one.default is one.default_factory is MISSING and one.name not in values
+        ]
+        if missing:
+            raise ValueError(f"it lacks {', '.join(missing)}")
         for name in _LISTS & set(values):
             # A lone text would become a list of its letters.
             if not isinstance(values[name], list):

@@ -79,6 +79,13 @@ def test_a_card_that_cannot_be_meant_is_refused(model: Path, values: dict, said:
         load_model("standin")
 
 
+def test_a_card_that_lacks_an_entry_is_refused_with_its_name(model: Path) -> None:
+    card = json.loads(model.with_suffix(".json").read_text())
+    model.with_suffix(".json").write_text(json.dumps({"threshold": card.pop("thresholds")["f1"], **card}))
+    with pytest.raises(ModelError, match=r"cannot be used: it lacks thresholds\."):
+        load_model("standin")
+
+
 def test_a_broken_card_is_refused(model: Path) -> None:
     model.with_suffix(".json").write_text("{")
     with pytest.raises(ModelError, match="cannot be used"):

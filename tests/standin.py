@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -32,8 +33,8 @@ def standin_network(bands: int = 10, depth: int = 1) -> SiameseUNet:
     return network.eval()
 
 
-def write_standin(folder: Path, name: str, threshold: float = 0.5) -> Path:
-    """Write it as a model, and give its weights' path."""
+def write_standin(folder: Path, name: str, **entries: object) -> Path:
+    """Write it as a model, and give its weights' path; entries are the card's."""
     card = ModelCard(
         name=name,
         bands=TEN_BANDS,
@@ -41,9 +42,9 @@ def write_standin(folder: Path, name: str, threshold: float = 0.5) -> Path:
         depth=1,
         mean=(0.0,) * 10,
         std=(1.0,) * 10,
-        threshold=threshold,
+        thresholds={"f1": 0.5},
         licence="GPL-2.0-or-later",
         trained_on="nothing: made by hand for tests",
         halo=halo(1),
     )
-    return save_model(folder, card, standin_network())
+    return save_model(folder, replace(card, **entries), standin_network())

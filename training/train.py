@@ -137,7 +137,7 @@ def validated(network: Any, card: ModelCard, cities: Sequence[City]) -> ModelCar
     found = {city.name: score(one, city.change, threshold) for city, one in zip(cities, levels, strict=True)}
     found["pooled"] = sum(found.values(), Confusion())
     scores = {name: one.as_dict() for name, one in found.items()}
-    return replace(card, threshold=threshold, scores=scores)
+    return replace(card, thresholds={"f1": threshold}, scores=scores)
 
 
 def _beginning(
@@ -164,7 +164,7 @@ def _beginning(
         depth=options.fit.depth,
         mean=mean,
         std=std,
-        threshold=0.5,
+        thresholds={"f1": 0.5},
         licence=_LICENCE,
         trained_on=trained_on,
         detects=_DETECTS,

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
@@ -62,7 +63,7 @@ def pair_options(command: F) -> F:
         ),
         click.option("--model", help="Name or path of a model; see the command models. With unet only."),
         click.option(
-            "--accept-level", is_flag=True, help="Take another processing level than the one that the model was trained on."
+            "--accept-level", is_flag=True, help="Take a processing level that the model was neither trained nor tested on."
         ),
         click.option(
             "--clouds",
@@ -98,7 +99,16 @@ def _with(command: F, *options: Callable[[F], F]) -> F:
 @click.option("--polygons", type=_FILE, help="GeoPackage of changed areas to write.")
 @click.option("--record", type=_FILE, help="JSON to write with everything needed to repeat the run.")
 @click.option(
-    "--threshold", type=click.FloatRange(0, 1), help="Probability from which a pixel is change; else the model's own, or 0.5."
+    "--goal",
+    type=click.Choice(["f1", "precision", "recall"]),
+    default="f1",
+    show_default=True,
+    help="Which of the model's thresholds counts: of the best F1, of precision 0.8 (few false alarms), of recall 0.8 (little missed).",
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    help="Probability from which a pixel is change, in place of a goal; else the model's for the goal, or 0.5.",
 )
 @click.option("--bounds", nargs=4, type=float, metavar="LEFT BOTTOM RIGHT TOP", help="Part to look at, in BEFORE's CRS.")
 @click.option("--bounds-crs", metavar="CRS", help="CRS of the bounds, if it is another one.")
@@ -200,15 +210,16 @@ def _asked(kind: type[T], given: dict[str, Any]) -> T:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def models(as_json: bool) -> None:
-    """List the models that are known by name."""
+    """Show the cards of the models that are known by name: what each finds, how well, at which thresholds, and where it fails."""
     from .model import list_models
+    from .report import card_text
 
+    say_in_any_encoding()
     cards = list_models()
     if as_json:
-        click.echo(json.dumps([{"name": path.stem, "path": str(path), "threshold": card.threshold} for path, card in cards]))
+        click.echo(json.dumps([{**asdict(card), "name": path.stem, "path": str(path)} for path, card in cards]))
         return
-    for path, card in cards:
-        click.echo(f"{path.stem:24} {card.level}, {len(card.bands)} bands, threshold {card.threshold:g}   {path}")
+    click.echo("\n\n".join(card_text(card, path) for path, card in cards) or "No model is known here.")
 
 
 @main.command()

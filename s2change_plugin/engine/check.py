@@ -75,7 +75,7 @@ def check(options: CheckOptions, events: Events) -> None:
         require_folders([options.report])
         with workdir_beside(options.report) as workdir, writing(options.report):
             finished = in_workdir(workdir, "report", options.report)
-            write_check_report(finished, options, findings, scenes, picture)
+            write_check_report(finished, options, findings, scenes, picture, card)
             publish({finished: options.report})
     values = {
         "severity": worst(findings),

@@ -252,6 +252,7 @@ class ClassicalPredictor:
     halo: ClassVar[int] = 0
     alignment: ClassVar[int] = 1
     threshold: ClassVar[float] = 0.5
+    goal: ClassVar[None] = None
 
     method: str
     bands: tuple[str, ...]

@@ -140,6 +140,7 @@ def _values(options: EvaluationOptions, tally: Tally, grid: Grid, tags: dict[str
         "mask": options.mask,
         "model": tags.get("S2CHANGE_MODEL"),
         "threshold": tags.get("S2CHANGE_THRESHOLD"),
+        "goal": tags.get("S2CHANGE_GOAL"),
         "reference": options.reference,
         "labelled": options.labelled,
         "change_value": options.change_value,

@@ -28,6 +28,7 @@ from .pair import Pair, PairWindow, common_bands, open_pair
 from .polygons import write_polygons
 from .radiometry import Array
 from .report import result_values, summary_of, version, write_record
+from .scores import GOALS
 from .validity import Codes, Quality
 
 T = TypeVar("T")
@@ -44,7 +45,8 @@ class DetectOptions(CompareOptions):
 
     Attributes:
         mask, probability, quality, polygons, record: where the results go; None leaves one out.
-        threshold: 0–1, rounded to a multiple of 0.004; None takes the model's or method's.
+        goal: one of `scores.GOALS`; which of the model's thresholds counts.
+        threshold: 0–1, rounded to a multiple of 0.004; None takes the model's for the goal, or the method's.
         bounds: (left, bottom, right, top); None is the whole overlap.
         bounds_crs: CRS of the bounds; None is before's.
         device: of the model: "auto", "cpu", "cuda", "mps".
@@ -57,6 +59,7 @@ class DetectOptions(CompareOptions):
     quality: Path | None = None
     polygons: Path | None = None
     record: Path | None = None
+    goal: str = "f1"
     threshold: float | None = None
     bounds: Bounds | None = None
     bounds_crs: str | None = None
@@ -68,10 +71,21 @@ class DetectOptions(CompareOptions):
         """Refuse what cannot be meant.
 
         Raises:
-            ValueError: threshold outside 0–1, bounds without area, or what `CompareOptions` refuses.
+            ValueError: unknown goal, a goal beside a threshold or for a method without a model, threshold outside 0–1, bounds without
+                area, or what `CompareOptions` refuses.
             OutputError: two outputs in one file, or an output in place of an input.
         """
         super().__post_init__()
+        if self.goal not in GOALS:
+            raise ValueError(f"goal is {self.goal!r} and must be one of {', '.join(GOALS)}")
+        if self.goal != "f1" and self.method != "unet":
+            raise ValueError(
+                f"the method {self.method} has one threshold and none for the goal {self.goal}: leave --goal out, or --method"
+            )
+        if self.goal != "f1" and self.threshold is not None:
+            raise ValueError(
+                f"goal {self.goal} and threshold {self.threshold:g} both say what is change: leave --goal out, or --threshold"
+            )
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold {self.threshold} is not between 0 and 1")
         if self.bounds and not (self.bounds[0] < self.bounds[2] and self.bounds[1] < self.bounds[3]):
@@ -99,6 +113,10 @@ class Predictor(Protocol):
     @property
     def threshold(self) -> float:
         """Probability from which a pixel is change, where the user does not say."""
+
+    @property
+    def goal(self) -> str | None:
+        """What that threshold was chosen for, one of `scores.GOALS`; None for none of them."""
 
     @property
     def text(self) -> str:
@@ -135,13 +153,17 @@ class Tally:
 
 @dataclass(frozen=True)
 class Run:
-    """What one run works on: an open pair and what was found of it, what predicts, the asked part of the grid, the threshold as applied."""
+    """What one run works on: an open pair and what was found of it, what predicts, the asked part of the grid, the threshold as applied.
+
+    The goal is what the threshold was chosen for; None where it is the user's own or a method's.
+    """
 
     pair: Pair
     findings: tuple[Finding, ...]
     predictor: Predictor
     area: Window
     threshold: float
+    goal: str | None
 
     def tags(self, options: DetectOptions) -> dict[str, str]:
         """What the rasters themselves say about how they were made."""
@@ -150,6 +172,7 @@ class Run:
             "S2CHANGE_VERSION": version(),
             **{tag: made_by[name] for name, tag in _TAGS.items() if made_by.get(name)},
             "S2CHANGE_THRESHOLD": f"{self.threshold:.3f}",
+            **({"S2CHANGE_GOAL": self.goal} if self.goal else {}),
             "S2CHANGE_BEFORE": options.before,
             "S2CHANGE_AFTER": options.after,
         }
@@ -165,8 +188,9 @@ def detect(options: DetectOptions, events: Events) -> None:
     with outputs.workdir_beside(options.mask) as workdir, ExitStack() as stack:
         events.started(str(workdir.resolve()))
         pair, findings, predictor = stack.enter_context(_opened(options, events))
-        asked = predictor.threshold if options.threshold is None else options.threshold
-        run = Run(pair, findings, predictor, _asked_window(pair, options), outputs.applied_threshold(asked))
+        asked, goal = (predictor.threshold, predictor.goal) if options.threshold is None else (options.threshold, None)
+        run = Run(pair, findings, predictor, _asked_window(pair, options), outputs.applied_threshold(asked), goal)
+        events.message(f"Threshold {run.threshold:g}{f', for {GOALS[goal]}' if goal else ''}.")
         with outputs.writing(options.mask):
             writers, tally = _write_windows(options, run, workdir, events, stack)
             finished = _finish(options, run, writers, workdir, events)
@@ -236,7 +260,7 @@ def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tupl
         # PyTorch is slow to load, and the other methods do without.
         from .model import DEFAULT_MODEL, load_model
 
-        model = load_model(options.model or DEFAULT_MODEL, device=options.device, precision=options.precision)
+        model = load_model(options.model or DEFAULT_MODEL, options.device, options.precision, options.goal)
     card = model.card if model else None
     before, after = options.open_scene("before"), options.open_scene("after")
     bands = card.bands if card else common_bands(before, after)

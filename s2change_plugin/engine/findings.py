@@ -171,16 +171,33 @@ def model_finding(before: Scene, after: Scene, card: ModelCard, accept_level: bo
             "Give scenes with all of them.",
             values,
         )
-    others = {side: scene.acquisition.level for side, scene in sides.items() if scene.acquisition.level not in (None, card.level)}
+    levels = {side: scene.acquisition.level for side, scene in sides.items()}
+    others = {side: level for side, level in levels.items() if level and level != card.level}
+    if others and card.level not in levels.values() and set(others.values()) <= set(card.simulated_levels):
+        return _simulated_only(card, others, values)
     if others:
-        said = " and ".join(f"{side} is Level-{level[1:]}" for side, level in others.items() if level)
+        said = " and ".join(f"{side} is Level-{level[1:]}" for side, level in others.items())
         text = f"The model {card.name} was trained on Level-{card.level[1:]} images and {said}: its scores do not hold for this pair."
         if accept_level:
             return Finding("model", WARNING, text, "You accepted this.", values)
         return Finding("model", STOP, text, f"Use Level-{card.level[1:]} products, or take the risk with --accept-level.", values)
-    known = all(scene.acquisition.level for scene in sides.values())
+    known = all(levels.values())
     level = "this level" if known else f"was trained on Level-{card.level[1:]}"
     return Finding("model", OK, f"The model {card.name} takes these bands and {level}.", values=values)
+
+
+def _simulated_only(card: ModelCard, others: dict[str, str], values: dict[str, Any]) -> Finding:
+    """That the model was tested on imitations of these sides' level and on nothing else."""
+    (level,) = {level[1:] for level in others.values()}
+    sides = f"{' and '.join(others).capitalize()} {'is' if len(others) == 1 else 'are'}"
+    return Finding(
+        "model",
+        WARNING,
+        f"{sides} Level-{level}, and for the model {card.name} that level is simulated only: its score there was measured on "
+        f"Level-{card.level[1:]} images with the atmosphere taken out by dark-object subtraction, never on real Level-{level} images.",
+        f"Look at the result with care, or use Level-{card.level[1:]} products.",
+        {**values, "simulated_only": True},
+    )
 
 
 def baseline_finding(before: Scene, after: Scene) -> Finding:

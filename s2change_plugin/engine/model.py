@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
+import math
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,17 @@ from ..paths import shipped_models, user_models
 from .bands import BANDS
 from .errors import ModelError
 from .radiometry import Array
+from .scores import GOALS
 from .unet import SiameseUNet, halo
 
 DEFAULT_MODEL = "oscd-urban-1"
 _ARCHITECTURE = "siamese-unet"
 # A bare hash on a card is taken for a secret by the plugin site's scanner.
 _HASH = "sha256:"
+# Processing levels, each with those that can be imitated from its images: taking the atmosphere out, not putting it in.
+_SIMULATED = {"L1C": ("L2A",), "L2A": ()}
+# Entries that JSON has as lists.
+_LISTS = {"bands", "mean", "std", "simulated_levels", "calibration", "known_failures"}
 
 
 @dataclass(frozen=True)
@@ -37,15 +43,18 @@ class ModelCard:
         bands: in the order of the network's input.
         width, depth: of the `unet.SiameseUNet`.
         mean, std: of each band's reflectance; the network sees (reflectance − mean) / std.
-        threshold: probability from which a pixel is change, a multiple of 0.004.
+        thresholds: calibrated probability from which a pixel is change, a multiple of 0.004, for "f1" and any other of `scores.GOALS`.
         licence: of the weights.
         trained_on: data, in words.
         detects: in words, what it was trained to find and what not.
-        protocol: in words, how the scores were obtained and who chose the threshold.
+        protocol: in words, how the scores were obtained and who chose the thresholds.
         scores: per city, and pooled, f1, precision, recall, iou, prevalence, pixels.
         training: the options of the run that made it.
         sha256: of the weights' file.
         level: product level of the training images.
+        simulated_levels: other levels that it was tested on only as imitated by dark-object subtraction; taken with a warning.
+        calibration: (offset, slope) of the line that takes the network's logit to that of the probability.
+        known_failures: sentences on where it was measured to fail.
         unit: of the input.
         gsd_m: ground sampling distance of the input, metres.
         halo: context that each window is read with, pixels.
@@ -58,7 +67,7 @@ class ModelCard:
     depth: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    threshold: float
+    thresholds: dict[str, float]
     licence: str
     trained_on: str
     detects: str = ""
@@ -67,6 +76,9 @@ class ModelCard:
     training: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
     level: str = "L1C"
+    simulated_levels: tuple[str, ...] = ()
+    calibration: tuple[float, float] = (0.0, 1.0)
+    known_failures: tuple[str, ...] = ()
     unit: str = "reflectance"
     gsd_m: float = 10.0
     halo: int = 0
@@ -85,14 +97,33 @@ class ModelCard:
             raise ValueError(f"its architecture {self.architecture!r} is not known to this version")
         if not (len(self.mean) == len(self.std) == len(self.bands)) or min(self.std) <= 0:
             raise ValueError(f"it needs a mean and a positive deviation for each of its {len(self.bands)} bands")
-        if not 0 <= self.threshold <= 1 or abs(self.threshold * 250 - round(self.threshold * 250)) > 1e-6:
-            raise ValueError(f"its threshold {self.threshold} is not a multiple of 0.004 between 0 and 1")
+        if "f1" not in self.thresholds or not set(self.thresholds) <= set(GOALS):
+            raise ValueError(
+                f"its thresholds are for {', '.join(self.thresholds) or 'nothing'}, and must be for f1 and may be for {', '.join(GOALS)}"
+            )
+        for goal, threshold in self.thresholds.items():
+            if not 0 <= threshold <= 1 or abs(threshold * 250 - round(threshold * 250)) > 1e-6:
+                raise ValueError(f"its threshold {threshold} for {goal} is not a multiple of 0.004 between 0 and 1")
+        if len(self.calibration) != 2 or not all(map(math.isfinite, self.calibration)) or self.calibration[1] <= 0:
+            raise ValueError(f"its calibration {self.calibration} is not an offset and a positive slope")
+        if self.level not in _SIMULATED:
+            raise ValueError(f"its level {self.level!r} is not one of {', '.join(_SIMULATED)}")
+        if not set(self.simulated_levels) <= set(_SIMULATED[self.level]):
+            can_be = ", ".join(_SIMULATED[self.level]) or "none"
+            raise ValueError(
+                f"its simulated levels are {', '.join(self.simulated_levels)}; of {self.level} images can be simulated: {can_be}"
+            )
         if self.unit != "reflectance":
             raise ValueError(f"its unit {self.unit!r} is not known to this version")
         if not (1 <= self.depth <= 6 and 1 <= self.width <= 256):
             raise ValueError(f"its depth {self.depth} and width {self.width} are not a network that can be built")
         if self.halo != halo(self.depth):
             raise ValueError(f"its halo {self.halo} is not what its network needs, {halo(self.depth)}")
+
+    @property
+    def threshold(self) -> float:
+        """The one for the best F1."""
+        return self.thresholds["f1"]
 
 
 @dataclass(frozen=True)
@@ -104,12 +135,14 @@ class Model:
         network: in evaluation mode.
         device: "cpu", "cuda" or "mps".
         precision: "float32" or "bfloat16".
+        goal: which of the card's thresholds counts.
     """
 
     card: ModelCard
     network: SiameseUNet
     device: str
     precision: str
+    goal: str = "f1"
 
     @property
     def halo(self) -> int:
@@ -118,8 +151,8 @@ class Model:
 
     @property
     def threshold(self) -> float:
-        """The card's."""
-        return self.card.threshold
+        """The card's, for the goal."""
+        return self.card.thresholds[self.goal]
 
     @property
     def text(self) -> str:
@@ -130,7 +163,8 @@ class Model:
     def made_by(self) -> dict[str, Any]:
         """What the record says of it."""
         card = {"model": self.card.name, "sha256": self.card.sha256, "licence": self.card.licence}
-        return {"method": "unet", **card, "device": self.device, "precision": self.precision}
+        said = {"calibration": list(self.card.calibration), "known_failures": list(self.card.known_failures)}
+        return {"method": "unet", **card, "device": self.device, "precision": self.precision, **said}
 
     @property
     def alignment(self) -> int:
@@ -138,11 +172,14 @@ class Model:
         return int(2**self.card.depth)
 
     def probability(self, before: Array, after: Array) -> Array:
-        """Probability of change of a patch: float32 (row, col), 0–1.
+        """Calibrated probability of change of a patch: float32 (row, col), 0–1.
 
         Args:
             before, after: reflectance (band, row, col) in the card's order, NaN where unusable; rows and cols are multiples
                 of `alignment`. Where one date is unusable in any band, both are taken to be alike.
+
+        Source: Platt 1999, Probabilistic outputs for support vector machines, for the line through the logit; Guo et al. 2017, On
+        calibration of modern neural networks, for its slope alone (temperature).
         """
         seen = np.asarray(np.isfinite(np.stack([before, after])).all((0, 1)), np.bool_)
         patches = [self._tensor(normalise(image, self.card), seen) for image in (before, after)]
@@ -154,7 +191,8 @@ class Model:
             if "out of memory" in str(error) or "can't allocate memory" in str(error):
                 raise MemoryError(str(error)) from error
             raise
-        return np.asarray(torch.sigmoid(logits).cpu().numpy(), np.float32)
+        offset, slope = self.card.calibration
+        return np.asarray(torch.sigmoid(offset + slope * logits).cpu().numpy(), np.float32)
 
     def _tensor(self, image: Array, seen: NDArray[np.bool_]) -> Tensor:
         image[:, ~seen] = 0
@@ -179,19 +217,26 @@ def list_models() -> list[tuple[Path, ModelCard]]:
     return list(found.values())
 
 
-def load_model(name_or_path: str, device: str = "auto", precision: str = "auto") -> Model:
+def load_model(name_or_path: str, device: str = "auto", precision: str = "auto", goal: str = "f1") -> Model:
     """A model ready for use.
 
     Args:
         name_or_path: as `list_models` names it, or the path of a .safetensors file with its card (.json) beside it.
         device: "auto", "cpu", "cuda", "mps".
         precision: "auto", "float32", "bfloat16"; auto takes bfloat16 on processors that compute in it.
+        goal: one of `scores.GOALS`, for which the card has a threshold.
 
     Raises:
-        ModelError: no such model, damaged, not the file its card describes, or the device is not there.
+        ModelError: no such model, damaged, not the file its card describes, without a threshold for the goal, or the device is not there.
     """
     path = _find(name_or_path)
     card = read_card(path)
+    if goal not in card.thresholds:
+        there = ", ".join(card.thresholds)
+        raise ModelError(
+            f"The model {path.stem} has no threshold for the goal {goal}; it has {there}. "
+            f"Choose {'that' if len(card.thresholds) == 1 else 'one of these'} with --goal, or give a --threshold in its place."
+        )
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -208,7 +253,7 @@ def load_model(name_or_path: str, device: str = "auto", precision: str = "auto")
         raise ModelError(f"{path} does not hold the weights of the network that its card describes. Export it again.") from error
     chosen = _device(device)
     network.to(chosen, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    return Model(card, network, chosen, precision_on(chosen, precision))
+    return Model(card, network, chosen, precision_on(chosen, precision), goal)
 
 
 def save_model(folder: Path, card: ModelCard, network: SiameseUNet) -> Path:
@@ -242,7 +287,15 @@ def read_card(path: Path) -> ModelCard:
     try:
         values = json.loads(card.read_text(encoding="utf-8"))
         known = {entry.name for entry in fields(ModelCard)}
-        for name in ("bands", "mean", "std"):
+        missing = [
+            one.name for one in fields(ModelCard) if one.default is one.default_factory is MISSING and one.name not in values
+        ]
+        if missing:
+            raise ValueError(f"it lacks {', '.join(missing)}")
+        for name in _LISTS & set(values):
+            # A lone text would become a list of its letters.
+            if not isinstance(values[name], list):
+                raise ValueError(f"its {name} is {values[name]!r} and must be a list")
             values[name] = tuple(values[name])
         values["sha256"] = values.get("sha256", "").removeprefix(_HASH)
         return ModelCard(**{name: value for name, value in values.items() if name in known})

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import version as package_version
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +20,16 @@ from ..paths import PACKAGE, resources
 from .findings import Finding, worst
 from .grid import name_of
 from .scene import Scene, short_name
-from .scores import AGREEMENT_COLOURS, NOT_COUNTED, Agreement
+from .scores import AGREEMENT_COLOURS, GOALS, NOT_COUNTED, Agreement
 
 if TYPE_CHECKING:
     from .check import CheckOptions
     from .detect import DetectOptions, Run, Tally
+    from .model import ModelCard
+
+
+_WIDTH = 110
+_SCORES = {"f1": "F1", "precision": "precision", "recall": "recall", "iou": "IoU", "prevalence": "changed"}
 
 
 def version() -> str:
@@ -47,6 +53,7 @@ def result_values(options: DetectOptions, run: Run, tally: Tally) -> dict[str, A
         "changed_pixels": tally.changed,
         "observed_share": round(tally.observed / tally.pixels, 6),
         "threshold": run.threshold,
+        "goal": run.goal,
         **{name: run.predictor.made_by[name] for name in ("method", "model", "device", "precision")},
         "shift": asdict(run.pair.shift),
         "severity": worst(run.findings),
@@ -95,7 +102,12 @@ def scene_values(scene: Scene) -> dict[str, Any]:
 
 
 def write_check_report(
-    target: Path, options: CheckOptions, findings: Sequence[Finding], scenes: Sequence[Scene | None], picture: bytes | None
+    target: Path,
+    options: CheckOptions,
+    findings: Sequence[Finding],
+    scenes: Sequence[Scene | None],
+    picture: bytes | None,
+    card: ModelCard | None,
 ) -> None:
     """Write the findings about a pair as a page that a person reads, with everything it needs inside.
 
@@ -105,6 +117,7 @@ def write_check_report(
         findings: in their order.
         scenes: before and after; None where it could not be opened.
         picture: PNG of both dates and of what is usable.
+        card: of the model that is to be used, if there is one.
     """
     page = _rendered(
         "check.html",
@@ -117,6 +130,8 @@ def write_check_report(
             for side, scene in zip(("before", "after"), scenes, strict=True)
         },
         picture=b64encode(picture).decode("ascii") if picture else None,
+        card=card,
+        goals=GOALS,
     )
     target.write_text(page, encoding="utf-8")
 
@@ -139,6 +154,57 @@ def write_compare_report(target: Path, values: dict[str, Any], picture: bytes) -
         picture=b64encode(picture).decode("ascii"),
     )
     target.write_text(page, encoding="utf-8")
+
+
+def card_text(card: ModelCard, path: Path) -> str:
+    """A model's card as lines that a person reads, under the name by which the model is asked for.
+
+    Args:
+        card: of the model.
+        path: of its weights.
+    """
+    level = f"Level-{card.level[1:]}"
+    simulated = [f"Level-{one[1:]} simulated only" for one in card.simulated_levels]
+    goals = [
+        f"{f'{card.thresholds[goal]:.3f}' if goal in card.thresholds else 'none '}  {goal:10} {words}"
+        for goal, words in GOALS.items()
+    ]
+    entries: dict[str, Sequence[str]] = {
+        "Detects": [card.detects],
+        "Bands": [", ".join(card.bands)],
+        "Level": ["; ".join([level, *simulated])],
+        "Licence": [card.licence],
+        "Trained on": [card.trained_on],
+        "Protocol": [card.protocol],
+        "Scores": _score_lines(card.scores),
+        "Thresholds": goals,
+        "Fails at": [f"- {failure}" for failure in card.known_failures],
+    }
+    lines = [path.stem]
+    for label, texts in entries.items():
+        for text in filter(None, texts):
+            lines += wrap(
+                text,
+                _WIDTH,
+                initial_indent=f"  {label:12}",
+                subsequent_indent=" " * (16 if text.startswith("- ") else 14),
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            label = ""
+    # Whole, to be copied.
+    return "\n".join([*lines, f"  {'File':12}{path}"])
+
+
+def _score_lines(scores: dict[str, Any]) -> list[str]:
+    """Scores by city and pooled as a table in percent, the pooled ones last; no lines where there are none."""
+    rows = {name: one for name, one in scores.items() if isinstance(one, dict) and set(_SCORES) <= set(one)}
+    if not rows:
+        return []
+    rows = {name: one for name, one in rows.items() if name != "pooled"} | {n: one for n, one in rows.items() if n == "pooled"}
+    wide = max(map(len, rows))
+    head = " " * wide + "".join(f"{label:>11}" for label in _SCORES.values())
+    return [head, *(f"{name:{wide}}" + "".join(f"{100 * one[key]:>9.1f} %" for key in _SCORES) for name, one in rows.items())]
 
 
 def _rendered(template: str, **values: Any) -> str:

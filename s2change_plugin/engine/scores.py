@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 NOT_COUNTED = 255
 
+# What a model's threshold can be chosen for: the best F1, or the best recall (precision) that a precision (recall) of 0.8 leaves.
+GOALS = {"f1": "the best balance (F1)", "precision": "few false alarms (precision 0.8)", "recall": "little missed (recall 0.8)"}
+
 
 class Agreement(IntEnum):
     """Codes of the confusion raster; `NOT_COUNTED` where the mask was not observed or the truth is not known."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from qgis.core import QgsProcessingFeedback, QgsSettings
 from qgis.gui import QgsFileWidget
 from qgis.PyQt.QtCore import Qt
@@ -57,14 +59,22 @@ class SettingsDialog(QDialog):
             said: list[str] = []
             QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
             try:
-                failed = run_process(str(engine_python()), engine_arguments(["models"]), QgsProcessingFeedback(), said.append)
+                failed = run_process(
+                    str(engine_python()), engine_arguments(["models", "--json"]), QgsProcessingFeedback(), said.append
+                )
                 problem = failed.splitlines()[-1] if failed else ""
             except EngineError as error:
                 problem = str(error)
             finally:
                 QApplication.restoreOverrideCursor()
-        self.state.setText(f"It does not work: {problem}" if problem else f"It works: {engine_python()}\n" + "\n".join(said))
+        works = "" if problem else f"It works: {engine_python()}\nModels: {', '.join(_names(said)) or 'none'}"
+        self.state.setText(f"It does not work: {problem}" if problem else works)
         QgsSettings().setValue(PYTHON_SETTING, before)
 
     def _keep(self) -> None:
         QgsSettings().setValue(PYTHON_SETTING, self.python.filePath().strip())
+
+
+def _names(said: list[str]) -> list[str]:
+    """Of the models that the engine lists."""
+    return [card["name"] for card in json.loads(said[-1])]

@@ -84,8 +84,10 @@ class DetectChange(EngineAlgorithm):
                 "The part to look at; the result there is the same as that of the whole. Left empty: all that both images cover.",
             ),
             shared.area(),
+            shared.goal(),
             shared.advanced(
-                threshold, "Probability from which a pixel is change. Left empty: the one on the model's card, or 0.5."
+                threshold,
+                "Probability from which a pixel is change, in place of a goal. Left empty: the one on the model's card for the goal, or 0.5.",
             ),
             shared.bands("BEFORE_BANDS", "before"),
             shared.bands("AFTER_BANDS", "after"),
@@ -121,7 +123,7 @@ class DetectChange(EngineAlgorithm):
                 QgsProcessingParameterFileDestination(
                     "RECORD", "Record of the run", "JSON (*.json)", optional=True, createByDefault=False
                 ),
-                "Everything needed to repeat the run: inputs, masks, findings, shift, model, threshold, versions, area.",
+                "Everything needed to repeat the run: inputs, masks, findings, shift, model, goal and threshold, versions, area.",
             ),
         ):
             self.addParameter(definition)

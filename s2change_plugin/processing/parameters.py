@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _UNITS = ["auto", "dn", "dn+1000", "reflectance"]
 _METHODS = ["unet", "cva", "irmad", "pca"]
+_GOALS = {"f1": "Best balance (F1)", "precision": "Few false alarms (precision 0.8)", "recall": "Little missed (recall 0.8)"}
 _CLOUDS = ["auto", "product", "spectral", "none"]
 # Formats that the engine reads as they are; others are copied to the first.
 _VECTOR_FILES = ["gpkg", "shp", "geojson", "fgb"]
@@ -63,6 +64,18 @@ def method() -> QgsProcessingParameterDefinition:
         "unet: a model, which finds what it was trained for. The others need no model and find any change of the ground, not only urban: seasons, "
         "crops and water come out as change too. cva (change vector analysis): the length of the change over all bands. pca (PCA difference): the same over what "
         "moves many bands together. irmad (IR-MAD): change against how the two dates usually relate, by the chi-squared statistic.",
+    )
+
+
+def goal() -> QgsProcessingParameterDefinition:
+    """Which of the model's thresholds counts."""
+    definition = QgsProcessingParameterEnum("GOAL", "Goal", list(_GOALS.values()), defaultValue=0, optional=True)
+    definition.setMetadata({"values": list(_GOALS)})
+    return advanced(
+        definition,
+        "Which threshold of the model decides what is change: the one with the best balance of false alarms and missed change, or "
+        "the one at which eight of ten changed pixels on the map were true, or at which eight of ten were found, in places that the model did not know. "
+        "A model may lack the last two. Other methods than unet have one threshold only.",
     )
 
 
@@ -103,7 +116,8 @@ def accept_level() -> QgsProcessingParameterDefinition:
     """The user's word about the processing level."""
     return advanced(
         QgsProcessingParameterBoolean("ACCEPT_LEVEL", "Accept another processing level than the model's", False),
-        "Takes, for example, Level-2A images with a model of Level-1C. Its scores do not hold there.",
+        "Takes, for example, Level-2A images with a model of Level-1C that was never tested on them. Its scores do not hold there. A "
+        "level that the model was tested on in simulation only is taken with a warning, without this.",
     )
 
 
@@ -224,6 +238,10 @@ def _option(
     if isinstance(definition, QgsProcessingParameterNumber):
         number = algorithm.parameterAsDouble(parameters, name, context)
         return [] if number == definition.defaultValue() else [option, repr(number)]
+    if isinstance(definition, QgsProcessingParameterEnum) and not definition.usesStaticStrings():
+        # What the dialog shows is words; the engine's own lie beside them.
+        index = algorithm.parameterAsEnum(parameters, name, context)
+        return [] if index == definition.defaultValue() else [option, definition.metadata()["values"][index]]
     if isinstance(definition, QgsProcessingParameterEnum):
         text = algorithm.parameterAsEnumString(parameters, name, context)
     elif isinstance(definition, QgsProcessingParameterString):

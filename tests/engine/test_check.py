@@ -110,6 +110,18 @@ def test_the_report_holds_every_finding_and_a_picture_and_nothing_from_outside(t
         assert raster.width > 2.5 * raster.height
 
 
+def test_the_report_says_what_the_model_is_for_and_where_it_fails(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    entries = {"detects": "New <buildings>.", "known_failures": ("Seasons: four of ten fields.",), "simulated_levels": ("L2A",)}
+    write_standin(tmp_path / "models", "mine", thresholds={"f1": 0.588, "recall": 0.2}, **entries)
+    assert check(*pair, "--model", "mine", "--report", tmp_path / "check.html").exit_code == 0
+    page = Page()
+    page.feed((tmp_path / "check.html").read_text("utf-8"))
+    goals = ("0.588 for the best balance (F1)", "0.200 for little missed (recall 0.8)")
+    for said in ("New <buildings>.", "Seasons: four of ten fields.", "Level-1C; Level-2A simulated only", *goals):
+        assert said in page.text
+    assert "few false alarms" not in page.text
+
+
 def test_what_cannot_be_opened_is_a_finding_and_the_rest_is_looked_at(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     done = check(pair[0], tmp_path / "none.tif", "--json", "--report", tmp_path / "check.html")
     assert done.exit_code == 0

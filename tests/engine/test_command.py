@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import rasterio
 from click.testing import CliRunner, Result
 
 from s2change_plugin.engine.__main__ import main
+from s2change_plugin.engine.scores import GOALS
 from tests.conftest import REPOSITORY, textured, write_stack
 from tests.standin import write_standin
 
@@ -295,9 +297,112 @@ def test_the_picture_shows_three_panels(tmp_path: Path, pair: tuple[Path, Path])
     assert (np.abs(picture[:3].astype(int) - np.array([214, 0, 87])[:, None, None]).max(0) < 3).mean() > 0.003
 
 
-def test_models_are_listed_by_name(tmp_path: Path) -> None:
+def test_models_tell_programs_their_whole_card(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["models", "--json"])
-    assert "standin" in [model["name"] for model in json.loads(done.stdout)]
+    (told,) = [model for model in json.loads(done.stdout) if model["name"] == "standin"]
+    assert told["path"] == str(tmp_path / "models" / "standin.safetensors")
+    assert told["thresholds"] == {"f1": 0.5}
+    assert set(json.loads((tmp_path / "models" / "standin.json").read_text())) <= set(told)
+
+
+def test_models_tell_people_what_they_find_how_well_and_where_they_fail(tmp_path: Path) -> None:
+    score = {"f1": 0.613, "precision": 0.58, "recall": 0.65, "iou": 0.442, "prevalence": 0.025, "pixels": 1000}
+    write_standin(
+        *(tmp_path / "models", "mine"),
+        detects="New buildings.",
+        thresholds={"f1": 0.5, "precision": 0.9},
+        simulated_levels=("L2A",),
+        scores={"pooled": score, "nantes": {**score, "f1": 0.541}, "spread": 0.01},
+        known_failures=("Seasons: of ten false alarms, four are fields.", "Water."),
+    )
+    done = CliRunner().invoke(main, ["models"])
+    assert done.exit_code == 0
+    (mine,) = [card for card in done.stdout.split("\n\n") if card.startswith("mine\n")]
+    lines = [line.strip() for line in mine.splitlines()]
+    for said in (
+        r"Detects +New buildings\.",
+        r"Bands +B02, B03, .*B12",
+        r"Level +Level-1C; Level-2A simulated only",
+        r"Licence +GPL-2.0-or-later",
+        r"nantes +54.1 % +58.0 % +65.0 % +44.2 % +2.5 %",
+        r"pooled +61.3 % .*",
+        r"Thresholds +0.500 +f1 .*",
+        r"0.900 +precision .*",
+        r"none +recall .*",
+        r"Fails at +- Seasons: of ten false alarms, four are fields\.",
+        r"- Water\.",
+        r"File +.*mine\.safetensors",
+    ):
+        assert [line for line in lines if re.fullmatch(said, line)], said
+    assert lines.index(next(line for line in lines if line.startswith("pooled"))) > [line[:6] for line in lines].index("nantes")
+
+
+@pytest.fixture
+def careful(tmp_path: Path) -> str:
+    """A model whose probability is 0.82 where the pair changed and 0.18 where not, with a threshold between and one below both."""
+    entries = {"thresholds": {"f1": 0.5, "recall": 0.1}, "calibration": (0.0, 0.1), "known_failures": ("Snow.",)}
+    write_standin(tmp_path / "models", "careful", simulated_levels=("L2A",), **entries)
+    return "careful"
+
+
+def test_the_goal_chooses_the_models_threshold_and_record_and_map_say_which(
+    tmp_path: Path, pair: tuple[Path, Path], careful: str
+) -> None:
+    outputs = ("--mask", tmp_path / "m.tif", "--probability", tmp_path / "p.tif", "--record", tmp_path / "r.json")
+    for given, goal, threshold, changed in (
+        ((), "f1", 0.5, 2400),
+        (("--goal", "recall"), "recall", 0.1, 295 * 340),
+        (("--threshold", "0.9"), None, 0.9, 0),
+    ):
+        done = detect(*pair, *outputs, *given, model=careful)
+        assert done.exit_code == 0, done.output
+        record = json.loads((tmp_path / "r.json").read_text())
+        assert (record["result"]["goal"], record["result"]["threshold"]) == (goal, threshold)
+        assert record["result"]["changed_pixels"] == (read(tmp_path / "m.tif") == 1).sum() == changed
+        assert f"Threshold {threshold}" in done.output
+        with rasterio.open(tmp_path / "m.tif") as raster:
+            assert raster.tags().get("S2CHANGE_GOAL") == goal
+    assert record["made_by"]["calibration"] == [0, 0.1]
+    assert record["made_by"]["known_failures"] == ["Snow."]
+    assert 0.17 * 250 < np.median(read(tmp_path / "p.tif")) < 0.2 * 250
+
+
+def test_a_goal_that_the_card_lacks_gets_one_sentence_with_those_that_it_has(
+    tmp_path: Path, pair: tuple[Path, Path], careful: str
+) -> None:
+    done = detect(*pair, "--mask", tmp_path / "m.tif", "--goal", "precision", model=careful)
+    assert done.exit_code == 1
+    assert "no threshold for the goal precision; it has f1, recall" in done.stderr
+    assert not (tmp_path / "m.tif").exists()
+
+
+def test_the_command_offers_the_goals_that_there_are() -> None:
+    (goal,) = [option for option in main.commands["detect"].params if option.name == "goal"]
+    assert tuple(goal.type.choices) == tuple(GOALS)
+
+
+def test_a_level_that_was_only_simulated_is_said_in_events_and_record(
+    tmp_path: Path, pair: tuple[Path, Path], careful: str
+) -> None:
+    level_2a = [path.rename(tmp_path / f"{path.stem}_L2A.tif") for path in pair]
+    asked = ("detect", *level_2a, "--mask", tmp_path / "m.tif", "--record", tmp_path / "r.json", "--model", careful)
+    # Closing standard input would stop it.
+    with subprocess.Popen(
+        [*COMMAND, *asked, "--clouds", "none", "--events"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=REPOSITORY,
+        text=True,
+    ) as run:
+        told = run.stdout.read()
+    assert run.returncode == 0, told
+    said = [event for event in map(json.loads, told.splitlines()) if event["event"] == "message"]
+    assert [event["level"] for event in said if "simulated only" in event["text"]] == ["warning"]
+    findings = json.loads((tmp_path / "r.json").read_text())["findings"]
+    assert [one["severity"] for one in findings if "simulated only" in one["text"]] == ["warning"]
+    refused = detect(*level_2a, "--mask", tmp_path / "m.tif")
+    assert refused.exit_code == 1
+    assert "--accept-level" in refused.stderr
 
 
 def by_method(method: str, *args: object) -> Result:

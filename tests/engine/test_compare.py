@@ -330,6 +330,14 @@ def test_the_report_holds_scores_and_picture_and_nothing_from_outside(tmp_path: 
         assert tuple(picture.read([1, 2, 3])[:, 5, 78]) == AGREEMENT_COLOURS[255]
 
 
+def test_the_report_says_which_model_goal_and_threshold_made_the_mask(tmp_path: Path, mask: Path, truth: np.ndarray) -> None:
+    reference = write(tmp_path / "truth.tif", truth)
+    with rasterio.open(mask, "r+") as raster:
+        raster.update_tags(S2CHANGE_MODEL="mine", S2CHANGE_THRESHOLD="0.588", S2CHANGE_GOAL="precision")
+    assert result(mask, reference, "--report", tmp_path / "r.html")["goal"] == "precision"
+    assert "model mine, threshold 0.588, goal precision" in (tmp_path / "r.html").read_text("utf-8")
+
+
 def test_a_single_missed_pixel_is_seen_in_the_picture_of_a_large_map(tmp_path: Path) -> None:
     codes = np.zeros((2000, 3000), np.uint8)
     codes[1234, 2345] = 3

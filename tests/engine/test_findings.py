@@ -34,7 +34,7 @@ BEFORE = Acquisition(
     "L1C", datetime(2021, 6, 20, tzinfo=timezone.utc), "S2A", "31TDH", "02.14", 51, 30.0, 150.0, origin="metadata"
 )
 AFTER = replace(BEFORE, sensed=datetime(2023, 6, 25, tzinfo=timezone.utc), baseline="05.09", platform="S2B")
-CARD = ModelCard("m", ("B03", "B04"), 4, 1, (0.1, 0.1), (0.1, 0.1), 0.5, "none", "nothing", halo=halo(1))
+CARD = ModelCard("m", ("B03", "B04"), 4, 1, (0.1, 0.1), (0.1, 0.1), {"f1": 0.5}, "none", "nothing", halo=halo(1))
 
 
 def scene(acquisition: Acquisition, bands: tuple[str, ...] = ("B03", "B04"), **more: object) -> Scene:
@@ -58,6 +58,30 @@ def test_another_level_than_the_models_stops_until_it_is_accepted() -> None:
         require_fit([refused])
     assert model_finding(scene(BEFORE), scene(AFTER), CARD, accept_level=False).severity == OK
     assert model_finding(scene(BEFORE), scene(replace(AFTER, level=None)), CARD, accept_level=False).severity == OK
+
+
+SIMULATED = replace(CARD, simulated_levels=("L2A",))
+
+
+@pytest.mark.parametrize("accept_level", [False, True])
+def test_a_level_that_was_only_simulated_passes_with_a_warning_that_says_so(accept_level: bool) -> None:
+    level_2a = scene(replace(BEFORE, level="L2A")), scene(replace(AFTER, level="L2A"))
+    found = model_finding(*level_2a, SIMULATED, accept_level)
+    assert found.severity == WARNING
+    for words in ("simulated only", "Before and after are Level-2A", "dark-object subtraction", "never on real Level-2A"):
+        assert words in found.text
+    require_fit([found])
+    untold = model_finding(level_2a[0], scene(replace(AFTER, level=None)), SIMULATED, accept_level)
+    assert "Before is Level-2A" in untold.text
+    assert "simulated only" in untold.text
+    assert model_finding(scene(BEFORE), scene(AFTER), SIMULATED, accept_level).severity == OK
+
+
+def test_a_simulated_level_beside_the_models_own_stops_as_any_other_does() -> None:
+    mixed = scene(BEFORE), scene(replace(AFTER, level="L2A"))
+    for accept_level in (False, True):
+        assert model_finding(*mixed, SIMULATED, accept_level) == model_finding(*mixed, CARD, accept_level)
+    assert model_finding(*mixed, SIMULATED, accept_level=False).severity == STOP
 
 
 def test_a_band_that_the_model_lacks_stops_and_names_the_file() -> None:

@@ -50,7 +50,7 @@ def test_a_model_without_a_card_is_refused(model: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"threshold": 0.5001}, "multiple of 0.004"),
+        ({"thresholds": {"f1": 0.5001}}, "0.5001 for f1 is not a multiple of 0.004"),
         ({"bands": ["B02", "B99"]}, "B99"),
         ({"architecture": "transformer"}, "transformer"),
         ({"std": [0.0] * 10}, "deviation"),
@@ -58,11 +58,31 @@ def test_a_model_without_a_card_is_refused(model: Path) -> None:
         ({"halo": 3}, "halo 3"),
         ({"depth": "deep"}, "cannot be used"),
         ({"bands": None}, "cannot be used"),
+        ({"thresholds": {"precision": 0.6}}, "thresholds are for precision, and must be for f1"),
+        ({"thresholds": {"f1": 0.5, "kappa": 0.6}}, "thresholds are for f1, kappa"),
+        ({"thresholds": {"f1": 0.5, "recall": 1.2}}, "1.2 for recall"),
+        ({"calibration": [0, 0]}, "positive slope"),
+        ({"calibration": [0, -1]}, "positive slope"),
+        ({"calibration": [float("nan"), 1]}, "positive slope"),
+        ({"calibration": [0, float("inf")]}, "positive slope"),
+        ({"calibration": [1]}, "positive slope"),
+        ({"level": "L3A"}, "L3A.*not one of L1C, L2A"),
+        ({"simulated_levels": ["L1C"]}, "simulated levels are L1C"),
+        ({"level": "L2A", "simulated_levels": ["L1C"]}, "can be simulated: none"),
+        ({"simulated_levels": "L2A"}, "must be a list"),
+        ({"known_failures": "Seasons."}, "must be a list"),
     ],
 )
 def test_a_card_that_cannot_be_meant_is_refused(model: Path, values: dict, said: str) -> None:
     edit_card(model, **values)
     with pytest.raises(ModelError, match=said):
+        load_model("standin")
+
+
+def test_a_card_that_lacks_an_entry_is_refused_with_its_name(model: Path) -> None:
+    card = json.loads(model.with_suffix(".json").read_text())
+    model.with_suffix(".json").write_text(json.dumps({"threshold": card.pop("thresholds")["f1"], **card}))
+    with pytest.raises(ModelError, match=r"cannot be used: it lacks thresholds\."):
         load_model("standin")
 
 
@@ -101,6 +121,29 @@ def test_what_one_date_lacks_counts_as_alike(model: Path) -> None:
     assert probability[5, 6] > 0.99
 
 
+def test_probability_is_the_logit_on_the_line_of_the_calibration(model: Path) -> None:
+    random = np.random.default_rng(0)
+    before, after = random.uniform(0, 0.35, (2, 10, 16, 16)).astype(np.float32)
+    before[0, 0, 0] = np.nan
+    plain = load_model("standin").probability(before, after).astype(np.float64)
+    edit_card(model, calibration=[-0.7, 0.4])
+    calibrated = load_model("standin").probability(before, after)
+    assert calibrated.dtype == np.float32
+    inner = (plain > 1e-4) & (plain < 1 - 1e-4)
+    assert 20 < inner.sum() < inner.size
+    logit = np.log(plain / (1 - plain))
+    np.testing.assert_allclose(calibrated[inner], (1 / (1 + np.exp(0.7 - 0.4 * logit)))[inner], atol=1e-4)
+    assert np.isfinite(calibrated).all()
+
+
+def test_each_goal_has_its_threshold_and_one_that_the_card_lacks_is_refused_with_those_that_it_has(model: Path) -> None:
+    edit_card(model, thresholds={"f1": 0.5, "recall": 0.2})
+    assert load_model("standin").threshold == read_card(model).threshold == 0.5
+    assert load_model("standin", goal="recall").threshold == 0.2
+    with pytest.raises(ModelError, match="standin has no threshold for the goal precision; it has f1, recall"):
+        load_model("standin", goal="precision")
+
+
 def test_bfloat16_differs_by_little(tmp_path: Path) -> None:
     torch.manual_seed(1)
     network = SiameseUNet(3, 8, 2).eval()
@@ -121,8 +164,10 @@ def test_bfloat16_differs_by_little(tmp_path: Path) -> None:
 def test_a_model_is_written_and_read_back_alike(tmp_path: Path) -> None:
     torch.manual_seed(1)
     network = SiameseUNet(10, 4, 3).eval()
-    card = replace(read_card(write_standin(tmp_path, "s")), name="mine", width=4, depth=3, halo=halo(3))
+    entries = {"simulated_levels": ("L2A",), "calibration": (0.5, 2.0), "known_failures": ("Snow.", "Water.")}
+    card = replace(read_card(write_standin(tmp_path, "s", **entries)), name="mine", width=4, depth=3, halo=halo(3))
     back = load_model(str(save_model(tmp_path, card, network)))
+    assert replace(back.card, sha256=card.sha256) == card
     for name, tensor in network.state_dict().items():
         torch.testing.assert_close(back.network.state_dict()[name], tensor, rtol=0, atol=0)
 

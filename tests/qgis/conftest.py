@@ -36,7 +36,7 @@ for side, values in (("bands1", ground), ("bands2", later)):
     (folder / side).mkdir()
     for name, band in zip(("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"), values):
         write_stack(folder / side / f"T31_{name}.tif", band[None], None)
-write_standin(folder / "models", "standin")
+write_standin(folder / "models", "standin", thresholds={"f1": 0.5, "recall": 0.2}, simulated_levels=("L2A",))
 """
 
 # Two products of one tile, of two processing baselines; the first also as its zip.

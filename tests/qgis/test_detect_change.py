@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -226,6 +227,33 @@ def test_without_an_engine_it_is_listed_and_says_what_to_do(provider, asked: dic
     with pytest.raises(QgsProcessingException):
         processing.run(ALGORITHM, asked, feedback=feedback)
     assert "Set up the engine" in feedback.textLog()
+
+
+def test_the_goal_is_in_words_and_reaches_the_engine(provider, engine, asked: dict) -> None:
+    one = algorithm()
+    assert one.parameterDefinition("GOAL").options() == [
+        "Best balance (F1)",
+        "Few false alarms (precision 0.8)",
+        "Little missed (recall 0.8)",
+    ]
+    assert processing.run(ALGORITHM, {**asked, "GOAL": 2})["THRESHOLD_USED"] == 0.2
+    with pytest.raises(QgsProcessingException, match="standin has no threshold for the goal precision.*“Goal”"):
+        processing.run(ALGORITHM, {**asked, "GOAL": 1})
+    with pytest.raises(QgsProcessingException, match="both say what is change"):
+        processing.run(ALGORITHM, {**asked, "GOAL": 2, "THRESHOLD": 0.3})
+
+
+@pytest.mark.parametrize("command", ["detectchange", "checkpair"])
+def test_a_level_that_was_only_simulated_is_a_warning_in_the_log(
+    provider, engine, asked: dict, tmp_path: Path, command: str
+) -> None:
+    for side in ("BEFORE", "AFTER"):
+        asked[side] = shutil.copy(asked[side], str(tmp_path / f"T31TDH_{side}_L2A.tif"))
+    feedback = QgsProcessingFeedback(False)
+    processing.run(f"s2change:{command}", asked, feedback=feedback)
+    (said,) = [line for line in feedback.htmlLog().split("<br/>") if "simulated only" in line]
+    assert "Before and after are Level-2A" in said
+    assert "color" in said, "warnings are coloured, information is not"
 
 
 def test_a_cancel_leaves_nothing_behind(provider, engine, asked: dict, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeatureSourceDefinition,
+    QgsProcessingParameterEnum,
     QgsProcessingParameterRasterLayer,
     QgsProject,
     QgsRasterLayer,
@@ -24,13 +25,14 @@ from tests.qgis.conftest import PYTHON, REPOSITORY
 
 ALGORITHMS = ("detectchange", "checkpair", "preparescene", "evaluatechange")
 COMMANDS = {"detectchange": "detect", "checkpair": "check", "preparescene": "stack", "evaluatechange": "compare"}
-# The engine's commands with their options and these options' defaults, and its default model.
+# The engine's commands with their options, these options' defaults and choices, and its default model.
 _DUMP = """
 import json
 from s2change_plugin.engine.__main__ import main
 from s2change_plugin.engine.model import DEFAULT_MODEL
 said = {name: {option: one.default for one in command.params for option in (*one.opts, *one.secondary_opts)} for name, command in main.commands.items()}
-print(json.dumps([said, DEFAULT_MODEL], default=lambda value: None))
+choices = {name: {option: getattr(one.type, "choices", None) for one in command.params for option in one.opts} for name, command in main.commands.items()}
+print(json.dumps([said, choices, DEFAULT_MODEL], default=lambda value: None))
 """
 
 
@@ -77,7 +79,7 @@ def polygons(source: str) -> int:
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_option_is_one_of_the_engines_and_has_its_default(provider, name: str) -> None:
     done = subprocess.run([PYTHON, "-c", _DUMP], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    commands, default_model = json.loads(done.stdout)
+    commands, choices, default_model = json.loads(done.stdout)
     known = commands[COMMANDS[name]]
     for definition in definitions(name):
         option = f"--{definition.name().lower().replace('_', '-')}"
@@ -87,6 +89,11 @@ def test_every_option_is_one_of_the_engines_and_has_its_default(provider, name: 
         assert (definition.name().lower() if definition.name() == "REFERENCE" else option) in known
         if definition.name() == "MODEL":
             assert default == default_model
+        elif isinstance(definition, QgsProcessingParameterEnum):
+            values = definition.metadata().get("values", definition.options())
+            assert values == choices[COMMANDS[name]][option]
+            assert len(values) == len(definition.options())
+            assert known[option] == (default if definition.usesStaticStrings() else values[default])
         elif isinstance(default, bool):
             # A flag without a default is off.
             assert bool(known[option]) == default
@@ -145,6 +152,9 @@ def test_both_that_compare_say_it_alike(typed, dates: dict, given: dict, said: l
     [
         ({"THRESHOLD": 0.25}, ["--threshold", "0.25"]),
         ({"THRESHOLD": 0}, ["--threshold", "0.0"]),
+        ({"GOAL": 0}, []),
+        ({"GOAL": 1}, ["--goal", "precision"]),
+        ({"GOAL": 2}, ["--goal", "recall"]),
         ({"NORMALISE": True}, ["--normalise"]),
         (
             {"EXTENT": "1,2,3,4 [EPSG:4326]"},

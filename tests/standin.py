@@ -9,15 +9,16 @@ import torch
 
 from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.model import ModelCard, save_model
-from s2change_plugin.engine.unet import SiameseUNet, halo
+from s2change_plugin.engine.unet import ChangeNet, halo
 
 # Reflectance, summed over the bands, above which a pixel is change; the logit is 0 there.
 LIMIT = 1.5
 
 
-def standin_network(bands: int = 10, depth: int = 1) -> SiameseUNet:
+def standin_network(bands: int = 10, depth: int = 1) -> ChangeNet:
     """The network that computes Σ |after − before| − LIMIT, per pixel, from its full-resolution skip."""
-    network = SiameseUNet(bands, width=bands, depth=depth)
+    whole = ChangeNet(bands, ("dates",), width=bands, depth=depth)
+    network = whole.networks[0]
     for parameter in network.parameters():
         torch.nn.init.zeros_(parameter)
     first, last = network.encoder[0], network.decoder[0]
@@ -30,7 +31,7 @@ def standin_network(bands: int = 10, depth: int = 1) -> SiameseUNet:
     last[1].weight.data[:] = 1
     network.head.weight.data[0, 0] = 10
     network.head.bias.data[:] = -10 * LIMIT
-    return network.eval()
+    return whole.eval()
 
 
 def write_standin(folder: Path, name: str, **entries: object) -> Path:
@@ -38,6 +39,7 @@ def write_standin(folder: Path, name: str, **entries: object) -> Path:
     card = ModelCard(
         name=name,
         bands=TEN_BANDS,
+        views=("dates",),
         width=10,
         depth=1,
         mean=(0.0,) * 10,

@@ -45,8 +45,8 @@ class FullyConvolutional(nn.Module):
         )
         self.head = nn.Conv2d(16, 1, 3, padding=1)
 
-    def forward(self, before: Tensor, after: Tensor) -> Tensor:
-        """Logits of change, (n, 1, h, w); h and w are multiples of 16."""
+    def forward(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
+        """Logits of change, (n, 1, h, w), from the dates alone; h and w are multiples of 16."""
         x = torch.cat([before, after], 0 if self.siamese else 1)
         skips = []
         for encode in self.encoder:

@@ -27,8 +27,8 @@ from s2change_plugin.engine.validity import Codes
 from .calibrate import summary
 from .fit import fit, flops_per_pixel, predict
 from .options import FitOptions
-from .prepare import city_names, read_city
-from .sampling import Ground, as_normalised, laid_out, without_haze
+from .prepare import City, city_names, read_city
+from .sampling import as_level_2a, band_statistics, laid_out
 
 OPTIONS, SCORES = "options.json", "scores.json"
 # Places nearer than this share weather, builders and streets: they stay in one fold.
@@ -165,23 +165,22 @@ def _fold(data: Path, output: Path, options: FitOptions, task: tuple[int, Fold])
     """Fit on all cities but a fold's, predict these, and give the task and the seconds that it took."""
     seed, fold = task
     began = time.monotonic()
-    ground = _ground(data, options.bands, bool(options.dehazed))
-    training = [city for name, city in ground.items() if name not in fold]
-    seeded = replace(options, seed=seed)
-    network = fit(as_normalised(training, training, options.normalisation), seeded)
+    cities = _cities(data, options.bands)
+    training = [city for name, city in cities.items() if name not in fold]
+    statistics = band_statistics(training)
+    network = fit([laid_out(city, statistics) for city in training], replace(options, seed=seed))
     for variant in VARIANTS:
         for name in fold:
-            city = ground[name] if variant == "l1c" else without_haze(ground[name])
-            normalised = as_normalised([city], training, options.normalisation)[0]
-            _write(_path(output, seed, name, variant), predict(network, normalised, options), data / name / "change.tif")
+            city = cities[name] if variant == "l1c" else as_level_2a(cities[name])
+            levels = predict(network, laid_out(city, statistics), options)
+            _write(_path(output, seed, name, variant), levels, data / name / "change.tif")
     return seed, fold, time.monotonic() - began
 
 
 @lru_cache(maxsize=1)
-def _ground(data: Path, bands: tuple[str, ...], dehazed: bool) -> dict[str, Ground]:
+def _cities(data: Path, bands: tuple[str, ...]) -> dict[str, City]:
     """All cities, read once by each worker."""
-    ground = {name: laid_out(read_city(data / name, bands)) for name in city_names(data)}
-    return {name: without_haze(city) for name, city in ground.items()} if dehazed else ground
+    return {name: read_city(data / name, bands) for name in city_names(data)}
 
 
 def _path(output: Path, seed: int, city: str, variant: str) -> Path:

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.flop_counter import FlopCounterMode
 
 from s2change_plugin.engine.model import precision_on
 from s2change_plugin.engine.outputs import to_levels
-from s2change_plugin.engine.unet import SiameseUNet
+from s2change_plugin.engine.unet import ChangeNet
 from s2change_plugin.engine.validity import Codes
 
 from .baselines import FullyConvolutional
@@ -45,31 +44,36 @@ Progress = Callable[[Sequence[int], str], Iterable[int]]
 
 
 def fit(cities: Sequence[Ground], options: FitOptions) -> Any:
-    """Fit a network; the moving average of its weights at the end of the schedule is the result.
+    """Fit every network by itself; the moving average of its weights at the end of the schedule is the result.
 
     Args:
-        cities: as `as_normalised` gives them.
+        cities: as `laid_out` gives them.
         options: how.
 
     Returns:
-        the network, in evaluation mode.
+        the networks as one, in evaluation mode.
     """
-    return list(fitting(cities, options, new_network(options)))[-1].network
+    whole = new_network(options)
+    for index, network in enumerate(parts_of(whole)):
+        network.load_state_dict(list(fitting(cities, options, network, index))[-1].network.state_dict())
+    return whole.eval()
 
 
 def fitting(
     cities: Sequence[Ground],
     options: FitOptions,
     network: nn.Module,
+    index: int = 0,
     checkpoint: Path | None = None,
     progress: Progress = lambda steps, _: steps,
 ) -> Iterator[Epoch]:
-    """Fit a network, epoch by epoch.
+    """Fit one network, epoch by epoch.
 
     Args:
-        cities: as `as_normalised` gives them.
+        cities: as `laid_out` gives them.
         options: how.
         network: to begin with; changed in place.
+        index: of the network among its like; others see other patches.
         checkpoint: file that is written after each epoch, and from which an interrupted fit goes on to the same result.
         progress: walks the steps of an epoch, given a label.
     """
@@ -85,15 +89,13 @@ def fitting(
     parts = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
     for epoch in range(_restore(checkpoint, parts), options.epochs):
         # By the epoch's number, so that an interruption changes nothing.
-        random = np.random.default_rng([options.seed, epoch])
+        random = np.random.default_rng([options.seed, index, epoch])
         torch.manual_seed(int(random.integers(2**31)))
         losses = []
         for _ in progress(range(steps), f"epoch {epoch + 1}/{options.epochs}"):
-            before, after, change, labelled = batch(ground, changed, options, random)
+            images, change, labelled = batch(ground, changed, options, random)
             with quick():
-                logits = network(before, after)
-            if options.soft_borders:
-                change = torch.lerp(change, avg_pool2d(change, 3, 1, 1), options.soft_borders)
+                logits = network(*images)
             loss = LOSSES[options.loss](logits.float(), change, labelled)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -116,17 +118,20 @@ def quick() -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=precision_on("cpu") == "bfloat16")
 
 
-def new_network(options: FitOptions) -> nn.Module:
-    """The network with random weights, which the seed decides."""
+def new_network(options: FitOptions) -> Any:
+    """The networks as one, with random weights that the seed decides."""
     torch.manual_seed(options.seed)
     network: nn.Module
-    if options.architecture == "siamese-unet":
-        network = SiameseUNet(len(options.bands), options.width, options.depth, options.stem, options.skips)
-        for part in [*network.encoder, *network.decoder]:
-            part.append(nn.Dropout2d(options.dropout))
+    if options.architecture == "two-date-unets":
+        network = ChangeNet(len(options.bands), options.views, options.width, options.depth)
     else:
         network = FullyConvolutional(len(options.bands), siamese=options.architecture == "fc-siam-diff")
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def parts_of(network: nn.Module) -> list[nn.Module]:
+    """What is fitted apart."""
+    return list(network.networks) if isinstance(network, ChangeNet) else [network]
 
 
 def flops_per_pixel(options: FitOptions) -> float:
@@ -134,7 +139,7 @@ def flops_per_pixel(options: FitOptions) -> float:
     side = 4 * options.alignment
     image = torch.zeros(1, len(options.bands), side, side)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        new_network(options).eval()(image, image)
+        new_network(options).eval()(image, image, image)
     return float(counter.get_total_flops() / side**2 * options.turns)
 
 
@@ -143,27 +148,31 @@ def predict(network: nn.Module, city: Ground, options: FitOptions) -> Codes:
 
     Args:
         network: as `fit` gives it.
-        city: as `as_normalised` gives it.
+        city: as `laid_out` gives it.
         options: it was fitted with.
     """
     step = options.alignment
     height, width = city.change.shape
-    mean, deviation = (values[:, None, None].astype(np.float32) for values in (city.mean, city.deviation))
-    images = (city.images - mean) / deviation * city.seen[None, :, :, None]
-    images = np.pad(images, [(0, 0), *((step, step + -length % step) for length in (height, width)), (0, 0)])
-    before, after = (torch.from_numpy(date)[None].permute(0, 3, 1, 2) for date in images)
+    images = np.pad(city.images, [(0, 0), *((step, step + -length % step) for length in (height, width)), (0, 0)])
+    shown = [torch.from_numpy(image)[None].permute(0, 3, 1, 2) for image in images]
     with torch.inference_mode(), quick():
-        probability = turned_average(network, before, after, options.turns)[0, 0, step : step + height, step : step + width]
-    return to_levels(probability.numpy(), np.asarray(~city.seen, np.uint8))
+        logits = turned_average(network, shown, options.turns)[0, 0, step : step + height, step : step + width]
+    return to_levels(torch.sigmoid(logits).numpy(), np.asarray(~city.seen, np.uint8))
 
 
-def turned_average(network: nn.Module, before: Tensor, after: Tensor, turns: int) -> Tensor:
-    """Probability averaged over what the network says of 1, 2 (as it is and upside down) or all 4 quarter turns."""
+def turned_average(network: nn.Module, images: Sequence[Tensor], turns: int) -> Tensor:
+    """Logits averaged over what the network says of 1, 2 (as it is and upside down) or all 4 quarter turns."""
     each = []
     for turn in range(0, 4, 4 // turns):
-        turned = (image.rot90(turn, (2, 3)).contiguous(memory_format=torch.channels_last) for image in (before, after))
-        each.append(torch.sigmoid(network(*turned).float()).rot90(-turn, (2, 3)))
+        turned = (image.rot90(turn, (2, 3)).contiguous(memory_format=torch.channels_last) for image in images)
+        each.append(network(*turned).float().rot90(-turn, (2, 3)))
     return torch.stack(each).mean(0)
+
+
+def averaged_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """The moving average of the weights in a checkpoint of `fitting`, as a network's own."""
+    average = torch.load(checkpoint, weights_only=True)["average"]
+    return {name.removeprefix("module."): tensor for name, tensor in average.items() if name.startswith("module.")}
 
 
 def _save(checkpoint: Path, parts: dict[str, Any], epoch: int) -> None:

@@ -9,13 +9,12 @@ from typing import Any
 import torch
 
 from s2change_plugin.engine.bands import TEN_BANDS, USUAL_ORDERS
-from s2change_plugin.engine.unet import SKIPS
+from s2change_plugin.engine.unet import VIEWS
 
 from .losses import LOSSES
 from .muon import Muon
 
-ARCHITECTURES = ("siamese-unet", "fc-ef", "fc-siam-diff")
-NORMALISATIONS = ("data", "image", "pair", "centre", "relative")
+ARCHITECTURES = ("two-date-unets", "fc-ef", "fc-siam-diff")
 OPTIMIZERS: dict[str, Any] = {"adam": torch.optim.AdamW, "muon": Muon}
 
 
@@ -32,20 +31,13 @@ class FitOptions:
         patch: side of a patch, pixels.
         loss: one of `losses.LOSSES`.
         bands: in the order of the network's input.
-        architecture: the engine's "siamese-unet", or a baseline: "fc-ef", "fc-siam-diff".
-        width, depth, stem, skips: of the engine's network; the baselines have their own.
-        normalisation: each band by its mean and deviation over all the "data", its own "image" or both of its "pair", by its own mean
-            and the data's deviation ("centre"), or by the data's after the second date was brought to the first's ("relative").
-        soft_borders: whether a pixel's target is the share of change in its 3 × 3 surroundings, so that a border may lie a pixel off.
+        architecture: the engine's "two-date-unets", or a baseline: "fc-ef", "fc-siam-diff".
+        views: of the engine's networks, of `unet.VIEWS`, each fitted apart; a baseline has one.
+        width, depth: of each of the engine's networks; the baselines have their own.
         paste: share of the patches that get the changed ground of another patch of the batch, both dates of it.
-        shift: largest misregistration that a patch gets, pixels.
         turns: quarter turns over which a prediction is averaged: 1, 2 or 4.
-        dehazed: 1 where every image has its haze taken off before all else, in fitting and in use.
-        clear: share of the patches of which each date is shown with a part of its own, up to all, of its haze taken off.
-        light: strength of the random gain and offset of dates and bands.
+        light: strength of the random gain and offset of dates, bands and difference.
         change_share: of the patches that are centred on a changed pixel.
-        balance: a city is drawn in proportion to its area, or its change, to this power: 0 draws all cities alike.
-        dropout: share of the channels of a block that are left out while fitting.
         ema: decay of the moving average of the weights, which is what is kept.
         seed: of weights and patches.
     """
@@ -58,22 +50,14 @@ class FitOptions:
     patch: int = 128
     loss: str = "bce+dice"
     bands: tuple[str, ...] = TEN_BANDS
-    architecture: str = "siamese-unet"
+    architecture: str = "two-date-unets"
+    views: tuple[str, ...] = ("dates", "difference")
     width: int = 16
     depth: int = 4
-    stem: int = 1
-    skips: str = "difference"
-    normalisation: str = "data"
     light: float = 1.0
-    soft_borders: float = 0.0
     paste: float = 0.0
-    shift: float = 0.0
     turns: int = 1
-    dehazed: int = 0
-    clear: float = 0.0
     change_share: float = 0.5
-    balance: float = 1.0
-    dropout: float = 0.0
     ema: float = 0.99
     seed: int = 0
 
@@ -86,22 +70,22 @@ class FitOptions:
         for name, value, known in (
             ("loss", self.loss, LOSSES),
             ("architecture", self.architecture, ARCHITECTURES),
-            ("skips", self.skips, SKIPS),
-            ("normalisation", self.normalisation, NORMALISATIONS),
             ("turns", self.turns, (1, 2, 4)),
             ("optimizer", self.optimizer, OPTIMIZERS),
         ):
             if value not in known:
                 raise ValueError(f"{name} {value!r} is not one of {', '.join(map(str, known))}")
-        if min(self.epochs, self.batch, self.width, self.depth, self.stem) < 1 or self.learning_rate <= 0:
-            raise ValueError("epochs, batch, width, depth and stem start at 1; learning_rate is positive")
+        if not self.views or not set(self.views) <= set(VIEWS):
+            raise ValueError(f"views {', '.join(self.views)} are not some of {', '.join(VIEWS)}")
+        if min(self.epochs, self.batch, self.width, self.depth) < 1 or self.learning_rate <= 0:
+            raise ValueError("epochs, batch, width and depth start at 1; learning_rate is positive")
         if self.patch % self.alignment:
-            raise ValueError(f"patch {self.patch} is not a multiple of {self.alignment}, which depth and stem need")
+            raise ValueError(f"patch {self.patch} is not a multiple of {self.alignment}, which depth needs")
 
     @property
     def alignment(self) -> int:
         """Patches measure multiples of this many pixels."""
-        return int(self.stem * 2**self.depth) if self.architecture == "siamese-unet" else 16
+        return int(2**self.depth) if self.architecture == "two-date-unets" else 16
 
 
 def options_from(settings: Sequence[str], given: dict[str, Any] | None = None) -> FitOptions:
@@ -120,9 +104,12 @@ def options_from(settings: Sequence[str], given: dict[str, Any] | None = None) -
         name, _, value = setting.partition("=")
         if name not in kinds:
             raise ValueError(f"There is no training option {name!r}; there are {', '.join(kinds)}")
-        values[name] = _bands(value) if name == "bands" else kinds[name](value)
+        values[name] = _PARSED.get(name, kinds[name])(value)
     return FitOptions(**values)
 
 
 def _bands(text: str) -> tuple[str, ...]:
     return USUAL_ORDERS[int(text)] if text.isdigit() else tuple(text.split(","))
+
+
+_PARSED: dict[str, Any] = {"bands": _bands, "views": lambda text: tuple(text.split(","))}

@@ -1,6 +1,6 @@
 """What a network is shown: labelled ground cut into patches, each as it might as well have been.
 
-Turns, flips, a swap of the dates, other light, another haze, a misregistration, and change moved from place to place.
+Turns, flips, a swap of the dates, other light, and change moved from place to place.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 from torch import Tensor
 
+from s2change_plugin.engine.appearance import measure_appearance, measure_haze, without_haze
 from s2change_plugin.engine.radiometry import Array
 
 from .options import FitOptions
 from .prepare import UNLABELLED, City, Labels
 
-# Dark objects: this share of the pixels, and what they reflect (Chavez 1988: 1 %).
-_DARK_SHARE, _DARK_REFLECTANCE = 0.001, 0.01
 # Spread of the light at strength 1, in deviations of a band: gain of a date and of a band, offset of a date and of a band.
 _LIGHT = (0.08, 0.04, 0.05, 0.05)
+# Spread of what is left in a band when its atmosphere is taken out, as a share of it.
+_CORRECTION = 0.05
+
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -30,92 +33,57 @@ class Ground:
     """One city laid out for cutting patches.
 
     Attributes:
-        images: float32 (date, row, col, band) reflectance, 0 where either date is not seen.
+        images: float32 (3, row, col, band): before, after, difference, as the engine shows them to a network; 0 where not seen.
         seen: (row, col).
         change: uint8 (row, col), 255 where unlabelled or not seen.
-        mean, deviation: of each date's bands, (date, band).
-        haze: what the atmosphere is taken to add to each date's bands, (date, band).
     """
 
     images: Array
     seen: NDArray[np.bool_]
     change: Labels
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
-    haze: NDArray[np.float64]
 
 
-def laid_out(city: City) -> Ground:
-    """A city laid out for cutting patches."""
-    images = np.stack([city.before, city.after]).transpose(0, 2, 3, 1)
-    seen = np.asarray(np.isfinite(images).all((0, 3)), np.bool_)
-    images = np.where(seen[None, :, :, None], images, np.float32(0))
-    change = np.where(seen, city.change, UNLABELLED).astype(np.uint8)
-    mean, deviation = _moments(images, seen)
-    return Ground(images, seen, change, mean, deviation, haze(images, seen))
+def band_statistics(cities: Sequence[City]) -> Statistics:
+    """Mean and deviation of each band's reflectance without haze, over both dates of all cities."""
+    count = 0
+    sums, squares = np.zeros((2, len(cities[0].bands)))
+    for city in cities:
+        for date in _seen_dates(city):
+            clear = without_haze(date, measure_haze(date))
+            count += clear.shape[1]
+            sums += clear.sum(1, dtype=np.float64)
+            squares += np.einsum("bn,bn->b", clear, clear, dtype=np.float64)
+    mean = sums / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 1e-12))
+    return tuple(np.round(mean, 6).tolist()), tuple(np.round(deviation, 6).tolist())
 
 
-def haze(images: Array, seen: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Path radiance of each date's bands as reflectance: its darkest pixels, less the little that even these reflect.
+def laid_out(city: City, statistics: Statistics) -> Ground:
+    """A city as the engine would show it to a network, laid out for cutting patches."""
+    mean, deviation = statistics
+    shown = measure_appearance([city.before], [city.after], deviation).shown(city.before, city.after, mean, deviation)
+    seen = np.asarray(np.isfinite(shown).all((0, 1)), np.bool_)
+    images = np.where(seen[..., None], shown.transpose(0, 2, 3, 1), np.float32(0))
+    return Ground(images, seen, np.where(seen, city.change, UNLABELLED).astype(np.uint8))
 
-    Source: Chavez 1988, "An improved dark-object subtraction technique for atmospheric scattering correction".
+
+def as_level_2a(city: City) -> City:
+    """A Level-1C city as Level-2A might show it: its haze off, and a gain left in each band of each date.
+
+    The gains stand for what a real correction of the atmosphere gets wrong or differently; the same for the same city.
     """
-    return np.stack([np.maximum(np.quantile(image[seen][::7], _DARK_SHARE, axis=0) - _DARK_REFLECTANCE, 0) for image in images])
+    random = np.random.default_rng(list(city.name.encode()))
+    dates = []
+    for image, seen in zip((city.before, city.after), _seen_dates(city), strict=True):
+        gain = 1 + random.normal(0, _CORRECTION, (len(city.bands), 1, 1))
+        dates.append((without_haze(image, measure_haze(seen)) * gain).astype(np.float32))
+    return replace(city, before=dates[0], after=dates[1])
 
 
-def without_haze(city: Ground) -> Ground:
-    """A city as Level-2A might show it: path radiance off, never below 0, and the light given back that was lost on its way.
-
-    The loss is estimated as (1 − path radiance)², for two ways through the same air; aerosol and terrain are not modelled.
-    """
-    path = city.haze[:, None, None].astype(np.float32)
-    images = np.maximum(city.images - path, 0) / (1 - path) ** 2 * city.seen[None, :, :, None]
-    mean, deviation = _moments(images, city.seen)
-    return replace(city, images=images, mean=mean, deviation=deviation, haze=haze(images, city.seen))
-
-
-def _moments(images: Array, seen: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and deviation of each date's bands, (date, band), of images that are 0 where not seen."""
-    mean = images.sum((1, 2), dtype=np.float64) / seen.sum()
-    square = np.stack([np.einsum("ijk,ijk->k", image, image, dtype=np.float64) for image in images]) / seen.sum()
-    return mean, np.sqrt(np.maximum(square - mean**2, 1e-12))
-
-
-def as_normalised(ground: Sequence[Ground], reference: Sequence[Ground], normalisation: str) -> list[Ground]:
-    """Cities whose mean and deviation are what their bands are to be normalised by.
-
-    Args:
-        ground: with each image's own.
-        reference: the cities whose common mean and deviation count in the normalisation "data".
-        normalisation: one of `options.NORMALISATIONS`.
-    """
-    if normalisation == "image":
-        return list(ground)
-    if normalisation == "pair":
-        return [_common([one], [one])[0] for one in ground]
-    common = _common(ground, reference)
-    if normalisation == "relative":
-        return [_relative(one, own) for one, own in zip(common, ground, strict=True)]
-    if normalisation == "centre":
-        return [replace(one, mean=own.mean) for one, own in zip(common, ground, strict=True)]
-    return common
-
-
-def _relative(common: Ground, own: Ground) -> Ground:
-    """As `common`, with the second date first brought to the first's mean and deviation, band by band."""
-    ratio = own.deviation[1] / own.deviation[0]
-    mean = np.stack([common.mean[0], own.mean[1] - (own.mean[0] - common.mean[0]) * ratio])
-    return replace(common, mean=mean, deviation=np.stack([common.deviation[0], common.deviation[1] * ratio]))
-
-
-def _common(ground: Sequence[Ground], reference: Sequence[Ground]) -> list[Ground]:
-    """Cities with the mean and deviation of each band over both dates of the reference cities."""
-    weights = np.array([one.seen.sum() for one in reference for _ in range(2)], float)
-    means = np.concatenate([one.mean for one in reference])
-    squares = np.concatenate([one.deviation**2 + one.mean**2 for one in reference])
-    mean = np.average(means, axis=0, weights=weights)
-    deviation = np.sqrt(np.average(squares, axis=0, weights=weights) - mean**2)
-    return [replace(one, mean=np.stack([mean] * 2), deviation=np.stack([deviation] * 2)) for one in ground]
+def _seen_dates(city: City) -> list[Array]:
+    """Before and after, (band, n), where both are seen."""
+    seen = np.isfinite(city.before).all(0) & np.isfinite(city.after).all(0)
+    return [city.before[:, seen], city.after[:, seen]]
 
 
 def padded(ground: Ground, size: int) -> Ground:
@@ -123,39 +91,32 @@ def padded(ground: Ground, size: int) -> Ground:
     margins = [(0, max(0, size - length)) for length in ground.change.shape]
     if not any(after for _, after in margins):
         return ground
-    return replace(
-        ground,
-        images=np.pad(ground.images, [(0, 0), *margins, (0, 0)]),
-        seen=np.pad(ground.seen, margins),
-        change=np.pad(ground.change, margins, constant_values=UNLABELLED),
+    return Ground(
+        np.pad(ground.images, [(0, 0), *margins, (0, 0)]),
+        np.pad(ground.seen, margins),
+        np.pad(ground.change, margins, constant_values=UNLABELLED),
     )
 
 
 def batch(
     ground: Sequence[Ground], changed: Sequence[NDArray[np.int64]], options: FitOptions, random: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A batch of augmented patches: before, after (n, c, h, w), and change, labelled (n, 1, h, w), float32.
+) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor]:
+    """A batch of augmented patches, float32: before, after, difference, each (n, c, h, w); change; labelled, (n, 1, h, w).
 
-    Each patch in one of eight orientations, either date first, each date in its own light.
+    Each patch in one of eight orientations, either date first, each date and the difference in its own light.
     """
     size = options.patch
-    images = np.empty((2, options.batch, size, size, len(options.bands)), np.float32)
+    images = np.empty((3, options.batch, size, size, len(options.bands)), np.float32)
     labels = np.empty((options.batch, size, size), np.uint8)
     for index in range(options.batch):
         city, rows, cols = _place(ground, changed, options, random)
-        turns, flip, first = int(random.integers(4)), int(random.choice([-1, 1])), int(random.choice([-1, 1]))
+        turns, flip, swapped = int(random.integers(4)), int(random.choice([-1, 1])), bool(random.integers(2))
         gain, offset = _light(options, random)
-        path = city.haze[::first, None, None] * random.uniform(size=(2, 1, 1, 1)) * (random.random() < options.clear)
-        # Haze off, normalised and lit, as one gain and one offset.
-        gain = gain / city.deviation[::first, None, None]
-        offset = offset - gain * city.mean[::first, None, None]
-        gain = gain / (1 - path) ** 2
-        offset = offset - gain * path
-        patch = np.rot90(city.images[::first, rows, cols], turns, (1, 2))[:, ::flip]
-        np.multiply(patch, gain.astype(np.float32), out=images[:, index])
-        images[:, index] += offset.astype(np.float32)
-        if options.shift:
-            _shift(images[random.integers(2), index], options.shift, random)
+        if swapped:
+            gain[2], offset[2] = -gain[2], -offset[2]
+        patch = np.rot90(city.images[[1, 0, 2] if swapped else [0, 1, 2], rows, cols], turns, (1, 2))[:, ::flip]
+        np.multiply(patch, gain, out=images[:, index])
+        images[:, index] += offset
         seen = np.rot90(city.seen[rows, cols], turns)[::flip]
         if not seen.all():
             images[:, index] *= seen[None, :, :, None]
@@ -164,9 +125,9 @@ def batch(
         other = int(random.integers(options.batch))
         mask = _grown(labels[other] == 1, random)
         images[:, index, mask], labels[index][mask] = images[:, other, mask], labels[other][mask]
-    dates = [torch.from_numpy(date).permute(0, 3, 1, 2) for date in images]
+    before, after, difference = (torch.from_numpy(image).permute(0, 3, 1, 2) for image in images)
     change, labelled = (torch.from_numpy(one[:, None].astype(np.float32)) for one in (labels == 1, labels != UNLABELLED))
-    return dates[0], dates[1], change, labelled
+    return (before, after, difference), change, labelled
 
 
 def _grown(mask: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.bool_]:
@@ -175,21 +136,13 @@ def _grown(mask: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.b
     return np.asarray(binary_dilation(mask, iterations=rim) if rim else mask, np.bool_)
 
 
-def _shift(image: Array, most: float, random: np.random.Generator) -> None:
-    """Move an image (row, col, band) by part of a pixel, by blending each pixel with its neighbour; its last row and column stay."""
-    for axis in (0, 1):
-        part = np.float32(random.uniform(0, most))
-        moved = np.moveaxis(image, axis, 0)
-        moved[:-1] += part * (moved[1:] - moved[:-1])
-
-
-def _light(options: FitOptions, random: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Gain and offset, each (date, 1, 1, band)."""
-    date_gain, band_gain, date_offset, band_offset = (options.light * spread for spread in _LIGHT)
-    shapes = (2, 1, 1, 1), (2, 1, 1, len(options.bands))
-    gain = 1 + random.normal(0, date_gain, shapes[0]) + random.normal(0, band_gain, shapes[1])
-    offset = random.normal(0, date_offset, shapes[0]) + random.normal(0, band_offset, shapes[1])
-    return gain, offset
+def _light(options: FitOptions, random: np.random.Generator) -> tuple[Array, Array]:
+    """Gain and offset, each float32 (3, 1, 1, band)."""
+    one_gain, band_gain, one_offset, band_offset = (options.light * spread for spread in _LIGHT)
+    shapes = (3, 1, 1, 1), (3, 1, 1, len(options.bands))
+    gain = 1 + random.normal(0, one_gain, shapes[0]) + random.normal(0, band_gain, shapes[1])
+    offset = random.normal(0, one_offset, shapes[0]) + random.normal(0, band_offset, shapes[1])
+    return gain.astype(np.float32), offset.astype(np.float32)
 
 
 def _place(
@@ -199,7 +152,6 @@ def _place(
     size = options.patch
     on_change = random.random() < options.change_share and any(len(places) for places in changed)
     weights = np.array([len(places) for places in changed] if on_change else [one.change.size for one in ground], float)
-    weights = np.where(weights > 0, weights**options.balance, 0)
     chosen = random.choice(len(ground), p=weights / weights.sum())
     shape = ground[chosen].change.shape
     if on_change:

@@ -13,18 +13,19 @@ from typing import Any
 import numpy as np
 
 from s2change_plugin.engine.errors import ModelError, S2ChangeError, UnreadableInput
-from s2change_plugin.engine.model import Model, ModelCard, find_card, load_model, save_model
+from s2change_plugin.engine.model import Model, ModelCard, find_card, load_model, precision_on, save_model
 from s2change_plugin.engine.scores import Confusion
-from s2change_plugin.engine.unet import SiameseUNet, halo
+from s2change_plugin.engine.unet import ChangeNet, halo
 
 from .evaluate import best_threshold, predict_city, score
-from .fit import Progress, fitting, new_network
+from .fit import Progress, averaged_weights, fitting, new_network
 from .options import FitOptions
 from .prepare import City, city_names, read_city
-from .sampling import Ground, as_normalised, laid_out
+from .sampling import band_statistics, laid_out
 
-WEIGHTS, STATE, LOG, CURVES, OPTIONS = "model", "state.pt", "log.csv", "curves.png", "options.json"
+WEIGHTS, STATE, LOG, CURVES, OPTIONS = "model", "network-{}.pt", "log.csv", "curves.png", "options.json"
 _LICENCE = "CC BY-NC-SA 4.0 (from the labels of OSCD)"
+_LINES = ("-", "--", ":", "-.")
 _DETECTS = (
     "New or changed built-up structure (buildings, roads, building sites) between two Level-1C dates. "
     "Seasons, crops, water, clouds and fire are not what it was trained to find."
@@ -55,10 +56,8 @@ class TrainOptions:
         """
         if not 0 < self.validation_share < 1:
             raise ValueError("validation_share lies between 0 and 1")
-        if (self.fit.architecture, self.fit.stem, self.fit.skips) != ("siamese-unet", 1, "difference"):
-            raise ValueError("architecture, stem and skips of a model that the engine runs are siamese-unet, 1 and difference")
-        if (self.fit.normalisation, self.fit.dehazed, self.fit.turns) != ("data", 0, 1):
-            raise ValueError("normalisation, dehazed and turns of a model that the engine runs are data, 0 and 1")
+        if (self.fit.architecture, self.fit.turns) != ("two-date-unets", 1):
+            raise ValueError("architecture and turns of a model that the engine runs are two-date-unets and 1")
 
 
 def fine_tuning(init: str) -> dict[str, Any]:
@@ -68,7 +67,14 @@ def fine_tuning(init: str) -> dict[str, Any]:
         ModelError: no such model.
     """
     card = find_card(init)
-    return {"bands": card.bands, "width": card.width, "depth": card.depth, "epochs": 10, "learning_rate": 0.0003}
+    return {
+        "bands": card.bands,
+        "views": card.views,
+        "width": card.width,
+        "depth": card.depth,
+        "epochs": 10,
+        "learning_rate": 0.0003,
+    }
 
 
 def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: Progress, say: Callable[[str], None]) -> None:
@@ -91,23 +97,30 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     options = _begin(run, options, resume)
     training, held_out = split(city_names(data), options)
     say(f"Training on {', '.join(training)}; held out: {', '.join(held_out)}.")
-    ground = [laid_out(read_city(data / name, options.fit.bands)) for name in training]
+    cities = [read_city(data / name, options.fit.bands) for name in training]
     validation = [read_city(data / name, options.fit.bands) for name in held_out]
-    card, network = _beginning(options, ground, training, held_out)
-    normalised = [replace(city, mean=np.stack([card.mean] * 2), deviation=np.stack([card.std] * 2)) for city in ground]
-    began = time.monotonic()
-    for epoch in fitting(normalised, options.fit, network, run / STATE, progress):
-        now = validated(epoch.network, card, validation)
-        pooled = now.scores["pooled"]
-        row = {"epoch": epoch.number, "loss": round(epoch.loss, 5), **pooled, "threshold": now.threshold}
-        _log(run, {**row, "seconds": round(time.monotonic() - began, 1)})
+    card, whole = _beginning(options, cities, training, held_out)
+    ground = [laid_out(city, (card.mean, card.std)) for city in cities]
+    for index, (view, network) in enumerate(zip(options.fit.views, whole.networks, strict=True)):
+        say(f"Network {index + 1} of {len(options.fit.views)}, which looks at the {view}:")
         began = time.monotonic()
-        if epoch.number == options.fit.epochs:
-            save_model(run, now, epoch.network)
-        say(
-            f"  loss {epoch.loss:.4f}, held out: F1 {pooled['f1']:.3f} (precision {pooled['precision']:.3f}, recall {pooled['recall']:.3f})"
-        )
-    say(f"Weights and card: {run / WEIGHTS}.safetensors, curves: {run / CURVES}")
+        alone = ChangeNet(len(card.bands), [view], card.width, card.depth)
+        for epoch in fitting(ground, options.fit, network, index, run / STATE.format(index + 1), progress):
+            alone.networks[0] = epoch.network
+            now = validated(alone.eval(), card, validation)
+            pooled = now.scores["pooled"]
+            row = {"network": index + 1, "view": view, "epoch": epoch.number, "loss": round(epoch.loss, 5), **pooled}
+            _log(run, {**row, "threshold": now.threshold, "seconds": round(time.monotonic() - began, 1)})
+            began = time.monotonic()
+            say(
+                f"  loss {epoch.loss:.4f}, held out: F1 {pooled['f1']:.3f} (precision {pooled['precision']:.3f}, recall {pooled['recall']:.3f})"
+            )
+        network.load_state_dict(averaged_weights(run / STATE.format(index + 1)))
+    now = validated(whole.eval(), card, validation)
+    save_model(run, now, whole)
+    say(
+        f"Together, held out: F1 {now.scores['pooled']['f1']:.3f}. Weights and card: {run / WEIGHTS}.safetensors, curves: {run / CURVES}"
+    )
 
 
 def split(names: Sequence[str], options: TrainOptions) -> tuple[list[str], list[str]]:
@@ -131,7 +144,7 @@ def split(names: Sequence[str], options: TrainOptions) -> tuple[list[str], list[
 
 def validated(network: Any, card: ModelCard, cities: Sequence[City]) -> ModelCard:
     """The card with the threshold that suits the cities best and the scores there, by city and pooled."""
-    model = Model(card, network, "cpu", "float32")
+    model = Model(card, network, "cpu", precision_on("cpu"))
     levels = [predict_city(model, city) for city in cities]
     threshold = best_threshold(zip(levels, [city.change for city in cities], strict=True))
     found = {city.name: score(one, city.change, threshold) for city, one in zip(cities, levels, strict=True)}
@@ -141,16 +154,15 @@ def validated(network: Any, card: ModelCard, cities: Sequence[City]) -> ModelCar
 
 
 def _beginning(
-    options: TrainOptions, ground: Sequence[Ground], training: list[str], held_out: list[str]
-) -> tuple[ModelCard, SiameseUNet]:
+    options: TrainOptions, cities: Sequence[City], training: list[str], held_out: list[str]
+) -> tuple[ModelCard, ChangeNet]:
     """The card, still without scores, and the network to begin with."""
     network: Any = new_network(options.fit)
-    common = as_normalised(ground, ground, "data")[0]
-    mean, std = (tuple(np.round(values[0], 6).tolist()) for values in (common.mean, common.deviation))
+    mean, std = band_statistics(cities)
     trained_on = f"OSCD (Caye Daudt et al. 2018), {len(training)} cities: {', '.join(training)}"
     if options.init:
         start = load_model(options.init, device="cpu")
-        wanted, there = ((one.bands, one.width, one.depth) for one in (options.fit, start.card))
+        wanted, there = ((one.bands, one.views, one.width, one.depth) for one in (options.fit, start.card))
         if wanted != there:
             raise ModelError(
                 f"A network of {_as_words(wanted)} cannot begin with {options.init}, which has {_as_words(there)}. Leave these options out."
@@ -160,6 +172,7 @@ def _beginning(
     card = ModelCard(
         name=WEIGHTS,
         bands=options.fit.bands,
+        views=options.fit.views,
         width=options.fit.width,
         depth=options.fit.depth,
         mean=mean,
@@ -175,9 +188,9 @@ def _beginning(
     return card, network
 
 
-def _as_words(network: tuple[Sequence[str], int, int]) -> str:
-    bands, width, depth = network
-    return f"width {width}, depth {depth}, bands {', '.join(bands)}"
+def _as_words(network: tuple[Sequence[str], Sequence[str], int, int]) -> str:
+    bands, views, width, depth = network
+    return f"width {width}, depth {depth}, views {', '.join(views)}, bands {', '.join(bands)}"
 
 
 def _begin(run: Path, options: TrainOptions, resume: bool) -> TrainOptions:
@@ -207,7 +220,9 @@ def _log(run: Path, row: dict[str, Any]) -> None:
     rows: list[dict[str, Any]] = []
     if path.exists():
         with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))[: row["epoch"] - 1]
+            rows = [
+                one for one in csv.DictReader(file) if (int(one["network"]), int(one["epoch"])) < (row["network"], row["epoch"])
+            ]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, row)
         writer.writeheader()
@@ -223,14 +238,19 @@ def draw_curves(log: Path, target: Path) -> None:
     from matplotlib import pyplot as plt
 
     with log.open(encoding="utf-8") as file:
-        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    epochs = [row["epoch"] for row in rows]
+        rows = list(csv.DictReader(file))
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    left.plot(epochs, [row["loss"] for row in rows], color="black")
+    for number in sorted({int(row["network"]) for row in rows}):
+        own = [row for row in rows if int(row["network"]) == number]
+        epochs = [int(row["epoch"]) for row in own]
+        style = _LINES[(number - 1) % len(_LINES)]
+        left.plot(epochs, [float(row["loss"]) for row in own], style, color="black", label=f"{number}: {own[0]['view']}")
+        for name, colour in (("f1", "#d50057"), ("precision", "#4477aa"), ("recall", "#ccaa22")):
+            label = name.replace("f1", "F1") if number == 1 else None
+            right.plot(epochs, [float(row[name]) for row in own], style, label=label, color=colour)
     left.set(xlabel="epoch", ylabel="loss", title="Training cities")
-    for name, colour in (("f1", "#d50057"), ("precision", "#4477aa"), ("recall", "#ccaa22")):
-        right.plot(epochs, [row[name] for row in rows], label=name.replace("f1", "F1"), color=colour)
-    right.set(xlabel="epoch", ylim=(0, 1), title="Held-out cities, change class, pooled")
+    left.legend(title="network", loc="upper right")
+    right.set(xlabel="epoch", ylim=(0, 1), title="Held-out cities, change class, pooled, each network by itself")
     right.legend(loc="lower right")
     for axis in (left, right):
         axis.grid(alpha=0.3)

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from rasterio.crs import CRS
@@ -30,6 +30,9 @@ from .radiometry import Array
 from .report import result_values, summary_of, version, write_record
 from .scores import GOALS
 from .validity import Codes, Quality
+
+if TYPE_CHECKING:
+    from .model import Model
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -100,7 +103,7 @@ class DetectOptions(CompareOptions):
 
 
 class Predictor(Protocol):
-    """What finds change in a window: a `model.Model`, or a `classical.ClassicalPredictor`."""
+    """What finds change in a window: a `model.PairModel`, or a `classical.ClassicalPredictor`."""
 
     @property
     def halo(self) -> int:
@@ -273,7 +276,7 @@ def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tupl
             pair = stack.enter_context(open_pair(before, after, bands, options.pair_options()))
             findings = check_pair(pair, card, options.accept_level, options.trust_units)
         require_fit(findings)
-        predictor = model or _fitted(options.method, pair)
+        predictor = _fitted(options.method, model, pair)
         events.message(predictor.text)
         events.message(f"Before: {before.units}.")
         events.message(f"After: {after.units}.")
@@ -285,12 +288,12 @@ def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tupl
         yield pair, findings, predictor
 
 
-def _fitted(method: str, pair: Pair) -> Predictor:
-    """What predicts without a model, fitted on the samples as windows are read: normalised, where that is asked."""
-    after = [sample.after.copy() for sample in pair.samples]
+def _fitted(method: str, model: Model | None, pair: Pair) -> Predictor:
+    """What predicts, fitted on the samples as windows are read: normalised, where that is asked."""
+    before, after = [sample.before for sample in pair.samples], [sample.after.copy() for sample in pair.samples]
     for image in after:
         pair.normalisation.apply(image)
-    return fit_predictor(method, [sample.before for sample in pair.samples], after, pair.bands)
+    return model.for_pair(before, after) if model else fit_predictor(method, before, after, pair.bands)
 
 
 def _asked_window(pair: Pair, options: DetectOptions) -> Window:

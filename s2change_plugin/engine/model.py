@@ -5,33 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
 
 from ..paths import shipped_models, user_models
+from .appearance import Appearance, measure_appearance
 from .bands import BANDS
 from .errors import ModelError
 from .radiometry import Array
 from .scores import GOALS
-from .unet import SiameseUNet, halo
+from .unet import VIEWS, ChangeNet, halo
 
 DEFAULT_MODEL = "oscd-urban-1"
-_ARCHITECTURE = "siamese-unet"
+_ARCHITECTURE = "two-date-unets"
 # A bare hash on a card is taken for a secret by the plugin site's scanner.
 _HASH = "sha256:"
 # Processing levels, each with those that can be imitated from its images: taking the atmosphere out, not putting it in.
 _SIMULATED = {"L1C": ("L2A",), "L2A": ()}
 # Entries that JSON has as lists.
-_LISTS = {"bands", "mean", "std", "simulated_levels", "calibration", "known_failures"}
+_LISTS = {"bands", "views", "mean", "std", "simulated_levels", "calibration", "known_failures"}
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,9 @@ class ModelCard:
     Attributes:
         name: by which it is asked for; the file's name.
         bands: in the order of the network's input.
-        width, depth: of the `unet.SiameseUNet`.
-        mean, std: of each band's reflectance; the network sees (reflectance − mean) / std.
+        views: of the networks that are heard together, of `unet.VIEWS`.
+        width, depth: of each network.
+        mean, std: of each band's reflectance without haze; the networks see (reflectance − mean) / std, see `appearance`.
         thresholds: calibrated probability from which a pixel is change, a multiple of 0.004, for "f1" and any other of `scores.GOALS`.
         licence: of the weights.
         trained_on: data, in words.
@@ -63,6 +64,7 @@ class ModelCard:
 
     name: str
     bands: tuple[str, ...]
+    views: tuple[str, ...]
     width: int
     depth: int
     mean: tuple[float, ...]
@@ -115,6 +117,8 @@ class ModelCard:
             )
         if self.unit != "reflectance":
             raise ValueError(f"its unit {self.unit!r} is not known to this version")
+        if not self.views or not set(self.views) <= set(VIEWS):
+            raise ValueError(f"its views {', '.join(self.views)} are not some of {', '.join(VIEWS)}")
         if not (1 <= self.depth <= 6 and 1 <= self.width <= 256):
             raise ValueError(f"its depth {self.depth} and width {self.width} are not a network that can be built")
         if self.halo != halo(self.depth):
@@ -128,7 +132,7 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class Model:
-    """Weights on a device, with their card; a `detect.Predictor`.
+    """Weights on a device, with their card.
 
     Attributes:
         card: what it accepts.
@@ -139,37 +143,75 @@ class Model:
     """
 
     card: ModelCard
-    network: SiameseUNet
+    network: ChangeNet
     device: str
     precision: str
     goal: str = "f1"
 
+    def for_pair(self, before: Sequence[Array], after: Sequence[Array]) -> PairModel:
+        """The model with what a pair looks like as a whole.
+
+        Args:
+            before, after: parts of the pair, (band, row, col) reflectance in the card's order, NaN where not observed.
+
+        Raises:
+            NothingObserved: too few pixels are observed on both dates.
+        """
+        return PairModel(self, measure_appearance(before, after, self.card.std))
+
+
+@dataclass(frozen=True)
+class PairModel:
+    """A model ready for the windows of one pair; a `detect.Predictor`.
+
+    Attributes:
+        model: the weights.
+        appearance: of the pair.
+    """
+
+    model: Model
+    appearance: Appearance
+
     @property
     def halo(self) -> int:
         """Context that the network sees around a pixel, pixels."""
-        return self.card.halo
-
-    @property
-    def threshold(self) -> float:
-        """The card's, for the goal."""
-        return self.card.thresholds[self.goal]
-
-    @property
-    def text(self) -> str:
-        """In words, what decides."""
-        return f"Model {self.card.name} on {self.device}, {self.precision}."
-
-    @property
-    def made_by(self) -> dict[str, Any]:
-        """What the record says of it."""
-        card = {"model": self.card.name, "sha256": self.card.sha256, "licence": self.card.licence}
-        said = {"calibration": list(self.card.calibration), "known_failures": list(self.card.known_failures)}
-        return {"method": "unet", **card, "device": self.device, "precision": self.precision, **said}
+        return self.model.card.halo
 
     @property
     def alignment(self) -> int:
         """Windows start at, and patches measure, multiples of this many pixels."""
-        return int(2**self.card.depth)
+        return int(2**self.model.card.depth)
+
+    @property
+    def threshold(self) -> float:
+        """The card's, for the goal."""
+        return self.model.card.thresholds[self.model.goal]
+
+    @property
+    def goal(self) -> str:
+        """The model's."""
+        return self.model.goal
+
+    @property
+    def text(self) -> str:
+        """In words, what decides."""
+        return f"Model {self.model.card.name} on {self.model.device}, {self.model.precision}."
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """What the record says of it."""
+        card = self.model.card
+        return {
+            "method": "unet",
+            "model": card.name,
+            "sha256": card.sha256,
+            "licence": card.licence,
+            "device": self.model.device,
+            "precision": self.model.precision,
+            "calibration": list(card.calibration),
+            "known_failures": list(card.known_failures),
+            "appearance": self.appearance.record,
+        }
 
     def probability(self, before: Array, after: Array) -> Array:
         """Calibrated probability of change of a patch: float32 (row, col), 0–1.
@@ -181,28 +223,20 @@ class Model:
         Source: Platt 1999, Probabilistic outputs for support vector machines, for the line through the logit; Guo et al. 2017, On
         calibration of modern neural networks, for its slope alone (temperature).
         """
-        seen = np.asarray(np.isfinite(np.stack([before, after])).all((0, 1)), np.bool_)
-        patches = [self._tensor(normalise(image, self.card), seen) for image in (before, after)]
-        kind = torch.device(self.device).type
+        model = self.model
+        shown = self.appearance.shown(before, after, model.card.mean, model.card.std)
+        shown[:, :, ~np.isfinite(shown).all((0, 1))] = 0
+        inputs = [torch.from_numpy(one)[None].to(model.device, memory_format=torch.channels_last) for one in shown]
+        kind = torch.device(model.device).type
         try:
-            with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bfloat16"):
-                logits = self.network(*patches)[0, 0].float()
+            with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=model.precision == "bfloat16"):
+                logits = model.network(*inputs)[0, 0].float()
         except RuntimeError as error:
             if "out of memory" in str(error) or "can't allocate memory" in str(error):
                 raise MemoryError(str(error)) from error
             raise
-        offset, slope = self.card.calibration
+        offset, slope = model.card.calibration
         return np.asarray(torch.sigmoid(offset + slope * logits).cpu().numpy(), np.float32)
-
-    def _tensor(self, image: Array, seen: NDArray[np.bool_]) -> Tensor:
-        image[:, ~seen] = 0
-        return torch.from_numpy(image)[None].to(self.device, memory_format=torch.channels_last)
-
-
-def normalise(reflectance: Array, card: ModelCard) -> Array:
-    """Reflectance (band, row, col) as the network sees it: each band by the card's mean and deviation."""
-    mean, std = (np.asarray(values, np.float32)[:, None, None] for values in (card.mean, card.std))
-    return np.asarray((reflectance - mean) / std, np.float32)
 
 
 def list_models() -> list[tuple[Path, ModelCard]]:
@@ -246,7 +280,7 @@ def load_model(name_or_path: str, device: str = "auto", precision: str = "auto",
         raise ModelError(
             f"{path} is damaged, or not the file that its card describes (sha256 {found[:12]}… instead of {card.sha256[:12]}…). Copy both again."
         )
-    network = SiameseUNet(len(card.bands), card.width, card.depth)
+    network = ChangeNet(len(card.bands), card.views, card.width, card.depth)
     try:
         network.load_state_dict(load_tensors(data))
     except (SafetensorError, RuntimeError) as error:
@@ -256,7 +290,7 @@ def load_model(name_or_path: str, device: str = "auto", precision: str = "auto",
     return Model(card, network, chosen, precision_on(chosen, precision), goal)
 
 
-def save_model(folder: Path, card: ModelCard, network: SiameseUNet) -> Path:
+def save_model(folder: Path, card: ModelCard, network: ChangeNet) -> Path:
     """Write weights and card to a folder, under the card's name, and give the weights' path."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}

@@ -1,74 +1,117 @@
-"""The network: a Siamese U-Net that looks at both dates alike and decodes their difference."""
+"""The network: U-Nets that look at a pair in different ways and are heard together."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 # Two 3 × 3 convolutions reach this far on each side.
 _BLOCK_REACH = 2
-# How many tensors of a level's width the decoder sees of both dates.
-SKIPS = {"difference": 1, "both": 2}
 
 
-class SiameseUNet(nn.Module):
-    """U-Net whose encoder sees each date by itself and whose skips carry the absolute difference of the two.
+class UNet(nn.Module):
+    """What the U-Nets share: blocks of two 3 × 3 convolutions with batch norm and ReLU, max-pooling, transposed convolutions, skips.
 
-    Encoder: blocks of two 3 × 3 convolutions with batch norm and ReLU, and max-pooling. Decoder: transposed convolutions
-    and skip connections. The same weights see both dates, so a swap of the dates gives the same answer. Nothing pools over
-    the whole patch: what a pixel gets depends only on what lies within `halo` of it.
+    Nothing pools over the whole patch: what a pixel gets depends only on what lies within `halo` of it.
 
-    With a stem of 2 the first level works on cells of 2 × 2 pixels, whose values become channels, and the head gives each cell's
-    four logits: no value is lost, and the same arithmetic buys twice the channels (space to depth; Shi et al. 2016 for the head).
-
-    Source: Caye Daudt, Le Saux, Boulch 2018, "Fully convolutional Siamese networks for change detection" (FC-Siam-diff);
-    Ronneberger et al. 2015 for the U-Net.
+    Source: Ronneberger, Fischer, Brox 2015, "U-Net".
     """
 
-    def __init__(self, bands: int, width: int = 16, depth: int = 4, stem: int = 1, skips: str = "difference") -> None:
+    def __init__(self, inputs: int, width: int, depth: int) -> None:
+        """Make it with random weights.
+
+        Args:
+            inputs: channels.
+            width: channels of the first level; each deeper level has twice as many.
+            depth: how often resolution is halved.
+        """
+        super().__init__()
+        widths = [width * 2**level for level in range(depth + 1)]
+        self.encoder = nn.ModuleList(block(before, after) for before, after in zip([inputs, *widths[:-1]], widths, strict=True))
+        self.pool = nn.MaxPool2d(2)
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(wide, narrow, 2, 2) for narrow, wide in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.decoder = nn.ModuleList(block(2 * narrow, narrow) for narrow in widths[:-1])
+        self.head = nn.Conv2d(width, 1, 1)
+
+    def encoded(self, x: Tensor) -> list[Tensor]:
+        """What each level finds, the finest first."""
+        levels: list[Tensor] = []
+        for encode in self.encoder:
+            levels.append(encode(self.pool(levels[-1]) if levels else x))
+        return levels
+
+    def decoded(self, levels: list[Tensor]) -> Tensor:
+        """Logits, (n, 1, h, w), from what each level found."""
+        *skips, x = levels
+        for up, decode, skip in zip(reversed(self.up), reversed(self.decoder), reversed(skips), strict=True):
+            x = decode(torch.cat([up(x), skip], 1))
+        logits: Tensor = self.head(x)
+        return logits
+
+
+class SiameseUNet(UNet):
+    """Looks at the dates: its encoder sees each by itself, and its skips carry the absolute difference of the two.
+
+    The same weights see both dates, so a swap of the dates gives the same answer.
+
+    Source: Caye Daudt, Le Saux, Boulch 2018, "Fully convolutional Siamese networks for change detection" (FC-Siam-diff).
+    """
+
+    def __init__(self, bands: int, width: int, depth: int) -> None:
+        """See `UNet`; bands are those of one date."""
+        super().__init__(bands, width, depth)
+
+    def forward(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
+        """Logits of change; see `ChangeNet`."""
+        pairs = (level.chunk(2) for level in self.encoded(torch.cat([before, after])))  # each (2n, c, h, w)
+        return self.decoded([(one - other).abs() for one, other in pairs])
+
+
+class DifferenceUNet(UNet):
+    """Looks at the mean of the dates and at how they differ from how unchanged ground does, stacked."""
+
+    def __init__(self, bands: int, width: int, depth: int) -> None:
+        """See `UNet`; bands are those of one date."""
+        super().__init__(2 * bands, width, depth)
+
+    def forward(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
+        """Logits of change; see `ChangeNet`."""
+        return self.decoded(self.encoded(torch.cat([(before + after) / 2, difference], 1)))
+
+
+VIEWS: dict[str, type[SiameseUNet | DifferenceUNet]] = {"dates": SiameseUNet, "difference": DifferenceUNet}
+
+
+class ChangeNet(nn.Module):
+    """Networks with a view each, fitted apart; the mean of their logits counts.
+
+    Networks that err in different places are worth more together than one of their common size.
+    """
+
+    def __init__(self, bands: int, views: Sequence[str], width: int, depth: int) -> None:
         """Make it with random weights.
 
         Args:
             bands: of each date.
-            width: channels of the first level; each deeper level has twice as many.
-            depth: how often resolution is halved.
-            stem: side of the cells that the first level works on, pixels.
-            skips: what the decoder sees of both dates' features: their absolute "difference", or "both" that and their sum.
+            views: of `VIEWS`, one for each network; one may come more than once.
+            width, depth: of each network.
         """
         super().__init__()
-        self.stem, self.skips = stem, skips
-        seen = SKIPS[skips]
-        widths = [width * 2**level for level in range(depth + 1)]
-        self.encoder = nn.ModuleList(
-            block(before, after) for before, after in zip([bands * stem**2, *widths[:-1]], widths, strict=True)
-        )
-        self.pool = nn.MaxPool2d(2)
-        wides = [*widths[1:-1], seen * widths[-1]]
-        self.up = nn.ModuleList(nn.ConvTranspose2d(wide, narrow, 2, 2) for narrow, wide in zip(widths, wides, strict=False))
-        self.decoder = nn.ModuleList(block((1 + seen) * narrow, narrow) for narrow in widths[:-1])
-        self.head = nn.Conv2d(width, stem**2, 1)
+        self.networks = nn.ModuleList(VIEWS[view](bands, width, depth) for view in views)
 
-    def forward(self, before: Tensor, after: Tensor) -> Tensor:
+    def forward(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
         """Logits of change, (n, 1, h, w).
 
         Args:
-            before, after: normalised bands, (n, c, h, w), with h and w multiples of stem * 2 ** depth.
+            before, after, difference: as `appearance.Appearance.shown` gives them, (n, band, h, w), with h and w multiples of
+                2 ** depth.
         """
-        x = torch.cat([before, after])  # (2n, c, h, w)
-        if self.stem > 1:
-            x = pixel_unshuffle(x, self.stem).contiguous(memory_format=torch.channels_last)
-        compared = []
-        for level, encode in enumerate(self.encoder):
-            x = encode(self.pool(x) if level else x)
-            one, other = x.chunk(2)
-            difference = (one - other).abs()
-            compared.append(difference if self.skips == "difference" else torch.cat([difference, one + other], 1))
-        x = compared.pop()
-        for up, decode in zip(reversed(self.up), reversed(self.decoder), strict=True):
-            x = decode(torch.cat([up(x), compared.pop()], 1))
-        logits: Tensor = self.head(x)
-        return pixel_shuffle(logits, self.stem) if self.stem > 1 else logits
+        logits: Tensor = sum(network(before, after, difference) for network in self.networks)
+        return logits / len(self.networks)
 
 
 def block(inputs: int, outputs: int) -> nn.Sequential:
@@ -79,20 +122,20 @@ def block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def halo(depth: int, stem: int = 1) -> int:
+def halo(depth: int) -> int:
     """How far, in pixels, an input pixel can be from an output pixel that it changes, for any place of that pixel.
 
     Found by following one output pixel back through the network's levels: convolutions widen what is needed, transposed
     convolutions of stride 2 halve it, pooling doubles it.
     """
-    return max(_reach(pixel, depth, stem) for pixel in range(stem * 2**depth))
+    return max(_reach(pixel, depth) for pixel in range(2**depth))
 
 
-def _reach(pixel: int, depth: int, stem: int) -> int:
-    first = last = pixel // stem
+def _reach(pixel: int, depth: int) -> int:
+    first = last = pixel
     for _ in range(depth):
         first, last = (first - _BLOCK_REACH) // 2, (last + _BLOCK_REACH) // 2
     first, last = first - _BLOCK_REACH, last + _BLOCK_REACH
     for _ in range(depth):
         first, last = 2 * first - _BLOCK_REACH, 2 * last + 1 + _BLOCK_REACH
-    return max(pixel - stem * first, stem * last + stem - 1 - pixel)
+    return max(pixel - first, last - pixel)

@@ -16,7 +16,7 @@ from s2change_plugin.engine.model import Model, ModelCard
 from s2change_plugin.engine.outputs import to_levels
 from s2change_plugin.engine.pair import Pair, PairOptions, open_pair
 from s2change_plugin.engine.scene import open_scene
-from s2change_plugin.engine.unet import SiameseUNet, halo
+from s2change_plugin.engine.unet import ChangeNet, halo
 from tests.conftest import textured, write_stack
 
 
@@ -24,16 +24,29 @@ from tests.conftest import textured, write_stack
 def model(ground: np.ndarray) -> Model:
     """Random weights that are all positive, so that nothing cancels and every pixel of the halo counts; spread over 0–1."""
     torch.manual_seed(0)
-    network = SiameseUNet(10, width=4, depth=3).eval()
+    network = ChangeNet(10, ("dates", "difference"), width=4, depth=3).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             module.weight.data.abs_().mul_(3)
     dates = [torch.from_numpy(textured(10, 288, 336, seed).astype(np.float32) / 500 - 4)[None] for seed in (1, 2)]
-    with torch.no_grad():
-        low, high = np.quantile(network(*dates).numpy(), (0.05, 0.95))
-    network.head.weight.data *= 8 / (high - low)
-    network.head.bias.data = (network.head.bias.data - low) * 8 / (high - low) - 4
-    card = ModelCard("random", TEN_BANDS, 4, 3, (0.2,) * 10, (0.05,) * 10, {"f1": 0.5}, "none", "nothing", halo=halo(3))
+    for one in network.networks:
+        with torch.no_grad():
+            low, high = np.quantile(one(*dates, dates[1] - dates[0]).numpy(), (0.05, 0.95))
+        one.head.weight.data *= 8 / (high - low)
+        one.head.bias.data = (one.head.bias.data - low) * 8 / (high - low) - 4
+    card = ModelCard(
+        "random",
+        TEN_BANDS,
+        ("dates", "difference"),
+        4,
+        3,
+        (0.2,) * 10,
+        (0.05,) * 10,
+        {"f1": 0.5},
+        "none",
+        "nothing",
+        halo=halo(3),
+    )
     return Model(card, network, "cpu", "float32")
 
 
@@ -52,9 +65,9 @@ def pair(tmp_path: Path, ground: np.ndarray) -> Iterator[Pair]:
 @pytest.fixture(params=["unet", "cva", "irmad", "pca"])
 def predictor(request: pytest.FixtureRequest, model: Model, pair: Pair) -> Predictor:
     """Each of the methods."""
-    if request.param == "unet":
-        return model
     before, after = ([getattr(sample, side) for sample in pair.samples] for side in ("before", "after"))
+    if request.param == "unet":
+        return model.for_pair(before, after)
     return fit_predictor(request.param, before, after, pair.bands)
 
 
@@ -98,9 +111,10 @@ def test_a_window_without_observed_ground_does_not_go_through_the_network(
     before = open_scene(str(write_stack(tmp_path / "a.tif", first)))
     after = open_scene(str(write_stack(tmp_path / "b.tif", ground)))
     calls = []
-    counted = replace(model, network=lambda *dates: calls.append(1) or model.network(*dates))
+    counted = replace(model, network=lambda *images: calls.append(1) or model.network(*images))
     with open_pair(before, after, TEN_BANDS, PairOptions(register=False)) as opened:
-        whole = mosaic(opened, counted, 128)
+        sample = opened.samples[-1]
+        whole = mosaic(opened, counted.for_pair([sample.before], [sample.after]), 128)
     assert (whole[:256] == 255).all()
     # Three windows of 128 across, one row of windows with ground.
     assert len(calls) == 3

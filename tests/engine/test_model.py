@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from s2change_plugin.engine.appearance import Appearance, measure_appearance
 from s2change_plugin.engine.errors import ModelError
-from s2change_plugin.engine.model import DEFAULT_MODEL, Model, list_models, load_model, normalise, read_card, save_model
-from s2change_plugin.engine.unet import SiameseUNet, halo
+from s2change_plugin.engine.model import DEFAULT_MODEL, Model, PairModel, list_models, load_model, read_card, save_model
+from s2change_plugin.engine.unet import ChangeNet, halo
 from s2change_plugin.paths import shipped_models
 from tests.standin import write_standin
 
@@ -105,9 +106,21 @@ def test_a_device_that_is_not_there_is_refused(model: Path) -> None:
         load_model("standin", device="mps")
 
 
-def test_the_network_sees_bands_by_their_mean_and_deviation(model: Path) -> None:
-    card = replace(read_card(model), mean=(0.1,) * 10, std=(0.05,) * 10)
-    assert normalise(np.full((10, 2, 2), 0.2, np.float32), card) == pytest.approx(2.0)
+def plain(loaded: Model) -> PairModel:
+    """For a pair without haze, whose unchanged ground does not differ."""
+    bands = len(loaded.card.bands)
+    return PairModel(loaded, Appearance(np.zeros((2, bands)), np.zeros(bands), np.eye(bands)))
+
+
+def test_what_a_pair_looks_like_is_measured_in_the_cards_deviations(model: Path) -> None:
+    edit_card(model, mean=[0.1] * 10, std=[0.05] * 10)
+    random = np.random.default_rng(0)
+    before = random.gamma(4, 0.05, (10, 40, 40)).astype(np.float32)
+    after = before + random.normal(0, 0.02, before.shape).astype(np.float32)
+    found = load_model("standin").for_pair([before], [after])
+    expected = measure_appearance([before], [after], (0.05,) * 10)
+    assert np.array_equal(found.appearance.whitening, expected.whitening)
+    assert found.made_by["appearance"]["path_reflectance"] == np.round(expected.haze, 5).tolist()
 
 
 def test_what_one_date_lacks_counts_as_alike(model: Path) -> None:
@@ -115,7 +128,7 @@ def test_what_one_date_lacks_counts_as_alike(model: Path) -> None:
     after = before + 0.3
     after[:, :4] = np.nan
     after[3, 5, 5] = np.nan
-    probability = load_model("standin").probability(before, after)
+    probability = plain(load_model("standin")).probability(before, after)
     assert probability[:4].max() < 0.01
     assert probability[5, 5] < 0.01
     assert probability[5, 6] > 0.99
@@ -125,31 +138,32 @@ def test_probability_is_the_logit_on_the_line_of_the_calibration(model: Path) ->
     random = np.random.default_rng(0)
     before, after = random.uniform(0, 0.35, (2, 10, 16, 16)).astype(np.float32)
     before[0, 0, 0] = np.nan
-    plain = load_model("standin").probability(before, after).astype(np.float64)
+    raw = plain(load_model("standin")).probability(before, after).astype(np.float64)
     edit_card(model, calibration=[-0.7, 0.4])
-    calibrated = load_model("standin").probability(before, after)
+    calibrated = plain(load_model("standin")).probability(before, after)
     assert calibrated.dtype == np.float32
-    inner = (plain > 1e-4) & (plain < 1 - 1e-4)
+    inner = (raw > 1e-4) & (raw < 1 - 1e-4)
     assert 20 < inner.sum() < inner.size
-    logit = np.log(plain / (1 - plain))
+    logit = np.log(raw / (1 - raw))
     np.testing.assert_allclose(calibrated[inner], (1 / (1 + np.exp(0.7 - 0.4 * logit)))[inner], atol=1e-4)
     assert np.isfinite(calibrated).all()
 
 
 def test_each_goal_has_its_threshold_and_one_that_the_card_lacks_is_refused_with_those_that_it_has(model: Path) -> None:
     edit_card(model, thresholds={"f1": 0.5, "recall": 0.2})
-    assert load_model("standin").threshold == read_card(model).threshold == 0.5
-    assert load_model("standin", goal="recall").threshold == 0.2
+    assert plain(load_model("standin")).threshold == read_card(model).threshold == 0.5
+    assert plain(load_model("standin", goal="recall")).threshold == 0.2
     with pytest.raises(ModelError, match="standin has no threshold for the goal precision; it has f1, recall"):
         load_model("standin", goal="precision")
 
 
 def test_bfloat16_differs_by_little(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    network = SiameseUNet(3, 8, 2).eval()
+    network = ChangeNet(3, ("dates", "difference"), 8, 2).eval()
     card = replace(
         read_card(write_standin(tmp_path, "s")),
         bands=("B02", "B03", "B04"),
+        views=("dates", "difference"),
         width=8,
         depth=2,
         mean=(0,) * 3,
@@ -157,13 +171,15 @@ def test_bfloat16_differs_by_little(tmp_path: Path) -> None:
         halo=halo(2),
     )
     pair = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
-    exact, short = (Model(card, network, "cpu", precision).probability(*pair.copy()) for precision in ("float32", "bfloat16"))
+    exact, short = (
+        plain(Model(card, network, "cpu", precision)).probability(*pair.copy()) for precision in ("float32", "bfloat16")
+    )
     assert np.abs(exact - short).max() < 0.02
 
 
 def test_a_model_is_written_and_read_back_alike(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    network = SiameseUNet(10, 4, 3).eval()
+    network = ChangeNet(10, ("dates",), 4, 3).eval()
     entries = {"simulated_levels": ("L2A",), "calibration": (0.5, 2.0), "known_failures": ("Snow.", "Water.")}
     card = replace(read_card(write_standin(tmp_path, "s", **entries)), name="mine", width=4, depth=3, halo=halo(3))
     back = load_model(str(save_model(tmp_path, card, network)))

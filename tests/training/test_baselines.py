@@ -16,9 +16,9 @@ def test_they_have_as_many_weights_as_published(architecture: str, bands: int, p
 def test_logits_have_the_size_of_the_input(architecture: str) -> None:
     options = FitOptions(architecture=architecture, bands=("B02", "B03"))
     network = new_network(options).eval()
-    before, after = torch.randn(2, 1, 2, 32, 48)
+    images = torch.randn(3, 1, 2, 32, 48)
     with torch.no_grad():
-        assert network(before, after).shape == (1, 1, 32, 48)
+        assert network(*images).shape == (1, 1, 32, 48)
     assert options.alignment == 16
     assert flops_per_pixel(options) > 10_000
 
@@ -32,6 +32,6 @@ def test_equal_dates_leave_the_siamese_skips_empty() -> None:
         decode.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     image = torch.randn(1, 2, 32, 32)
     with torch.no_grad():
-        network(image, image)
+        network(image, image, image)
     assert all(one[:, one.shape[1] // 2 :].abs().max() == 0 for one in seen)
     assert all(one[:, : one.shape[1] // 2].abs().max() > 0 for one in seen)

@@ -12,7 +12,7 @@ from training.crossvalidate import balanced_folds, centres, crossvalidate, neigh
 from training.options import FitOptions
 from training.prepare import city_names
 
-TINY = FitOptions(epochs=5, batch=4, patch=32, width=4, depth=2, stem=1, learning_rate=0.02, ema=0.8)
+TINY = FitOptions(epochs=5, batch=4, patch=32, width=4, depth=2, learning_rate=0.02, ema=0.8)
 PLACES = {
     "paris": (2.35, 48.86),
     "bercy": (2.38, 48.84),

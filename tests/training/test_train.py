@@ -23,7 +23,7 @@ from training.options import FitOptions
 from training.prepare import read_city
 from training.train import TrainOptions, fine_tuning, split, train
 
-TINY = TrainOptions(FitOptions(epochs=2, batch=4, patch=32, width=4, depth=2, seed=3))
+TINY = TrainOptions(FitOptions(epochs=2, batch=4, patch=32, views=("dates",), width=4, depth=2, seed=3))
 
 
 def tiny(validation: tuple[str, ...] = (), init: str | None = None, **fit: object) -> TrainOptions:
@@ -107,10 +107,11 @@ def test_a_run_is_not_overwritten_and_only_a_run_is_resumed(data: Path, tmp_path
 def test_prediction_in_training_is_that_of_the_engine(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "run", tiny(epochs=1))
     model = load_model(str(tmp_path / "run" / "model.safetensors"), device="cpu", precision="float32")
-    levels = predict_city(model, read_city(data / "bern", TEN_BANDS))
+    city = read_city(data / "bern", TEN_BANDS)
+    levels = predict_city(model, city)
     scenes = [open_scene(str(data / "bern" / f"{side}.tif")) for side in ("before", "after")]
     with open_pair(scenes[0], scenes[1], TEN_BANDS, PairOptions(register=False, clouds="none")) as pair:
-        for window, probability, quality in predicted(pair, model, pair.grid.window, 48, iter):
+        for window, probability, quality in predicted(pair, model.for_pair([city.before], [city.after]), pair.grid.window, 48, iter):
             rows, cols = window.toslices()
             here = to_levels(probability, quality).astype(int)
             assert np.abs(here - levels[rows, cols]).max() <= 1

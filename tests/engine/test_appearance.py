@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from s2change_plugin.engine.appearance import measure_appearance, measure_haze, without_haze
+from s2change_plugin.engine.errors import NothingObserved
+
+DEVIATION = (0.05, 0.08, 0.1)
+
+
+def ground(seed: int = 0, size: int = 80) -> np.ndarray:
+    return np.random.default_rng(seed).gamma(2, 0.05, (3, size, size)).astype(np.float32) + np.float32(0.02)
+
+
+def changed_by(noise: float, seed: int = 1, share: float = 0.05) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Before, after with noise that bands share, and where it truly changed."""
+    random = np.random.default_rng(seed)
+    before = ground()
+    shared = random.normal(0, noise, (1, 80, 80)) * np.array([1, 2, -1])[:, None, None]
+    after = before + shared + random.normal(0, noise / 2, before.shape)
+    change = random.random((80, 80)) < share
+    after[1, change] += 0.2
+    return before, after.astype(np.float32), change
+
+
+def shown(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """The difference as a network is shown it."""
+    return measure_appearance([before], [after], DEVIATION).shown(before, after, (0.1,) * 3, DEVIATION)[2]
+
+
+def test_unchanged_ground_differs_by_about_one_in_every_band_whatever_the_noise() -> None:
+    for noise in (0.004, 0.02):
+        before, after, change = changed_by(noise)
+        calm = 2 * np.sinh(shown(before, after)[:, ~change])
+        assert np.cov(calm).diagonal() == pytest.approx(1, abs=0.35)
+        assert np.abs(np.corrcoef(calm) - np.eye(3)).max() < 0.2
+
+
+def test_change_stands_out_where_unchanged_ground_varies_little_and_less_where_it_varies_much() -> None:
+    heights = []
+    for noise in (0.004, 0.02):
+        before, after, change = changed_by(noise)
+        heights.append(float(np.abs(shown(before, after)[1][change]).mean()))
+    assert heights[0] > heights[1] + 1
+
+
+def test_haze_over_one_date_hardly_changes_the_difference() -> None:
+    before, after, _ = changed_by(0.004)
+    plain, hazy = shown(before, after), shown(before, after * np.float32(0.95**2) + np.float32(0.05))
+    assert np.corrcoef(plain.ravel(), hazy.ravel())[0, 1] > 0.97
+    assert np.median(np.abs(plain - hazy)) < 0.15
+
+
+def test_dates_are_shown_without_haze_in_deviations_from_the_mean() -> None:
+    before, after, _ = changed_by(0.01)
+    found = measure_appearance([before], [after], DEVIATION)
+    dates = found.shown(before, after, (0.1, 0.2, 0.3), DEVIATION)[:2]
+    for date, image, path in zip(dates, (before, after), found.haze, strict=True):
+        assert date[1] * 0.08 + 0.2 == pytest.approx(without_haze(image, path)[1], abs=1e-5)
+
+
+def test_swapped_dates_turn_the_sign() -> None:
+    before, after, _ = changed_by(0.01)
+    assert shown(after, before) == pytest.approx(-shown(before, after), abs=1e-3)
+
+
+def test_equal_dates_show_no_difference() -> None:
+    before = ground()
+    assert shown(before, before) == pytest.approx(0)
+    rounded = np.round(before * 10000).astype(np.float32) / 10000
+    assert np.abs(shown(before, rounded)).max() < 0.1
+
+
+def test_haze_is_what_the_darkest_pixels_have_too_much_and_comes_off() -> None:
+    clear = ground()
+    hazy = clear + np.float32([0.1, 0.05, 0.0])[:, None, None]
+    haze = measure_haze(hazy.reshape(3, -1))
+    assert haze - measure_haze(clear.reshape(3, -1)) == pytest.approx([0.1, 0.05, 0], abs=0.001)
+    assert without_haze(hazy, haze).min() >= 0
+    hidden = hazy.copy()
+    hidden[:, 3, 3] = np.nan
+    assert np.isnan(without_haze(hidden, haze)[:, 3, 3]).all()
+
+
+def test_too_little_to_measure_is_refused() -> None:
+    before = ground()
+    before[:, 10:] = np.nan
+    before[:, :10, 10:] = np.nan
+    with pytest.raises(NothingObserved, match="Only 100 of"):
+        measure_appearance([before], [ground(1)], DEVIATION)

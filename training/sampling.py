@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 from torch import Tensor
 
+from s2change_plugin.engine.labelled import UNLABELLED
 from s2change_plugin.engine.radiometry import Array
 
 from .options import FitOptions
-from .prepare import UNLABELLED, City, Labels
+from .prepare import City, Labels
 
 # Dark objects: this share of the pixels, and what they reflect (Chavez 1988: 1 %).
 _DARK_SHARE, _DARK_REFLECTANCE = 0.001, 0.01

@@ -227,13 +227,14 @@ def compare(events: bool, as_json: bool, **given: Any) -> None:
 @click.option("--detects", help="What your labels call change, in a sentence; it comes on the card, too.")
 @click.option("--level", type=click.Choice(["L1C", "L2A"]), help="Processing level of both dates, where nothing tells it.")
 @pair_options
+@click.option("--json", "as_json", is_flag=True, help="Say the result as JSON, for programs.")
 @_EVENTS
-def chips(events: bool, **given: Any) -> None:
+def chips(events: bool, as_json: bool, **given: Any) -> None:
     """Add BEFORE, AFTER and polygons of CHANGE between them to the folder DATA, on which a model can be trained.
 
     DATA is made if it is not there. What is labelled is cut into groups that share no pixel, each of which training can hold out.
     """
-    with telling(events) as said:
+    with telling(events, as_json) as said:
         from .chips import ChipsOptions
         from .chips import chips as run
 

@@ -152,7 +152,7 @@ def chips(options: ChipsOptions, events: Events) -> None:
                 about = _write_block(block, pair, change, no_change, workdir / f"{name}{block.name}", tally)
                 if about:
                     groups[f"{name}{block.name}"] = about
-            _require_labels(tally)
+            _require_labels(tally, options.area)
             kept = {group: about for group, about in record["cities"].items() if group not in older}
             record["cities"] = kept | {group: {**asdict(origin), "name": name, **about} for group, about in groups.items()}
             record.setdefault("exports", {})[name] = _about(options, pair)
@@ -407,11 +407,11 @@ def _hull(windows: Sequence[Window]) -> Window:
     return Window(col, row, right - col, bottom - row)
 
 
-def _require_labels(tally: Tally) -> None:
+def _require_labels(tally: Tally, area: str | None) -> None:
     if not tally.change:
         raise NothingObserved(
             f"No pixel of change is left to learn from: of what is labelled {tally.unobserved:,} pixels are not observed on both dates and "
-            f"{tally.strips:,} lie along cuts. Look at the masks, draw larger polygons, or choose a larger block."
+            f"{tally.strips:,} lie along cuts{f', and nothing outside of {area} counts' if area else ''}. Look at the masks, draw larger polygons, or choose a larger block."
         )
 
 

@@ -36,6 +36,7 @@ class S2ChangePlugin:
         self._action("Check a pair…", lambda: self._run("s2change:checkpair"))
         self._action("Prepare a scene…", lambda: self._run("s2change:preparescene"))
         self._action("Evaluate a change map…", lambda: self._run("s2change:evaluatechange"))
+        self._action("Export training data…", lambda: self._run("s2change:exporttrainingdata"))
         self._action("Set up the engine…", lambda: self._run("s2change:setupengine"))
         self._action("Settings…", self._settings)
         self._action("Help", lambda: QDesktopServices.openUrl(QUrl(_HELP)))

@@ -17,22 +17,19 @@ import numpy as np
 import rasterio
 import torch
 from numpy.typing import NDArray
-from pyproj import Geod
-from rasterio.warp import transform_bounds
 
 from s2change_plugin.engine.errors import S2ChangeError
+from s2change_plugin.engine.labelled import NEIGHBOURS_KM, centres, city_names, neighbours
 from s2change_plugin.engine.outputs import NOT_OBSERVED
 from s2change_plugin.engine.validity import Codes
 
 from .calibrate import summary
 from .fit import fit, flops_per_pixel, predict
 from .options import FitOptions
-from .prepare import City, city_names, read_city
+from .prepare import City, read_city
 from .sampling import as_level_2a, band_statistics, laid_out
 
 OPTIONS, SCORES = "options.json", "scores.json"
-# Places nearer than this share weather, builders and streets: they stay in one fold.
-NEIGHBOURS_KM = 50.0
 # How each held-out city is predicted: as it is, and as Level-2A might show it.
 VARIANTS = ("l1c", "l2a")
 
@@ -89,32 +86,17 @@ def changed_pixels(data: Path) -> dict[str, int]:
     return {name: int((read_levels(data / name / "change.tif") == 1).sum()) for name in city_names(data)}
 
 
-def centres(data: Path) -> dict[str, tuple[float, float]]:
-    """Longitude and latitude of each city's middle, degrees."""
-    found = {}
-    for name in city_names(data):
-        with rasterio.open(data / name / "change.tif") as raster:
-            west, south, east, north = transform_bounds(raster.crs, "EPSG:4326", *raster.bounds)
-        found[name] = ((west + east) / 2, (south + north) / 2)
-    return found
-
-
-def neighbours(places: dict[str, tuple[float, float]], within_km: float = NEIGHBOURS_KM) -> list[Fold]:
-    """Places in groups: two are in one where a chain of steps shorter than a distance leads from one to the other."""
-    earth = Geod(ellps="WGS84")
-    groups: list[set[str]] = []
-    for name, place in places.items():
-        near = [group for group in groups if any(earth.inv(*place, *places[other])[2] < within_km * 1000 for other in group)]
-        groups = [group for group in groups if group not in near] + [{name}.union(*near)]
-    return sorted(tuple(sorted(group)) for group in groups)
-
-
 def balanced_folds(changed: dict[str, int], groups: Sequence[Fold], folds: int) -> list[Fold]:
     """Groups dealt to folds, the largest first, each to the fold that has least change yet.
 
     Raises:
         S2ChangeError: more folds than groups.
     """
+    if len(groups) < 2:
+        raise S2ChangeError(
+            f"All cities lie at one place, with steps of less than {NEIGHBOURS_KM:g} km between them, so none can be predicted by a network "
+            "that does not know the place. Add a second place, or hold out some of the ground: python -m training train."
+        )
     if not 2 <= folds <= len(groups):
         raise S2ChangeError(
             f"{folds} folds cannot be made of {len(groups)} groups of neighbouring cities. Choose 2 to {len(groups)}."

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from s2change_plugin.engine.errors import UnreadableInput
+from s2change_plugin.engine.labelled import city_names
 from s2change_plugin.engine.model import Model, ModelCard
 from s2change_plugin.engine.outputs import to_levels, to_mask
 from s2change_plugin.engine.scores import Confusion, by_threshold, confusion
 from s2change_plugin.engine.validity import Codes
 
-from .prepare import City, Labels, city_names, read_city
+from .prepare import City, Labels, read_city
 
 
 def predict_city(model: Model, city: City) -> Codes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,15 +16,18 @@ from s2change_plugin.engine.bands import ALL_BANDS
 from s2change_plugin.engine.errors import UnreadableInput
 from s2change_plugin.engine.findings import require_fit, units_finding
 from s2change_plugin.engine.grid import Grid
+from s2change_plugin.engine.labelled import RECORD, UNLABELLED, Origin, read_record, record_text, write_city
 from s2change_plugin.engine.pair import PairOptions, open_pair
-from s2change_plugin.engine.radiometry import QUANTIFICATION, Array
+from s2change_plugin.engine.radiometry import Array
 from s2change_plugin.engine.scene import Scene, open_raster, open_scene
 
 Labels = NDArray[np.uint8]
-UNLABELLED = 255
-_SOURCE = (
-    "OSCD, Onera Satellite Change Detection (Caye Daudt et al., IGARSS 2018). Images: modified Copernicus Sentinel data. "
-    "Labels: CC BY-NC-SA."
+_OSCD = Origin(
+    source="OSCD, Onera Satellite Change Detection (Caye Daudt et al., IGARSS 2018; images: modified Copernicus Sentinel data)",
+    licence="CC BY-NC-SA 4.0 (from the labels of OSCD)",
+    level="L1C",
+    detects="New or changed built-up structure (buildings, roads, building sites). "
+    "Seasons, crops, water, clouds and fire are not what it was trained to find.",
 )
 
 
@@ -52,10 +54,10 @@ def prepare_oscd(source: Path, target: Path) -> Iterator[dict[str, Any]]:
 
     Args:
         source: the folder that holds OSCD's "… Images" and "… Labels" folders.
-        target: the data folder, made anew where it exists.
+        target: the data folder, made if missing; what else is in it stays.
 
     Raises:
-        UnreadableInput: not that layout.
+        UnreadableInput: not that layout, or the target has a record that is none.
     """
     images, labels = _oscd_folders(source)
     cities = sorted(path.name for path in images.iterdir() if (path / "imgs_1").is_dir() and path.name in labels)
@@ -67,22 +69,9 @@ def prepare_oscd(source: Path, target: Path) -> Iterator[dict[str, Any]]:
     for city in cities:
         found[city] = _prepare_city(images / city, labels[city], target / city)
         yield {"city": city, **found[city]}
-    text = json.dumps({"source": _SOURCE, "cities": found}, indent=2)
-    (target / "data.json").write_text(text + "\n", encoding="utf-8")
-
-
-def city_names(data: Path) -> list[str]:
-    """The cities of a data folder.
-
-    Raises:
-        UnreadableInput: it is none.
-    """
-    names = sorted(path.parent.name for path in data.glob("*/change.tif"))
-    if not names:
-        raise UnreadableInput(
-            f"{data} is not a data folder: it holds no CITY/change.tif. Make one with: python -m training prepare"
-        )
-    return names
+    record = read_record(target) if (target / RECORD).is_file() else {"cities": {}}
+    record["cities"].update({city: {**asdict(_OSCD), **about} for city, about in found.items()})
+    (target / RECORD).write_text(record_text(record), encoding="utf-8")
 
 
 def read_city(folder: Path, bands: tuple[str, ...]) -> City:
@@ -102,41 +91,6 @@ def read_city(folder: Path, bands: tuple[str, ...]) -> City:
         seen = pair.read(pair.grid.window)
     change[seen.quality != 0] = UNLABELLED
     return City(folder.name, bands, seen.before, seen.after, change)
-
-
-def write_city(folder: Path, scenes: tuple[Array, Array], change: Labels, bands: tuple[str, ...], grid: Grid) -> None:
-    """Write one labelled pair in the layout that `read_city` reads.
-
-    Args:
-        folder: made if missing.
-        scenes: before and after, float32 (band, row, col) reflectance, NaN nodata.
-        change: uint8 (row, col).
-        bands: of the images.
-        grid: of all three.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    place: dict[str, Any] = {
-        "driver": "GTiff",
-        "crs": grid.crs,
-        "transform": grid.transform,
-        "height": grid.height,
-        "width": grid.width,
-    }
-    for side, image in zip(("before", "after"), scenes, strict=True):
-        # 0 is nodata, so the darkest ground is 1.
-        dn = np.clip(np.rint(np.nan_to_num(image) * QUANTIFICATION), 1, 65534).astype(np.uint16)
-        dn[~np.isfinite(image)] = 0
-        with rasterio.open(
-            folder / f"{side}.tif", "w", **place, dtype="uint16", count=len(dn), nodata=0, compress="deflate"
-        ) as raster:
-            raster.write(dn)
-            raster.scales = (1 / QUANTIFICATION,) * len(dn)
-            for index, name in enumerate(bands, start=1):
-                raster.set_band_description(index, name)
-    with rasterio.open(
-        folder / "change.tif", "w", **place, dtype="uint8", count=1, nodata=UNLABELLED, compress="deflate"
-    ) as raster:
-        raster.write(change, 1)
 
 
 def _prepare_city(images: Path, label: Path, target: Path) -> dict[str, Any]:

@@ -15,10 +15,11 @@ from scipy.ndimage import binary_dilation
 from torch import Tensor
 
 from s2change_plugin.engine.appearance import measure_appearance, measure_haze, without_haze
+from s2change_plugin.engine.labelled import UNLABELLED
 from s2change_plugin.engine.radiometry import Array
 
 from .options import FitOptions
-from .prepare import UNLABELLED, City, Labels
+from .prepare import City, Labels
 
 # Spread of the light at strength 1, in deviations of a band: gain of a date and of a band, offset of a date and of a band.
 _LIGHT = (0.08, 0.04, 0.05, 0.05)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from s2change_plugin.engine.errors import ModelError, S2ChangeError, UnreadableInput
+from s2change_plugin.engine.labelled import NEIGHBOURS_KM, Origin, centres, city_names, grids, neighbours, on_one_ground, origins
 from s2change_plugin.engine.model import Model, ModelCard, find_card, load_model, precision_on, save_model
 from s2change_plugin.engine.scores import Confusion
 from s2change_plugin.engine.unet import ChangeNet, halo
@@ -20,16 +21,11 @@ from s2change_plugin.engine.unet import ChangeNet, halo
 from .evaluate import best_threshold, predict_city, score
 from .fit import Progress, averaged_weights, fitting, new_network
 from .options import FitOptions
-from .prepare import City, city_names, read_city
+from .prepare import City, Labels, read_city
 from .sampling import band_statistics, laid_out
 
 WEIGHTS, STATE, LOG, CURVES, OPTIONS = "model", "network-{}.pt", "log.csv", "curves.png", "options.json"
-_LICENCE = "CC BY-NC-SA 4.0 (from the labels of OSCD)"
 _LINES = ("-", "--", ":", "-.")
-_DETECTS = (
-    "New or changed built-up structure (buildings, roads, building sites) between two Level-1C dates. "
-    "Seasons, crops, water, clouds and fire are not what it was trained to find."
-)
 
 
 @dataclass(frozen=True)
@@ -80,11 +76,11 @@ def fine_tuning(init: str) -> dict[str, Any]:
 def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: Progress, say: Callable[[str], None]) -> None:
     """Train a model and leave in the run's folder its weights and card, log, curves, and what resuming needs.
 
-    Whole cities are held out. The schedule is fixed and its last weights are kept: on the held-out cities only the threshold
+    Whole cities are held out, and with them what shows the same ground. The schedule is fixed and its last weights are kept: on the held-out cities only the threshold
     is chosen.
 
     Args:
-        data: as `prepare` makes it.
+        data: as `prepare` or the engine's command `chips` makes it.
         run: folder; made if missing.
         options: with `resume`, the interrupted run's own are taken instead.
         resume: go on where an interrupted run stopped; the result is the same as without the interruption.
@@ -95,11 +91,20 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
         S2ChangeError: the data folder or the run's folder is not fit, or the model to begin with is none.
     """
     options = _begin(run, options, resume)
-    training, held_out = split(city_names(data), options)
+    training, held_out = split(city_names(data), options, on_one_ground(grids(data)))
+    labels = origins(data, [*training, *held_out])
+    require_one_level(labels)
     say(f"Training on {', '.join(training)}; held out: {', '.join(held_out)}.")
     cities = [read_city(data / name, options.fit.bands) for name in training]
     validation = [read_city(data / name, options.fit.bands) for name in held_out]
-    card, whole = _beginning(options, cities, training, held_out)
+    _require_change(training, [city.change for city in cities], "trained on")
+    _require_change(held_out, [city.change for city in validation], "held out")
+    card, whole = _beginning(options, cities, {name: labels[name] for name in training}, held_out)
+    near = beside(held_out, training, neighbours(centres(data)))
+    if near:
+        honest = f"Within {NEIGHBOURS_KM:g} km of what it was trained on lie {', '.join(near)}: scores there say little of other places."
+        card = replace(card, protocol=f"{card.protocol} {honest}")
+        say(honest)
     ground = [laid_out(city, (card.mean, card.std)) for city in cities]
     for index, (view, network) in enumerate(zip(options.fit.views, whole.networks, strict=True)):
         say(f"Network {index + 1} of {len(options.fit.views)}, which looks at the {view}:")
@@ -123,8 +128,13 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     )
 
 
-def split(names: Sequence[str], options: TrainOptions) -> tuple[list[str], list[str]]:
-    """Cities to train on and cities to hold out, never parts of one.
+def split(names: Sequence[str], options: TrainOptions, grounds: Sequence[Sequence[str]] = ()) -> tuple[list[str], list[str]]:
+    """Cities to train on and cities to hold out, never parts of one, nor two of one ground.
+
+    Args:
+        names: of all cities.
+        options: say which, or how many, are held out.
+        grounds: cities that share ground; with one of them all are held out.
 
     Raises:
         UnreadableInput: a city that is named is not there, or none is left on one side.
@@ -136,10 +146,49 @@ def split(names: Sequence[str], options: TrainOptions) -> tuple[list[str], list[
     if not held_out:
         count = max(1, round(options.validation_share * len(names)))
         held_out = sorted(np.random.default_rng(options.fit.seed).permutation(list(names))[:count].tolist())
+    held_out += beside([name for name in names if name not in held_out], held_out, grounds)
     training = [name for name in names if name not in held_out]
     if not training:
-        raise UnreadableInput(f"With {', '.join(held_out)} held out, no city is left to train on. Add one, or hold out fewer.")
+        raise UnreadableInput(
+            f"With {', '.join(held_out)} held out, no city is left to train on. Add one on other ground, or hold out fewer."
+        )
     return training, held_out
+
+
+def beside(names: Sequence[str], others: Sequence[str], groups: Sequence[Sequence[str]]) -> list[str]:
+    """Those of the names that are in one group with one of the others."""
+    near = {name for group in groups if set(group) & set(others) for name in group}
+    return sorted(near & set(names))
+
+
+def require_one_level(labels: Mapping[str, Origin]) -> None:
+    """Refuse to train one model on several processing levels: its card names one.
+
+    Raises:
+        UnreadableInput: the cities are of several.
+    """
+    by_level = _grouped(labels, "level")
+    if len(by_level) > 1:
+        said = " and ".join(f"{', '.join(names)} of Level-{level[1:]}" for level, names in by_level.items())
+        raise UnreadableInput(
+            f"A model is trained on one processing level, and the data folder has {said}. Keep them in two folders."
+        )
+
+
+def _require_change(names: Sequence[str], labels: Sequence[Labels], what: str) -> None:
+    if not any((change == 1).any() for change in labels):
+        raise UnreadableInput(
+            f"Of what is {what}, {', '.join(names)}, no pixel is labelled as change, so nothing can be learnt from it. "
+            "Name other cities with --validation, or label change there."
+        )
+
+
+def _grouped(labels: Mapping[str, Origin], by: str) -> dict[str, list[str]]:
+    """The cities by what one entry of their origin says."""
+    found: dict[str, list[str]] = {}
+    for name, origin in labels.items():
+        found.setdefault(getattr(origin, by), []).append(name)
+    return found
 
 
 def validated(network: Any, card: ModelCard, cities: Sequence[City]) -> ModelCard:
@@ -154,12 +203,13 @@ def validated(network: Any, card: ModelCard, cities: Sequence[City]) -> ModelCar
 
 
 def _beginning(
-    options: TrainOptions, cities: Sequence[City], training: list[str], held_out: list[str]
+    options: TrainOptions, cities: Sequence[City], labels: Mapping[str, Origin], held_out: list[str]
 ) -> tuple[ModelCard, ChangeNet]:
     """The card, still without scores, and the network to begin with."""
     network: Any = new_network(options.fit)
     mean, std = band_statistics(cities)
-    trained_on = f"OSCD (Caye Daudt et al. 2018), {len(training)} cities: {', '.join(training)}"
+    trained_on = "; ".join(f"{source}: {', '.join(names)}" for source, names in _grouped(labels, "source").items())
+    licences = list(_grouped(labels, "licence"))
     if options.init:
         start = load_model(options.init, device="cpu")
         wanted, there = ((one.bands, one.views, one.width, one.depth) for one in (options.fit, start.card))
@@ -169,6 +219,9 @@ def _beginning(
             )
         network.load_state_dict(start.network.state_dict())
         mean, std = start.card.mean, start.card.std
+        trained_on = f"{trained_on}. Begun with {start.card.name}, trained on {start.card.trained_on}"
+        # What is made of weights keeps their licence.
+        licences = [start.card.licence, *licences]
     card = ModelCard(
         name=WEIGHTS,
         bands=options.fit.bands,
@@ -178,11 +231,12 @@ def _beginning(
         mean=mean,
         std=std,
         thresholds={"f1": 0.5},
-        licence=_LICENCE,
+        licence="; ".join(dict.fromkeys(licences)),
         trained_on=trained_on,
-        detects=_DETECTS,
+        detects=" ".join(_grouped(labels, "detects")),
+        level=next(iter(labels.values())).level,
         protocol=f"Scores on {', '.join(held_out)}, held out whole; the threshold was chosen on them, so they are optimistic. Seed {options.fit.seed}.",
-        training={**asdict(options), "cities": training},
+        training={**asdict(options), "cities": list(labels)},
         halo=halo(options.fit.depth),
     )
     return card, network

@@ -1,4 +1,4 @@
-"""The commands: python -m s2change_plugin.engine detect, check, stack, compare, models, picture."""
+"""The commands: python -m s2change_plugin.engine detect, check, stack, compare, chips, models, picture."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def scene_options(command: F) -> F:
     )
 
 
-def pair_options(command: F) -> F:
-    """How the two dates are laid over each other, and what of them counts."""
+def method_options(command: F) -> F:
+    """What finds change between the two dates."""
     return _with(
         command,
         click.option(
@@ -65,6 +65,13 @@ def pair_options(command: F) -> F:
         click.option(
             "--accept-level", is_flag=True, help="Take a processing level that the model was neither trained nor tested on."
         ),
+    )
+
+
+def pair_options(command: F) -> F:
+    """How the two dates are laid over each other, and what of them counts."""
+    return _with(
+        command,
         click.option(
             "--clouds",
             type=click.Choice(["auto", "product", "spectral", "none"]),
@@ -112,6 +119,7 @@ def _with(command: F, *options: Callable[[F], F]) -> F:
 )
 @click.option("--bounds", nargs=4, type=float, metavar="LEFT BOTTOM RIGHT TOP", help="Part to look at, in BEFORE's CRS.")
 @click.option("--bounds-crs", metavar="CRS", help="CRS of the bounds, if it is another one.")
+@method_options
 @pair_options
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True, help="Of the model."
@@ -135,6 +143,7 @@ def detect(events: bool, **given: Any) -> None:
 
 @main.command()
 @scene_options
+@method_options
 @pair_options
 @click.option("--report", type=_FILE, help="HTML page to write.")
 @click.option("--json", "as_json", is_flag=True, help="Say the findings as JSON, for programs.")
@@ -197,6 +206,39 @@ def compare(events: bool, as_json: bool, **given: Any) -> None:
         from .compare import compare as run
 
         run(_asked(EvaluationOptions, given), said)
+
+
+@main.command()
+@scene_options
+@click.argument("change")
+@click.argument("data", type=_FILE)
+@click.option(
+    "--no-change",
+    metavar="FILE",
+    help="Polygons of no change, or of all that you looked at: in them whatever is not change is no change, and nothing else is "
+    "labelled. Left out: the bounding box of CHANGE.",
+)
+@click.option("--name", help="Of the group; else place and dates.")
+@click.option(
+    "--block", type=float, default=5000, show_default=True, help="Metres; what is labelled is cut into groups of about this side."
+)
+@click.option("--force", is_flag=True, help="Replace what was exported under the name.")
+@click.option("--licence", help="Of your labels; a model that is trained on them repeats it on its card.")
+@click.option("--detects", help="What your labels call change, in a sentence; it comes on the card, too.")
+@click.option("--level", type=click.Choice(["L1C", "L2A"]), help="Processing level of both dates, where nothing tells it.")
+@pair_options
+@click.option("--json", "as_json", is_flag=True, help="Say the result as JSON, for programs.")
+@_EVENTS
+def chips(events: bool, as_json: bool, **given: Any) -> None:
+    """Add BEFORE, AFTER and polygons of CHANGE between them to the folder DATA, on which a model can be trained.
+
+    DATA is made if it is not there. What is labelled is cut into groups that share no pixel, each of which training can hold out.
+    """
+    with telling(events, as_json) as said:
+        from .chips import ChipsOptions
+        from .chips import chips as run
+
+        run(_asked(ChipsOptions, given), said)
 
 
 def _asked(kind: type[T], given: dict[str, Any]) -> T:

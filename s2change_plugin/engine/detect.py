@@ -20,7 +20,7 @@ from . import outputs
 from .classical import fit_predictor
 from .errors import GridMismatch, NothingObserved
 from .events import Events, stage
-from .findings import WARNING, Finding, check_pair, require_fit, scene_findings
+from .findings import Finding, check_pair, require_fit, say_findings, scene_findings
 from .grid import Bounds, bounds_window, grow, intersect, name_of, pixel_area_m2, place_of, slices_in, windows
 from .options import CompareOptions
 from .outputs import RasterWriter
@@ -278,13 +278,7 @@ def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tupl
         require_fit(findings)
         predictor = _fitted(options.method, model, pair)
         events.message(predictor.text)
-        events.message(f"Before: {before.units}.")
-        events.message(f"After: {after.units}.")
-        for finding in findings:
-            if finding.severity == WARNING:
-                events.message(finding.sentence, "warning")
-            elif finding.topic in ("shift", "normalisation"):
-                events.message(finding.text)
+        say_findings(findings, pair, events)
         yield pair, findings, predictor
 
 

@@ -24,6 +24,7 @@ _STAGES = {
     "polygons": "Drawing polygons",
     "stack": "Reading",
     "compare": "Comparing",
+    "chips": "Exporting labels",
     "write": "Writing",
 }
 

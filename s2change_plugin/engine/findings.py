@@ -19,6 +19,7 @@ from .scene import Scene, sought_files
 from .validity import QUALITY_NAMES, Quality
 
 if TYPE_CHECKING:
+    from .events import Events
     from .model import ModelCard
 
 OK, WARNING, STOP = "ok", "warning", "stop"
@@ -107,6 +108,17 @@ def scene_findings(before: Scene, after: Scene, card: ModelCard | None, accept_l
         platform_finding(one, other),
         dates_finding(one, other),
     )
+
+
+def say_findings(findings: Sequence[Finding], pair: Pair, events: Events) -> None:
+    """Say by which units a pair is read, what is worth a warning, and what is taken out of `after`."""
+    events.message(f"Before: {pair.before.units}.")
+    events.message(f"After: {pair.after.units}.")
+    for finding in findings:
+        if finding.severity == WARNING:
+            events.message(finding.sentence, "warning")
+        elif finding.topic in ("shift", "normalisation"):
+            events.message(finding.text)
 
 
 def require_fit(findings: Sequence[Finding]) -> None:

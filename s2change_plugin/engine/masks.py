@@ -114,7 +114,7 @@ def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
     try:
         table = geopandas.read_file(path, layer=layer, where=said.get("subset"))
     except (DataSourceError, DataLayerError, OSError, ValueError) as error:
-        kinds = "polygons" if what.startswith("area") else "a raster or polygons"
+        kinds = "a raster or polygons" if what in ("mask", "reference") else "polygons"
         raise UnreadableInput(f"The {what} {source} cannot be read as {kinds}. Choose another file.") from error
     shapes = table.geometry if isinstance(table, geopandas.GeoDataFrame) else geopandas.GeoSeries([])
     shapes = shapes[shapes.geom_type.isin(["Polygon", "MultiPolygon"])]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qgis.core import (
     Qgis,
+    QgsFeatureRequest,
     QgsMapLayer,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
@@ -17,6 +18,7 @@ from qgis.core import (
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFileDestination,
+    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterMapLayer,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
@@ -204,10 +206,10 @@ def options(
 
 
 def targets(algorithm: QgsProcessingAlgorithm, parameters: dict, context: QgsProcessingContext) -> dict[str, str]:
-    """Output to the file that is to be written, of those that are asked for."""
+    """Output to the file or folder that is to be written, of those that are asked for."""
     files = {}
     for definition in algorithm.destinationParameterDefinitions():
-        is_layer = not isinstance(definition, QgsProcessingParameterFileDestination)
+        is_layer = not isinstance(definition, (QgsProcessingParameterFileDestination, QgsProcessingParameterFolderDestination))
         path_of = algorithm.parameterAsOutputLayer if is_layer else algorithm.parameterAsFileOutput
         files[definition.name()] = path_of(parameters, definition.name(), context)
     return {name: path for name, path in files.items() if path}
@@ -270,7 +272,8 @@ def layer_file(
     context: QgsProcessingContext,
     feedback: QgsProcessingFeedback,
 ) -> str:
-    """The file of a raster layer, or of polygons: a copy, where they are not in a file as they are (in memory, filtered, selected).
+    """The file of a raster layer, or of polygons: a copy, where they are not in a file as they are (in memory, filtered, selected,
+    edited and not saved).
 
     Raises:
         QgsProcessingException: there is none; one sentence.
@@ -281,6 +284,11 @@ def layer_file(
         layer = algorithm.parameterAsLayer(parameters, name, context)
     if isinstance(layer, QgsRasterLayer):
         return file_of(layer, definition.description())
+    drawn = algorithm.parameterAsVectorLayer(parameters, name, context)
+    if drawn is not None and drawn.isModified():
+        # QGIS hands on the file without what was drawn since it was saved.
+        source = algorithm.parameterAsSource(parameters, name, context)
+        parameters = {**parameters, name: source.materialize(QgsFeatureRequest())}
     path, layer_name = algorithm.parameterAsCompatibleSourceLayerPathAndLayerName(
         parameters, name, context, _VECTOR_FILES, _VECTOR_FILES[0], feedback
     )

@@ -9,6 +9,7 @@ from ..paths import resources
 from .check_pair import CheckPair
 from .detect_change import DetectChange
 from .evaluate_change import EvaluateChange
+from .export_training_data import ExportTrainingData
 from .prepare_scene import PrepareScene
 from .setup_engine import SetUpEngine
 
@@ -30,7 +31,7 @@ class S2ChangeProvider(QgsProcessingProvider):
 
     def loadAlgorithms(self) -> None:
         """Add them all."""
-        for algorithm in (DetectChange(), CheckPair(), PrepareScene(), EvaluateChange(), SetUpEngine()):
+        for algorithm in (DetectChange(), CheckPair(), PrepareScene(), EvaluateChange(), ExportTrainingData(), SetUpEngine()):
             self.addAlgorithm(algorithm)
 
     def supportsNonFileBasedOutput(self) -> bool:

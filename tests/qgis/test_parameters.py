@@ -23,8 +23,14 @@ from qgis.core import (
 
 from tests.qgis.conftest import PYTHON, REPOSITORY
 
-ALGORITHMS = ("detectchange", "checkpair", "preparescene", "evaluatechange")
-COMMANDS = {"detectchange": "detect", "checkpair": "check", "preparescene": "stack", "evaluatechange": "compare"}
+COMMANDS = {
+    "detectchange": "detect",
+    "checkpair": "check",
+    "preparescene": "stack",
+    "evaluatechange": "compare",
+    "exporttrainingdata": "chips",
+}
+ALGORITHMS = tuple(COMMANDS)
 # The engine's commands with their options, these options' defaults and choices, and its default model.
 _DUMP = """
 import json
@@ -86,7 +92,7 @@ def test_every_option_is_one_of_the_engines_and_has_its_default(provider, name: 
         if isinstance(definition, QgsProcessingParameterRasterLayer) or definition.name() == "EXTENT" or option == "--output":
             continue
         default = definition.defaultValue()
-        assert (definition.name().lower() if definition.name() == "REFERENCE" else option) in known
+        assert (definition.name().lower() if definition.name() in ("REFERENCE", "CHANGE", "DATA") else option) in known
         if definition.name() == "MODEL":
             assert default == default_model
         elif isinstance(definition, QgsProcessingParameterEnum):
@@ -104,7 +110,7 @@ def test_every_option_is_one_of_the_engines_and_has_its_default(provider, name: 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_parameter_has_help_and_those_for_few_are_advanced(provider, name: str) -> None:
-    plain = {"MODEL", "EXTENT", "AREA", "REFERENCE", "LABELLED"}
+    plain = {"MODEL", "EXTENT", "AREA", "REFERENCE", "LABELLED", "CHANGE", "NO_CHANGE", "NAME", "DETECTS", "LICENCE"}
     for definition in definitions(name):
         assert definition.help()
         if not definition.isDestination():
@@ -186,6 +192,29 @@ def test_what_an_evaluation_asks(typed, areas, tmp_path: Path, pair: Path) -> No
     assert polygons(path) == 2
 
 
+def test_what_an_export_asks(typed, areas, tmp_path: Path) -> None:
+    given = {"BEFORE": "/data/a.tif", "AFTER": "/data/b.tif", "CHANGE": areas, "DATA": str(tmp_path / "data")}
+    *said, changed, data = typed("exporttrainingdata", given)
+    assert (said, data) == (["chips", "/data/a.tif", "/data/b.tif"], given["DATA"])
+    assert polygons(changed) == 2
+    more = {
+        "NO_CHANGE": areas,
+        "NAME": "lyon",
+        "LICENCE": "CC0",
+        "DETECTS": "New roads.",
+        "LEVEL": "L2A",
+        "BLOCK": 3000,
+        "FORCE": True,
+        "CLOUDS": "none",
+        "NORMALISE": True,
+    }
+    option, path, *said = typed("exporttrainingdata", {**given, **more})[5:]
+    assert option == "--no-change"
+    assert polygons(path) == 2
+    labels = ["--name", "lyon", "--detects", "New roads.", "--licence", "CC0", "--level", "L2A"]
+    assert said == [*labels, "--block", "3000.0", "--force", "--clouds", "none", "--normalise"]
+
+
 def test_polygons_in_memory_become_a_file(typed, dates: dict, areas) -> None:
     for name in ("AREA", "BEFORE_MASK"):
         *_, option, path = typed("detectchange", {**dates, name: areas})
@@ -198,6 +227,23 @@ def test_selected_polygons_alone_count_where_that_is_asked(typed, dates: dict, a
     chosen = QgsProcessingFeatureSourceDefinition(areas.id(), selectedFeaturesOnly=True)
     *_, path = typed("detectchange", {**dates, "AREA": chosen})
     assert polygons(path) == 1
+
+
+@pytest.mark.parametrize("name", ["AREA", "BEFORE_MASK"])
+def test_what_is_drawn_and_not_saved_counts(typed, dates: dict, areas, tmp_path: Path, name: str) -> None:
+    from qgis.core import QgsVectorFileWriter
+
+    file = str(tmp_path / "drawn.gpkg")
+    options = QgsVectorFileWriter.SaveVectorOptions()
+    QgsVectorFileWriter.writeAsVectorFormatV3(areas, file, QgsProject.instance().transformContext(), options)
+    saved = QgsVectorLayer(file, "drawn", "ogr")
+    QgsProject.instance().addMapLayer(saved)
+    assert typed("detectchange", {**dates, name: saved})[-1] == file
+    saved.startEditing()
+    saved.deleteFeature(1)
+    assert polygons(typed("detectchange", {**dates, name: saved})[-1]) == 1
+    saved.rollBack()
+    del saved
 
 
 def test_a_layer_of_many_in_a_file_is_named_and_its_filter_obeyed(typed, dates: dict, areas, tmp_path: Path) -> None:

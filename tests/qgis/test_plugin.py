@@ -38,6 +38,7 @@ def test_the_plugin_adds_its_parts_and_takes_them_away(qgis_processing, qgis_ifa
         "Check a pair…",
         "Prepare a scene…",
         "Evaluate a change map…",
+        "Export training data…",
         "Set up the engine…",
         "Settings…",
         "Help",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,23 @@ from rasterio.crs import CRS
 
 from s2change_plugin.engine.bands import ALL_BANDS, BANDS, TEN_BANDS
 from s2change_plugin.engine.grid import Grid
+from s2change_plugin.engine.labelled import Origin, record_text, write_city
 from tests.conftest import textured, write_stack
-from training.prepare import write_city
 
 GRID = Grid(CRS.from_epsg(32631), Affine(10, 0, 500000, 0, -10, 5000000), 96, 128)
 
 
+ORIGIN = Origin("blocks that were painted", "CC0", "L1C", "Bright blocks.")
+
+
+def write_record(folder: Path, origins: dict[str, Origin]) -> None:
+    """Say where the labels of each city come from."""
+    (folder / "data.json").write_text(record_text({"cities": {name: asdict(origin) for name, origin in origins.items()}}))
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Five cities in which bright blocks are what changed."""
+    """Five cities beside each other in which bright blocks are what changed."""
     folder = tmp_path / "data"
     for seed, name in enumerate(("athens", "bern", "cairo", "delhi", "essen")):
         random = np.random.default_rng(seed)
@@ -30,7 +39,14 @@ def data(tmp_path: Path) -> Path:
             row, col = random.integers(0, 80), random.integers(0, 110)
             after[:, row : row + 12, col : col + 14] += 0.3
             change[row : row + 12, col : col + 14] = 1
-        write_city(folder / name, (before, after), change, TEN_BANDS, GRID)
+        write_city(
+            folder / name,
+            (before, after),
+            change,
+            TEN_BANDS,
+            replace(GRID, transform=GRID.transform @ Affine.translation(200 * seed, 0)),
+        )
+    write_record(folder, dict.fromkeys(("athens", "bern", "cairo", "delhi", "essen"), ORIGIN))
     return folder
 
 

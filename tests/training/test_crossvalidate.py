@@ -7,10 +7,10 @@ import rasterio
 from click.testing import CliRunner
 
 from s2change_plugin.engine.errors import S2ChangeError
+from s2change_plugin.engine.labelled import centres, city_names, neighbours
 from training.__main__ import main
-from training.crossvalidate import balanced_folds, centres, crossvalidate, neighbours
+from training.crossvalidate import balanced_folds, crossvalidate
 from training.options import FitOptions
-from training.prepare import city_names
 
 TINY = FitOptions(epochs=5, batch=4, patch=32, width=4, depth=2, learning_rate=0.02, ema=0.8)
 PLACES = {
@@ -40,8 +40,13 @@ def test_more_folds_than_places_are_refused() -> None:
         balanced_folds({"a": 1, "b": 1}, [("a",), ("b",)], 3)
 
 
+def test_cities_of_one_place_are_refused_with_what_to_do() -> None:
+    with pytest.raises(S2ChangeError, match="one place.*Add a second place"):
+        balanced_folds({"a": 1, "b": 1}, [("a", "b")], 5)
+
+
 def apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cities of the fixture lie on one spot."""
+    """The cities of the fixture lie beside each other."""
     monkeypatch.setattr("training.crossvalidate.centres", lambda data: {name: (i, 0) for i, name in enumerate(city_names(data))})
 
 
@@ -93,7 +98,7 @@ def test_a_folder_with_other_options_is_refused(data: Path, tmp_path: Path, monk
 
 def test_places_come_from_the_labels_grids(data: Path) -> None:
     lon, lat = centres(data)["bern"]
-    assert lon == pytest.approx(3.008, abs=0.01)
+    assert lon == pytest.approx(3.034, abs=0.01)
     assert lat == pytest.approx(45.15, abs=0.02)
     assert neighbours(centres(data)) == [tuple(city_names(data))]
 

@@ -7,7 +7,8 @@ import rasterio
 
 from s2change_plugin.engine.bands import ALL_BANDS, TEN_BANDS
 from s2change_plugin.engine.errors import UnreadableInput
-from training.prepare import UNLABELLED, city_names, prepare_oscd, read_city
+from s2change_plugin.engine.labelled import UNLABELLED, city_names, origins
+from training.prepare import prepare_oscd, read_city
 
 
 def test_bands_dates_and_labels_lie_on_one_grid(layout: Path, tmp_path: Path) -> None:
@@ -25,7 +26,13 @@ def test_bands_dates_and_labels_lie_on_one_grid(layout: Path, tmp_path: Path) ->
         assert raster.scales[0] == pytest.approx(1e-4)
     record = json.loads((tmp_path / "data" / "data.json").read_text())
     assert record["cities"]["town"]["shift"]["measured"]
-    assert "CC BY-NC-SA" in record["source"]
+    origin = origins(tmp_path / "data", ["town"])["town"]
+    assert (origin.level, "OSCD" in origin.source, "CC BY-NC-SA" in origin.licence) == ("L1C", True, True)
+
+
+def test_preparing_keeps_what_else_the_folder_holds(layout: Path, data: Path) -> None:
+    list(prepare_oscd(layout, data))
+    assert list(origins(data, ["bern", "town"])) == ["bern", "town"]
 
 
 def test_what_is_prepared_reads_back_as_reflectance(data: Path) -> None:

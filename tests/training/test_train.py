@@ -1,27 +1,31 @@
 import csv
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from click.testing import CliRunner
 
 from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.detect import predicted
 from s2change_plugin.engine.errors import ModelError, S2ChangeError, UnreadableInput
-from s2change_plugin.engine.model import load_model
+from s2change_plugin.engine.labelled import Origin
+from s2change_plugin.engine.model import find_card, load_model
 from s2change_plugin.engine.outputs import to_levels
 from s2change_plugin.engine.pair import PairOptions, open_pair
 from s2change_plugin.engine.scene import open_scene
 from tests.standin import write_standin
+from tests.training.conftest import GRID, ORIGIN, write_record
 from training.__main__ import main
 from training.evaluate import best_threshold, evaluate, predict_city
 from training.losses import LOSSES, bce, bce_dice, dice
 from training.options import FitOptions
 from training.prepare import read_city
-from training.train import TrainOptions, fine_tuning, split, train
+from training.train import TrainOptions, beside, fine_tuning, split, train
 
 TINY = TrainOptions(FitOptions(epochs=2, batch=4, patch=32, views=("dates",), width=4, depth=2, seed=3))
 
@@ -74,6 +78,69 @@ def test_a_split_that_leaves_nothing_is_refused() -> None:
         split(["bern", "cairo"], TrainOptions(validation=("rome",)))
 
 
+def test_cities_of_one_ground_are_held_out_together() -> None:
+    names = ["a", "b", "c", "d"]
+    assert split(names, TrainOptions(validation=("a",)), [("a", "c"), ("b",), ("d",)]) == (["b", "d"], ["a", "c"])
+    with pytest.raises(UnreadableInput, match="on other ground"):
+        split(names, TrainOptions(validation=("a",)), [("a", "b", "c", "d")])
+    assert beside(["b", "c"], ["a"], [("a", "c"), ("b",)]) == ["c"]
+
+
+def test_a_pair_of_the_same_ground_is_not_trained_on_beside_what_is_held_out(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data / "essen", data / "essen-2021")
+    write_record(data, dict.fromkeys(("athens", "bern", "cairo", "delhi", "essen", "essen-2021"), ORIGIN))
+    run(data, tmp_path / "run", tiny(("essen",), epochs=1))
+    assert find_card(str(tmp_path / "run" / "model.safetensors")).training["cities"] == ["athens", "bern", "cairo", "delhi"]
+
+
+def test_the_card_repeats_what_the_record_says_of_the_labels(data: Path, tmp_path: Path) -> None:
+    mine = Origin("own labels", "CC BY 4.0", "L2A", "New solar parks.")
+    other = replace(mine, source="other labels", licence="ODbL")
+    write_record(data, {"athens": other, **dict.fromkeys(("bern", "cairo", "delhi", "essen"), mine)})
+    run(data, tmp_path / "one", tiny(("essen",), epochs=1))
+    start = str(tmp_path / "one" / "model.safetensors")
+    card = find_card(start)
+    assert (card.level, card.detects, card.licence) == ("L2A", "New solar parks.", "ODbL; CC BY 4.0")
+    assert card.trained_on == "other labels: athens; own labels: bern, cairo, delhi"
+    assert "Within 50 km of what it was trained on lie essen" in card.protocol
+    write_record(data, dict.fromkeys(("athens", "bern", "cairo", "delhi", "essen"), ORIGIN))
+    run(data, tmp_path / "two", tiny(("essen",), init=start, epochs=1))
+    begun = find_card(str(tmp_path / "two" / "model.safetensors"))
+    # What is made of weights keeps their licence.
+    assert (begun.level, begun.licence) == ("L1C", "ODbL; CC BY 4.0; CC0")
+    assert begun.trained_on.endswith(f"Begun with model, trained on {card.trained_on}")
+
+
+def test_scores_far_from_what_was_trained_on_carry_no_caution(data: Path, tmp_path: Path) -> None:
+    with rasterio.open(data / "essen" / "change.tif", "r+") as raster:
+        raster.transform = raster.transform @ rasterio.Affine.translation(9000, 0)
+    for side in ("before", "after"):
+        with rasterio.open(data / "essen" / f"{side}.tif", "r+") as raster:
+            raster.transform = raster.transform @ rasterio.Affine.translation(9000, 0)
+    run(data, tmp_path / "run", tiny(("essen",), epochs=1))
+    assert "Within" not in find_card(str(tmp_path / "run" / "model.safetensors")).protocol
+
+
+def test_labels_that_cannot_be_on_one_card_are_refused(data: Path, tmp_path: Path) -> None:
+    names = ("bern", "cairo", "delhi", "essen")
+    write_record(data, {"athens": replace(ORIGIN, level="L2A"), **dict.fromkeys(names, ORIGIN)})
+    with pytest.raises(UnreadableInput, match="athens of Level-2A and bern, cairo, delhi, essen of Level-1C"):
+        run(data, tmp_path / "one", tiny(("essen",)))
+    write_record(data, dict.fromkeys(names, ORIGIN))
+    with pytest.raises(UnreadableInput, match="does not say where the labels of athens come from"):
+        run(data, tmp_path / "two", tiny(("essen",)))
+    (data / "data.json").unlink()
+    with pytest.raises(UnreadableInput, match=r"has no data\.json"):
+        run(data, tmp_path / "three", tiny(("essen",)))
+
+
+def test_a_side_without_change_is_refused(data: Path, tmp_path: Path) -> None:
+    with rasterio.open(data / "essen" / "change.tif", "r+") as raster:
+        raster.write(np.zeros(GRID.shape, np.uint8), 1)
+    with pytest.raises(UnreadableInput, match="held out, essen, no pixel is labelled as change"):
+        run(data, tmp_path / "run", tiny(("essen",)))
+
+
 def test_a_seed_makes_a_run_repeatable_and_an_interruption_changes_nothing(data: Path, tmp_path: Path) -> None:
     options = tiny(("essen",), epochs=3)
     run(data, tmp_path / "straight", options)
@@ -111,7 +178,9 @@ def test_prediction_in_training_is_that_of_the_engine(data: Path, tmp_path: Path
     levels = predict_city(model, city)
     scenes = [open_scene(str(data / "bern" / f"{side}.tif")) for side in ("before", "after")]
     with open_pair(scenes[0], scenes[1], TEN_BANDS, PairOptions(register=False, clouds="none")) as pair:
-        for window, probability, quality in predicted(pair, model.for_pair([city.before], [city.after]), pair.grid.window, 48, iter):
+        for window, probability, quality in predicted(
+            pair, model.for_pair([city.before], [city.after]), pair.grid.window, 48, iter
+        ):
             rows, cols = window.toslices()
             here = to_levels(probability, quality).astype(int)
             assert np.abs(here - levels[rows, cols]).max() <= 1

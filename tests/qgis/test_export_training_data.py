@@ -1,0 +1,103 @@
+import json
+from pathlib import Path
+
+import processing
+import pytest
+from osgeo import gdal
+from qgis.core import (
+    QgsApplication,
+    QgsFeature,
+    QgsGeometry,
+    QgsProcessingException,
+    QgsProcessingFeatureSourceDefinition,
+    QgsProcessingFeedback,
+    QgsProject,
+    QgsRectangle,
+    QgsVectorFileWriter,
+    QgsVectorLayer,
+)
+
+ALGORITHM = "s2change:exporttrainingdata"
+# Of the pair's 300 × 340 pixels: 40 × 60, 10 × 10, and what was looked at, 100 × 150.
+CHANGE, SMALL, AREA = (
+    (502000, 4998600, 502600, 4999000),
+    (500500, 4998500, 500600, 4998600),
+    (501500, 4998400, 503000, 4999400),
+)
+gdal.UseExceptions()
+
+
+def square(layer: QgsVectorLayer, *rectangle: float) -> QgsFeature:
+    feature = QgsFeature(layer.fields())
+    feature.setGeometry(QgsGeometry.fromRect(QgsRectangle(*rectangle)))
+    return feature
+
+
+@pytest.fixture
+def layer():
+    """Put rectangles in a layer of the project, in memory."""
+
+    def put(*rectangles: tuple[float, ...]) -> QgsVectorLayer:
+        made = QgsVectorLayer("Polygon?crs=EPSG:32631", "polygons", "memory")
+        made.dataProvider().addFeatures([square(made, *rectangle) for rectangle in rectangles])
+        QgsProject.instance().addMapLayer(made)
+        return made
+
+    yield put
+    QgsProject.instance().removeAllMapLayers()
+
+
+@pytest.fixture
+def dates(pair: Path, tmp_path: Path) -> dict:
+    return {
+        "BEFORE": str(pair / "before.tif"),
+        "AFTER": str(pair / "after.tif"),
+        "DATA": str(tmp_path / "data"),
+        "NAME": "lyon",
+        "LEVEL": "L1C",
+    }
+
+
+def test_drawn_polygons_become_a_group(provider, engine, dates: dict, layer, tmp_path: Path) -> None:
+    feedback = QgsProcessingFeedback(False)
+    result = processing.run(ALGORITHM, {**dates, "CHANGE": layer(CHANGE), "NO_CHANGE": layer(AREA)}, feedback=feedback)
+    assert (result["GROUPS"], result["CHANGE_PIXELS"], result["NO_CHANGE_PIXELS"]) == ("lyon", 2400, 100 * 150 - 2400)
+    assert result["DATA"] == dates["DATA"]
+    values = gdal.Open(str(tmp_path / "data" / "lyon" / "change.tif")).ReadAsArray()
+    assert ((values == 1).sum(), (values == 0).sum()) == (2400, 12600)
+    assert "lyon" in json.loads((tmp_path / "data" / "data.json").read_text())["cities"]
+    declared = {one.name() for one in QgsApplication.processingRegistry().algorithmById(ALGORITHM).outputDefinitions()}
+    assert set(result) <= declared
+
+
+def test_selected_polygons_alone_are_labels_where_that_is_asked(provider, engine, dates: dict, layer) -> None:
+    drawn = layer(SMALL, CHANGE)
+    drawn.selectByIds([1])
+    chosen = QgsProcessingFeatureSourceDefinition(drawn.id(), selectedFeaturesOnly=True)
+    assert processing.run(ALGORITHM, {**dates, "CHANGE": chosen, "NO_CHANGE": layer(AREA)})["CHANGE_PIXELS"] == 100
+
+
+def test_what_is_drawn_and_not_saved_counts(provider, engine, dates: dict, layer, tmp_path: Path) -> None:
+    options = QgsVectorFileWriter.SaveVectorOptions()
+    context = QgsProject.instance().transformContext()
+    QgsVectorFileWriter.writeAsVectorFormatV3(layer(CHANGE), str(tmp_path / "drawn.gpkg"), context, options)
+    saved = QgsVectorLayer(str(tmp_path / "drawn.gpkg"), "drawn", "ogr")
+    QgsProject.instance().addMapLayer(saved)
+    saved.startEditing()
+    saved.addFeature(square(saved, *SMALL))
+    assert processing.run(ALGORITHM, {**dates, "CHANGE": saved, "NO_CHANGE": layer(AREA)})["CHANGE_PIXELS"] == 2500
+    saved.rollBack()
+    del saved
+
+
+def test_a_name_that_is_taken_is_refused_in_the_dialogs_words(provider, engine, dates: dict, layer) -> None:
+    asked = {**dates, "CHANGE": layer(CHANGE), "NO_CHANGE": layer(AREA)}
+    processing.run(ALGORITHM, asked)
+    with pytest.raises(QgsProcessingException, match="holds lyon already.*“Name”.*“Replace what has this name”"):
+        processing.run(ALGORITHM, asked)
+    assert processing.run(ALGORITHM, {**asked, "FORCE": True})["GROUPS"] == "lyon"
+
+
+def test_a_folder_for_once_is_enough(provider, engine, dates: dict, layer) -> None:
+    result = processing.run(ALGORITHM, {**dates, "CHANGE": layer(CHANGE), "DATA": "TEMPORARY_OUTPUT"})
+    assert (Path(result["DATA"]) / "lyon" / "change.tif").is_file()

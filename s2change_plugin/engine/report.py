@@ -106,8 +106,8 @@ def write_check_report(
         scenes: before and after; None where it could not be opened.
         picture: PNG of both dates and of what is usable.
     """
-    page = _rendered(
-        "check.html",
+    page = rendered(
+        resources() / "templates" / "check.html",
         options=options,
         findings=findings,
         severity=worst(findings),
@@ -131,8 +131,8 @@ def write_compare_report(target: Path, values: dict[str, Any], picture: bytes) -
     """
     names: dict[int, str] = {**{code: code.name.lower() for code in Agreement}, NOT_COUNTED: "not_counted"}
     colours = {name: "#{:02x}{:02x}{:02x}".format(*AGREEMENT_COLOURS[code]) for code, name in names.items()}
-    page = _rendered(
-        "compare.html",
+    page = rendered(
+        resources() / "templates" / "compare.html",
         **values,
         names={name: short_name(values[name].partition("|")[0]) for name in ("mask", "reference")},
         colours=colours,
@@ -141,12 +141,12 @@ def write_compare_report(target: Path, values: dict[str, Any], picture: bytes) -
     target.write_text(page, encoding="utf-8")
 
 
-def _rendered(template: str, **values: Any) -> str:
-    """A page from a template, with the version and the time; text from outside is escaped."""
+def rendered(template: Path, **values: Any) -> str:
+    """A page from a jinja2 template, with the version and the time; text from outside is escaped."""
     from jinja2 import Environment, FileSystemLoader
 
-    environment = Environment(loader=FileSystemLoader(resources() / "templates"), autoescape=True)
-    return environment.get_template(template).render(**values, version=version(), made=datetime.now(timezone.utc))
+    environment = Environment(loader=FileSystemLoader(template.parent), autoescape=True)
+    return environment.get_template(template.name).render(**values, version=version(), made=datetime.now(timezone.utc))
 
 
 def _versions() -> dict[str, str]:

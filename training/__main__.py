@@ -132,9 +132,15 @@ def export(run: Path, name: str, ship: bool, force: bool) -> None:
 @click.option("--seeds", default=3, show_default=True, help="How many; the first is --seed.")
 @click.option("--workers", default=1, show_default=True, help="Folds that are fitted at a time, each on its share of the cores.")
 @_SETTINGS
-def crossvalidate(data: Path, output: Path, folds: int, seeds: int, workers: int, settings: tuple[str, ...]) -> None:
-    """Predict every city in DATA by networks that never saw it nor its neighbours, and score that."""
-    from .crossvalidate import as_text
+@click.option(
+    "--against", type=_FOLDER, multiple=True, help="Output of another run on the same data, for the report's tables; repeatable."
+)
+def crossvalidate(
+    data: Path, output: Path, folds: int, seeds: int, workers: int, settings: tuple[str, ...], against: tuple[Path, ...]
+) -> None:
+    """Predict every city in DATA by networks that never saw it nor its neighbours, score that, and write a report."""
+    from .crossreport import PAGE, read_rival, write_report
+    from .crossvalidate import as_text, folds_of
     from .crossvalidate import crossvalidate as run
     from .options import options_from
 
@@ -143,7 +149,12 @@ def crossvalidate(data: Path, output: Path, folds: int, seeds: int, workers: int
             options = options_from(settings)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
-        click.echo(as_text(run(data, output, options, folds, seeds, workers, click.echo)))
+        # What cannot be compared is refused before hours of fitting.
+        rivals = [read_rival(folder, data, folds_of(data, folds), options) for folder in against]
+        found = run(data, output, options, folds, seeds, workers, click.echo)
+        click.echo(as_text(found))
+        write_report(data, output, options, found, rivals, workers, click.echo)
+        click.echo(f"Report: {output / PAGE}")
 
 
 def steps(items: Sequence[int], label: str) -> Iterator[int]:

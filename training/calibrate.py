@@ -5,7 +5,7 @@ Everything here is counted on stored probability: for each city, how many change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,15 @@ Counts = NDArray[np.int64]
 Curve = NDArray[np.float64]
 Calibration = Callable[[Counts], Curve]
 
+# Offset and slope of a line through the logits.
+Line = tuple[float, float]
+
 LEVELS = 251
+STEP = 0.004
 BINS, ABOVE = 15, 0.05
+# What a threshold can be for: the best F1, or this much precision or recall with as much as can be had of the other.
+GOALS, WANTED = ("f1", "precision", "recall"), 0.8
+SCORES = ("f1", "precision", "recall", "iou", "pr_auc", "prevalence")
 
 
 def counted(levels: Codes, change: Labels) -> Counts:
@@ -35,7 +42,7 @@ def counted(levels: Codes, change: Labels) -> Counts:
 
 
 def confusion_at(counts: Counts, level: int) -> Confusion:
-    """Confusion where a level and those above are called change."""
+    """Confusion where a level and those above are called change; at `LEVELS` nothing is."""
     calm, change = counts[:, level:].sum(1)
     total = counts.sum(1)
     return Confusion(int(change), int(calm), int(total[1] - change), int(total[0] - calm))
@@ -48,6 +55,29 @@ def best_level(counts: Counts) -> int:
     return 1 + int(np.argmax(f1[1:]))
 
 
+def goal_levels(counts: Counts) -> dict[str, int | None]:
+    """The level, from 1 up, for each of `GOALS`.
+
+    That with the highest F1; the lowest with a precision of `WANTED` or more; the highest with such a recall. None where there
+    is none.
+    """
+    precise = [level for level in range(1, LEVELS) if confusion_at(counts, level).precision >= WANTED]
+    complete = [level for level in range(1, LEVELS) if confusion_at(counts, level).recall >= WANTED]
+    return {
+        "f1": best_level(counts),
+        "precision": min(precise, default=None),
+        "recall": max(complete, default=None),
+    }
+
+
+def curve(counts: Counts) -> NDArray[np.float64]:
+    """Recall and precision, (point, 2), where each level and those above are called change, the highest first."""
+    calm, change = counts[:, ::-1].cumsum(1)
+    found = calm + change > 0
+    recall, precision = change / max(1, counts[1].sum()), change / np.maximum(1, calm + change)
+    return np.asarray(np.stack([recall, precision], axis=1)[found], np.float64)
+
+
 def average_precision(counts: Counts) -> float:
     """Area under the precision–recall curve, each level one step of it."""
     calm, change = counts[:, ::-1].cumsum(1)
@@ -55,16 +85,30 @@ def average_precision(counts: Counts) -> float:
     return float((precision * counts[1, ::-1]).sum() / max(1, counts[1].sum()))
 
 
-def temperature(counts: Counts) -> Curve:
-    """A line through the logits that minimises the cross-entropy (Platt 1999; with slope alone: Guo et al. 2017)."""
+def temperature_line(counts: Counts) -> Line:
+    """Offset and slope of the line through the logits that minimises the cross-entropy.
+
+    Source: Platt 1999, "Probabilistic outputs for support vector machines"; with the slope alone, Guo et al. 2017, "On
+    calibration of modern neural networks".
+    """
     x, weights = _logits(_midpoints()), counts / counts.sum()
 
     def cost(line: NDArray[np.float64]) -> float:
         z = line[0] + line[1] * x
         return float((weights[0] * np.logaddexp(0, z) + weights[1] * np.logaddexp(0, -z)).sum())
 
-    line = minimize(cost, np.array([0.0, 1.0]), method="Nelder-Mead").x
-    return np.asarray(expit(line[0] + line[1] * x), np.float64)
+    offset, slope = minimize(cost, np.array([0.0, 1.0]), method="Nelder-Mead").x
+    return float(offset), float(slope)
+
+
+def on_line(line: Line) -> Curve:
+    """The calibrated probability that a line through the logits gives each level."""
+    return np.asarray(expit(line[0] + line[1] * _logits(_midpoints())), np.float64)
+
+
+def temperature(counts: Counts) -> Curve:
+    """Calibration by the best line through the logits."""
+    return on_line(temperature_line(counts))
 
 
 def isotonic(counts: Counts) -> Curve:
@@ -127,45 +171,122 @@ def summary(seeds: Sequence[dict[str, Codes]], truth: dict[str, Labels], folds: 
         folds: of cities.
 
     Returns:
-        one entry per seed, their mean and deviation, and what the seeds' mean probability (an ensemble) would score.
+        seeds: scores of each; mean and deviation over them of the pooled scores, and of mean_of_cities, cities, goals and
+        calibration; ensemble: what the seeds' mean probability would score.
     """
     each = [_scored({name: counted(levels[name], truth[name]) for name in truth}, folds) for levels in seeds]
     mean = {
         name: np.where(truth[name] == 255, 255, np.rint(np.mean([levels[name] for levels in seeds], axis=0))).astype(np.uint8)
         for name in truth
     }
-    names = ("f1", "precision", "recall", "iou", "pr_auc", "prevalence")
-    pooled = [one["pooled"] for one in each]
     return {
-        "mean": {name: round(float(np.mean([one[name] for one in pooled])), 4) for name in names},
-        "deviation": {name: round(float(np.std([one[name] for one in pooled], ddof=min(1, len(each) - 1))), 4) for name in names},
+        **over_seeds([one["pooled"] for one in each]),
+        "mean_of_cities": over_seeds([one["mean_of_cities"] for one in each]),
+        "cities": {name: over_seeds([one["cities"][name] for one in each]) for name in each[0]["cities"]},
+        "goals": {goal: over_seeds([one["goals"][goal]["pooled"] for one in each]) for goal in GOALS},
+        "calibration": {
+            name: over_seeds([one["calibration"][name] for one in each], ("error", "slope", "skill")) for name in CALIBRATIONS
+        },
         "ensemble": _scored({name: counted(mean[name], truth[name]) for name in truth}, folds),
         "seeds": each,
     }
 
 
-def _scored(counts: dict[str, Counts], folds: Sequence[tuple[str, ...]]) -> dict[str, Any]:
-    """Scores of one set of out-of-fold predictions."""
-    total = sum(counts.values(), np.zeros((2, LEVELS), np.int64))
-    cities: dict[str, Confusion] = {}
-    thresholds: list[float] = []
-    calibrated: dict[str, list[tuple[Counts, Curve]]] = {name: [] for name in CALIBRATIONS}
-    for fold in folds:
-        here = sum((counts[name] for name in fold), np.zeros((2, LEVELS), np.int64))
-        level = best_level(total - here)
-        thresholds.append(round(level * 0.004, 3))
-        cities |= {name: confusion_at(counts[name], level) for name in fold}
-        for name, calibration in CALIBRATIONS.items():
-            calibrated[name].append((here, calibration(total - here)))
-    per_city = {name: {**cities[name].as_dict(), "pr_auc": round(average_precision(counts[name]), 4)} for name in sorted(cities)}
-    names = ("f1", "precision", "recall", "iou", "pr_auc")
+def over_seeds(each: Sequence[dict[str, Any]], names: Sequence[str] = SCORES) -> dict[str, dict[str, float | None]]:
+    """Mean and deviation of each score that the seeds have; None where a seed has None, or for the deviation of one seed."""
+    there = [name for name in names if name in each[0]]
+    values = {name: [one[name] for one in each] for name in there}
+    whole = {name: None not in found for name, found in values.items()}
     return {
-        "pooled": {**sum(cities.values(), Confusion()).as_dict(), "pr_auc": round(average_precision(total), 4)},
-        "mean_of_cities": {name: round(float(np.mean([one[name] for one in per_city.values()])), 4) for name in names},
+        "mean": {name: round(float(np.mean(found)), 4) if whole[name] else None for name, found in values.items()},
+        "deviation": {
+            name: round(float(np.std(found, ddof=1)), 4) if whole[name] and len(each) > 1 else None
+            for name, found in values.items()
+        },
+    }
+
+
+def scores_at(counts: dict[str, Counts], levels: dict[str, int]) -> dict[str, Any]:
+    """Scores of cities, each with its own level for change: by city, of all pixels pooled, and the mean of the cities."""
+    found = {name: confusion_at(counts[name], levels[name]) for name in sorted(counts)}
+    cities = {name: {**one.as_dict(), "pr_auc": round(average_precision(counts[name]), 4)} for name, one in found.items()}
+    total = pooled(counts.values())
+    return {
+        "pooled": {**sum(found.values(), Confusion()).as_dict(), "pr_auc": round(average_precision(total), 4)},
+        "mean_of_cities": {name: round(float(np.mean([one[name] for one in cities.values()])), 4) for name in SCORES},
+        "cities": cities,
+    }
+
+
+def pooled(counts: Iterable[Counts]) -> Counts:
+    """All pixels together."""
+    return sum(counts, np.zeros((2, LEVELS), np.int64))
+
+
+def card_values(seeds: Sequence[dict[str, Codes]], truth: dict[str, Labels], scores: dict[str, Any]) -> dict[str, Any]:
+    """What the card of a model that is fitted to all the cities says of calibration, thresholds and accuracy.
+
+    Line and thresholds are fitted to the out-of-fold predictions of all cities and seeds together; the scores come from lines
+    and thresholds that were fitted without the city's fold.
+
+    Args:
+        seeds: for each seed, city to stored probability.
+        truth: city to label.
+        scores: their `summary`.
+
+    Returns:
+        calibration: offset and slope of the line through the logits; thresholds: for each of `GOALS`, of the calibrated
+        probability as it is stored, a multiple of 0.004, or None where the goal is out of reach; goals: pooled scores at
+        them; pooled, mean_of_cities, cities: at the threshold for F1; reliability: error, slope and skill after calibration.
+    """
+    counts = pooled(counted(levels[name], truth[name]) for levels in seeds for name in truth)
+    line = temperature_line(counts)
+    offset, slope = (round(value, 4) for value in line)
+    levels = goal_levels(recounted(counts, on_line((offset, slope))))
+    return {
+        "calibration": [offset, slope],
+        "thresholds": {goal: _threshold(level) for goal, level in levels.items()},
+        "goals": {goal: one["mean"] for goal, one in scores["goals"].items()},
+        "pooled": scores["mean"],
+        "mean_of_cities": scores["mean_of_cities"]["mean"],
+        "cities": {name: one["mean"] for name, one in scores["cities"].items()},
+        "reliability": scores["calibration"]["temperature"]["mean"],
+    }
+
+
+def recounted(counts: Counts, calibrated: Curve) -> Counts:
+    """The same pixels by the level that they are stored with after calibration."""
+    levels = np.rint(calibrated / STEP).astype(int)
+    return np.stack([np.bincount(levels, one, LEVELS) for one in counts]).astype(np.int64)
+
+
+def _threshold(level: int | None) -> float | None:
+    return None if level is None else round(level * STEP, 3)
+
+
+def _scored(counts: dict[str, Counts], folds: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+    """Scores of one set of out-of-fold predictions.
+
+    A fold for which a goal is out of reach on the others has no threshold for it, and nothing in it is called change then.
+    """
+    total = pooled(counts.values())
+    here = [pooled(counts[name] for name in fold) for fold in folds]
+    levels = [goal_levels(total - one) for one in here]
+    goals: dict[str, dict[str, Any]] = {}
+    for goal in GOALS:
+        chosen = {name: at[goal] or LEVELS for fold, at in zip(folds, levels, strict=True) for name in fold}
+        goals[goal] = {"thresholds": [_threshold(at[goal]) for at in levels], **scores_at(counts, chosen)}
+    best = goals["f1"]
+    return {
+        "pooled": best["pooled"],
+        "mean_of_cities": best["mean_of_cities"],
         "best_f1_in_hindsight": round(confusion_at(total, best_level(total)).f1, 4),
-        "thresholds": thresholds,
-        "cities": per_city,
-        "calibration": {name: reliability(groups) for name, groups in calibrated.items()},
+        "cities": best["cities"],
+        "goals": {goal: {name: one[name] for name in ("thresholds", "pooled")} for goal, one in goals.items()},
+        "lines": [[round(value, 4) for value in temperature_line(total - one)] for one in here],
+        "calibration": {
+            name: reliability([(one, calibration(total - one)) for one in here]) for name, calibration in CALIBRATIONS.items()
+        },
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -23,10 +23,10 @@ from s2change_plugin.engine.labelled import NEIGHBOURS_KM, centres, city_names, 
 from s2change_plugin.engine.outputs import NOT_OBSERVED
 from s2change_plugin.engine.validity import Codes
 
-from .calibrate import summary
+from .calibrate import card_values, summary
 from .fit import fit, flops_per_pixel, predict
 from .options import FitOptions
-from .prepare import City, read_city
+from .prepare import City, Labels, read_city
 from .sampling import as_level_2a, band_statistics, laid_out
 
 OPTIONS, SCORES = "options.json", "scores.json"
@@ -56,34 +56,40 @@ def crossvalidate(
         S2ChangeError: the output folder holds a run with other options.
     """
     _begin(output, options, folds)
-    split = balanced_folds(changed_pixels(data), neighbours(centres(data)), folds)
+    split = folds_of(data, folds)
     for number, fold in enumerate(split):
         say(f"Fold {number}: {', '.join(fold)}")
-    tasks = [(seed, fold) for seed in range(options.seed, options.seed + seeds) for fold in split]
-    open_tasks = [(seed, fold) for seed, fold in tasks if not all(path.exists() for path in _paths(output, seed, fold))]
+    numbers = range(options.seed, options.seed + seeds)
+    open_tasks = [(seed, fold) for seed in numbers for fold in split if not is_predicted(output, seed, fold)]
     with mapped(workers) as walk:
         for seed, fold, seconds in walk(partial(_fold, data, output, options), open_tasks):
             say(f"Seed {seed}, {', '.join(fold)}: {seconds:.0f} s")
-    truth = {name: read_levels(data / name / "change.tif") for name in city_names(data)}
-    scores = {
-        variant: summary(
-            [
-                {n: read_levels(_path(output, seed, n, variant)) for n in truth}
-                for seed in range(options.seed, options.seed + seeds)
-            ],
-            truth,
-            split,
-        )
-        for variant in VARIANTS
-    }
-    found = {"folds": split, "flops_per_pixel": round(flops_per_pixel(options)), **scores}
+    truth = labels_of(data)
+    found: dict[str, Any] = {"folds": split, "flops_per_pixel": round(flops_per_pixel(options))}
+    for variant in VARIANTS:
+        found[variant] = summary([read_predictions(output, seed, truth, variant) for seed in numbers], truth, split)
+    found["card"] = card_values([read_predictions(output, seed, truth) for seed in numbers], truth, found["l1c"])
     (output / SCORES).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return found
 
 
+def folds_of(data: Path, folds: int) -> list[Fold]:
+    """The cities of a data folder in folds: balanced by change, neighbours together.
+
+    Raises:
+        S2ChangeError: more folds than groups of neighbours.
+    """
+    return balanced_folds(changed_pixels(data), neighbours(centres(data)), folds)
+
+
+def labels_of(data: Path) -> dict[str, Labels]:
+    """The label of each city: uint8 (row, col), 1 change, 0 none, 255 not labelled."""
+    return {name: read_levels(data / name / "change.tif") for name in city_names(data)}
+
+
 def changed_pixels(data: Path) -> dict[str, int]:
     """How many pixels of each city changed."""
-    return {name: int((read_levels(data / name / "change.tif") == 1).sum()) for name in city_names(data)}
+    return {name: int((change == 1).sum()) for name, change in labels_of(data).items()}
 
 
 def balanced_folds(changed: dict[str, int], groups: Sequence[Fold], folds: int) -> list[Fold]:
@@ -115,6 +121,16 @@ def read_levels(path: Path) -> Codes:
     return levels
 
 
+def is_predicted(output: Path, seed: int, cities: Iterable[str]) -> bool:
+    """Whether all predictions of these cities are there."""
+    return all(_path(output, seed, name, variant).exists() for name in cities for variant in VARIANTS)
+
+
+def read_predictions(output: Path, seed: int, cities: Iterable[str], variant: str = VARIANTS[0]) -> dict[str, Codes]:
+    """City to stored out-of-fold probability: uint8 (row, col), 0–250, 255 where not seen."""
+    return {name: read_levels(_path(output, seed, name, variant)) for name in cities}
+
+
 def as_text(found: dict[str, Any]) -> str:
     """The scores as lines for reading, in percent."""
     lines = [f"{found['flops_per_pixel'] / 1000:.0f} kFLOP per pixel. Out of fold, pooled; thresholds from the other folds:"]
@@ -122,11 +138,12 @@ def as_text(found: dict[str, Any]) -> str:
         mean, deviation = found[variant]["mean"], found[variant]["deviation"]
         for name, one in [("mean", mean), *((f"seed {n}", one["pooled"]) for n, one in enumerate(found[variant]["seeds"]))]:
             values = " ".join(f"{key} {100 * one[key]:.1f}" for key in ("f1", "precision", "recall", "iou", "pr_auc"))
-            lines.append(f"{variant} {name:8} {values}" + (f" (F1 ± {100 * deviation['f1']:.1f})" if name == "mean" else ""))
+            spread = f" (F1 ± {100 * deviation['f1']:.1f})" if name == "mean" and deviation["f1"] is not None else ""
+            lines.append(f"{variant} {name:8} {values}{spread}")
         lines.append(f"{variant} ensemble f1 {100 * found[variant]['ensemble']['pooled']['f1']:.1f}")
     first = found["l1c"]["seeds"][0]
     lines.append("Seed 0 by city: " + ", ".join(f"{name} {100 * one['f1']:.0f}" for name, one in first["cities"].items()))
-    lines.append(f"In hindsight {100 * first['best_f1_in_hindsight']:.1f}; thresholds {first['thresholds']}")
+    lines.append(f"In hindsight {100 * first['best_f1_in_hindsight']:.1f}; thresholds {first['goals']['f1']['thresholds']}")
     for name, one in first["calibration"].items():
         lines.append(f"Calibration {name}: error {one['error']}, slope {one['slope']}, Brier skill {one['skill']}")
     return "\n".join(lines)
@@ -167,10 +184,6 @@ def _cities(data: Path, bands: tuple[str, ...]) -> dict[str, City]:
 
 def _path(output: Path, seed: int, city: str, variant: str) -> Path:
     return output / f"seed-{seed}" / variant / f"{city}.tif"
-
-
-def _paths(output: Path, seed: int, fold: Fold) -> Iterator[Path]:
-    return (_path(output, seed, name, variant) for name in fold for variant in VARIANTS)
 
 
 def _write(target: Path, levels: NDArray[np.uint8], like: Path) -> None:

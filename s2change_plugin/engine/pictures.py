@@ -174,9 +174,18 @@ def _true_colours(before: Scene, after: Scene, grid: Grid) -> tuple[Array, Array
     colours: list[str] = [name for name in ("B04", "B03", "B02") if name in before.bands and name in after.bands]
     colours = colours if len(colours) == 3 else [name for name in before.bands if name in after.bands][:3]
     first, second = (_read(scene.select(colours), grid) for scene in (before, after))
-    seen = np.concatenate([image[:, np.isfinite(image).all(0)] for image in (first, second)], axis=1)
-    if not seen.size:
+    if not any(np.isfinite(image).all(0).any() for image in (first, second)):
         raise NothingObserved(f"Neither {before.source} nor {after.source} shows anything there.")
+    return stretched_alike(first, second)
+
+
+def stretched_alike(first: Array, second: Array) -> tuple[Array, Array]:
+    """Both dates as pictures (row, col, colour), 0–1, with one stretch; white where not seen.
+
+    Args:
+        first, second: reflectance (colour, row, col), NaN where not seen; one of them sees something.
+    """
+    seen = np.concatenate([image[:, np.isfinite(image).all(0)] for image in (first, second)], axis=1)
     low, high = np.percentile(seen, (1, 98.5), axis=1)
     return _stretched(first, low, high), _stretched(second, low, high)
 

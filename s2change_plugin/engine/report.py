@@ -119,8 +119,8 @@ def write_check_report(
         picture: PNG of both dates and of what is usable.
         card: of the model that is to be used, if there is one.
     """
-    page = _rendered(
-        "check.html",
+    page = rendered(
+        resources() / "templates" / "check.html",
         options=options,
         findings=findings,
         severity=worst(findings),
@@ -146,8 +146,8 @@ def write_compare_report(target: Path, values: dict[str, Any], picture: bytes) -
     """
     names: dict[int, str] = {**{code: code.name.lower() for code in Agreement}, NOT_COUNTED: "not_counted"}
     colours = {name: "#{:02x}{:02x}{:02x}".format(*AGREEMENT_COLOURS[code]) for code, name in names.items()}
-    page = _rendered(
-        "compare.html",
+    page = rendered(
+        resources() / "templates" / "compare.html",
         **values,
         names={name: short_name(values[name].partition("|")[0]) for name in ("mask", "reference")},
         colours=colours,
@@ -207,12 +207,12 @@ def _score_lines(scores: dict[str, Any]) -> list[str]:
     return [head, *(f"{name:{wide}}" + "".join(f"{100 * one[key]:>9.1f} %" for key in _SCORES) for name, one in rows.items())]
 
 
-def _rendered(template: str, **values: Any) -> str:
-    """A page from a template, with the version and the time; text from outside is escaped."""
+def rendered(template: Path, **values: Any) -> str:
+    """A page from a jinja2 template, with the version and the time; text from outside is escaped."""
     from jinja2 import Environment, FileSystemLoader
 
-    environment = Environment(loader=FileSystemLoader(resources() / "templates"), autoescape=True)
-    return environment.get_template(template).render(**values, version=version(), made=datetime.now(timezone.utc))
+    environment = Environment(loader=FileSystemLoader(template.parent), autoescape=True)
+    return environment.get_template(template.name).render(**values, version=version(), made=datetime.now(timezone.utc))
 
 
 def _versions() -> dict[str, str]:

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -6,12 +8,19 @@ from training.calibrate import (
     LEVELS,
     average_precision,
     best_level,
+    card_values,
     confusion_at,
     counted,
+    curve,
+    goal_levels,
     isotonic,
+    on_line,
+    recounted,
     reliability,
+    scores_at,
     summary,
     temperature,
+    temperature_line,
 )
 
 
@@ -39,6 +48,30 @@ def test_counts_give_the_confusion_that_the_engine_gives() -> None:
     counts = counted(levels, change)
     assert all(confusion_at(counts, level) == engine[level] for level in range(LEVELS))
     assert best_level(counts) == max(range(1, LEVELS), key=lambda level: engine[level].f1)
+
+
+def test_each_goal_gets_the_level_that_gives_most_of_the_other_side() -> None:
+    counts = drawn(SAID)
+    found = goal_levels(counts)
+    at = {goal: confusion_at(counts, level) for goal, level in found.items() if level}
+    assert at["precision"].precision >= 0.8 > confusion_at(counts, found["precision"] - 1).precision
+    assert at["recall"].recall >= 0.8 > confusion_at(counts, found["recall"] + 1).recall
+    assert at["f1"].f1 == max(confusion_at(counts, level).f1 for level in range(1, LEVELS))
+
+
+def test_a_goal_that_no_threshold_reaches_has_none() -> None:
+    counts = np.zeros((2, LEVELS), np.int64)
+    counts[0, 200], counts[1, 200], counts[1, 0] = 100, 50, 50
+    assert goal_levels(counts) == {"f1": best_level(counts), "precision": None, "recall": None}
+
+
+def test_a_curve_runs_from_the_surest_pixels_to_all_of_them() -> None:
+    counts = np.zeros((2, LEVELS), np.int64)
+    counts[1, 200], counts[0, 100], counts[1, 100], counts[0, 0] = 30, 10, 10, 50
+    points = curve(counts)
+    assert points[0].tolist() == [0.75, 1]
+    assert [1, 0.8] in points.tolist()
+    assert points[-1].tolist() == [1, 0.4]
 
 
 def test_average_precision_is_one_for_a_perfect_order_and_the_prevalence_for_none() -> None:
@@ -88,7 +121,7 @@ def test_threshold_and_calibration_of_a_fold_do_not_see_it() -> None:
     )
     cities = found["seeds"][0]["cities"]
     assert (cities["c"]["recall"], cities["c"]["precision"]) == (0, 0)
-    assert found["seeds"][0]["thresholds"][2] > 0.4
+    assert found["seeds"][0]["goals"]["f1"]["thresholds"][2] > 0.4
     assert found["mean"] == {name: found["seeds"][0]["pooled"][name] for name in found["mean"]}
 
 
@@ -99,3 +132,49 @@ def test_the_spread_is_over_seeds_and_the_ensemble_is_their_mean() -> None:
     found = summary([{"a": good, "b": good}, {"a": bad, "b": bad}], truth, folds)
     assert found["deviation"]["f1"] > 0
     assert found["ensemble"]["pooled"]["f1"] == 1
+
+
+def test_goals_are_scored_with_the_other_folds_thresholds_and_out_of_reach_means_nothing_found() -> None:
+    change = np.repeat(np.array([[0, 1]], np.uint8), 50, 1)
+    sure = np.where(change, 200, 10).astype(np.uint8)
+    blind = np.full(change.shape, 100, np.uint8)
+    found = summary([{"a": sure, "b": blind, "c": blind}], dict.fromkeys("abc", change), [("a",), ("b",), ("c",)])
+    # Without a, half of what any level finds is false; with it, level 101 and up finds a's change alone.
+    one = found["seeds"][0]["goals"]["precision"]
+    assert one["thresholds"] == [None, 0.404, 0.404]
+    assert one["pooled"]["recall"] == 0
+    assert found["goals"]["precision"]["mean"]["recall"] == 0
+
+
+def test_the_card_takes_line_and_thresholds_from_all_folds_together() -> None:
+    """What is stored with the card's line and cut at its thresholds reaches the goals that they are for."""
+    random = np.random.default_rng(0)
+    truth, seeds = {}, [{}, {}]
+    for name in "abc":
+        levels = random.integers(0, 251, (100, 100)).astype(np.uint8)
+        truth[name] = (random.random(levels.shape) < sigmoid(-0.7 + 1.5 * LOGITS)[levels]).astype(np.uint8)
+        for one in seeds:
+            one[name] = levels
+    card = card_values(seeds, truth, summary(seeds, truth, [("a",), ("b",), ("c",)]))
+    assert card["calibration"] == pytest.approx([-0.7, 1.5], abs=0.1)
+    counts = sum(counted(seeds[0][name], truth[name]) for name in truth)
+    stored = recounted(counts, on_line(card["calibration"]))
+    assert (stored.sum(1) == counts.sum(1)).all()
+    for goal in ("precision", "recall"):
+        level = card["thresholds"][goal] * 250
+        assert level == pytest.approx(round(level))
+        assert getattr(confusion_at(stored, round(level)), goal) >= 0.8
+    assert temperature_line(stored) == pytest.approx((0, 1), abs=0.05)
+    assert set(card["cities"]) == set("abc")
+    assert card["reliability"]["error"] < 0.05
+    json.dumps(card)
+
+
+def test_scores_of_cities_are_pooled_by_pixel_and_averaged_by_city() -> None:
+    counts = {name: np.zeros((2, LEVELS), np.int64) for name in "ab"}
+    counts["a"][1, 200], counts["a"][0, 0] = 10, 90
+    counts["b"][0, 200], counts["b"][1, 0] = 30, 10
+    found = scores_at(counts, {"a": 100, "b": 100})
+    assert found["mean_of_cities"]["f1"] == 0.5
+    assert found["pooled"]["f1"] == pytest.approx(20 / 60, abs=1e-4)
+    assert scores_at(counts, {"a": LEVELS, "b": LEVELS})["pooled"]["recall"] == 0

@@ -1,0 +1,154 @@
+import json
+import re
+from base64 import b64decode
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner
+from matplotlib.image import imread
+
+from s2change_plugin.engine.errors import S2ChangeError
+from s2change_plugin.engine.scores import AGREEMENT_COLOURS, NOT_COUNTED, Agreement
+from training.__main__ import main
+from training.calibrate import LEVELS
+from training.classical import METHODS
+from training.crosspictures import city_picture
+from training.crossreport import read_rival
+from training.crossvalidate import crossvalidate, folds_of
+from training.options import FitOptions
+from training.prepare import City, city_names
+
+TINY = ["steps=20", "batch=4", "patch=32", "width=4", "depth=2", "learning_rate=0.02", "ema=0.8"]
+OPTIONS = FitOptions(epochs=3, batch=4, patch=32, width=4, depth=2, learning_rate=0.02, ema=0.8)
+
+
+@pytest.fixture(autouse=True)
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cities of the fixture lie on one spot."""
+    monkeypatch.setattr("training.crossvalidate.centres", lambda data: {name: (i, 0) for i, name in enumerate(city_names(data))})
+
+
+def run(data: Path, output: Path, *more: str, seeds: int = 1, folds: int = 2) -> Any:
+    settings = [part for setting in TINY for part in ("--set", setting)]
+    command = ["crossvalidate", str(data), "--output", str(output), "--folds", str(folds), "--seeds", str(seeds)]
+    return CliRunner().invoke(main, [*command, *settings, *more])
+
+
+def pictures(page: str) -> list[np.ndarray]:
+    return [imread(BytesIO(b64decode(text)), kind) for kind, text in re.findall(r'src="data:image/(\w+);base64,([^"]+)"', page)]
+
+
+def test_the_command_writes_a_page_that_holds_all_it_needs_and_the_same_as_json(data: Path, tmp_path: Path) -> None:
+    done = run(data, tmp_path / "cv", seeds=2)
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "cv" / "report.html").read_text("utf-8")
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    # Two plots, and a picture of each city.
+    assert len(pictures(page)) == 2 + len(city_names(data))
+    values = json.loads((tmp_path / "cv" / "report.json").read_text("utf-8"))
+    scores = json.loads((tmp_path / "cv" / "scores.json").read_text("utf-8"))
+    own = values["methods"][0]
+    assert own["l1c"]["mean"] == scores["l1c"]["mean"]
+    assert own["seeds"] == 2
+    assert values["card"] == scores["card"]
+    for variant in ("l1c", "l2a"):
+        mean, deviation = scores[variant]["mean"]["f1"], scores[variant]["deviation"]["f1"]
+        assert f'{mean:.3f} <span class="spread">± {deviation:.3f}</span>' in page
+    for name in city_names(data):
+        assert f"<h3>{name} " in page
+
+
+def test_methods_without_labels_stand_in_the_table_as_their_own_limit_has_it(data: Path, tmp_path: Path) -> None:
+    assert run(data, tmp_path / "cv").exit_code == 0
+    values = json.loads((tmp_path / "cv" / "report.json").read_text("utf-8"))
+    rows = {row["name"]: row["l1c"] for row in values["methods"][1:]}
+    assert list(rows) == list(METHODS.values())
+    assert (rows["Empty map"]["mean"]["f1"], rows["Empty map"]["mean"]["recall"]) == (0, 0)
+    assert rows["Empty map"]["mean"]["pr_auc"] == rows["Empty map"]["mean"]["prevalence"]
+    # Blocks that are brighter by 0.3 are far out for any of them.
+    for name in ("Change vector analysis", "PCA difference"):
+        assert rows[name]["mean"]["precision"] > 0.9
+        assert rows[name]["mean"]["recall"] > 0.5
+    # Nothing but scores is kept of them.
+    assert {path.name for path in (tmp_path / "cv").iterdir()} == {
+        "options.json",
+        "scores.json",
+        "report.html",
+        "report.json",
+        "seed-0",
+    }
+
+
+def test_another_run_on_the_same_folds_gets_its_own_rows(data: Path, tmp_path: Path) -> None:
+    assert run(data, tmp_path / "rival", "--set", "architecture=fc-ef").exit_code == 0
+    assert run(data, tmp_path / "cv", "--against", str(tmp_path / "rival")).exit_code == 0
+    values = json.loads((tmp_path / "cv" / "report.json").read_text("utf-8"))
+    rival = values["methods"][1]
+    assert rival["name"] == "FC-EF (rival)"
+    assert "architecture fc-ef. " in rival["note"]
+    assert rival["l1c"]["mean"] == json.loads((tmp_path / "rival" / "scores.json").read_text("utf-8"))["l1c"]["mean"]
+    recall, precision = np.transpose(rival["curve"])
+    assert recall[-1] == 1
+    assert precision[-1] == pytest.approx(rival["l1c"]["mean"]["prevalence"], abs=1e-4)
+
+
+def test_a_run_on_other_folds_is_refused_before_anything_is_fitted(data: Path, tmp_path: Path) -> None:
+    assert run(data, tmp_path / "rival").exit_code == 0
+    done = run(data, tmp_path / "cv", "--against", str(tmp_path / "rival"), folds=3)
+    assert done.exit_code == 1
+    assert "other folds or cities" in done.output
+    assert not (tmp_path / "cv").exists()
+
+
+def test_a_run_that_is_unfinished_or_on_other_pixels_is_refused(data: Path, tmp_path: Path) -> None:
+    split = folds_of(data, 2)
+    with pytest.raises(S2ChangeError, match="scores.json is missing"):
+        read_rival(tmp_path / "none", data, split, OPTIONS)
+    crossvalidate(data, tmp_path / "rival", OPTIONS, 2, 1, 1, lambda text: None)
+    predicted = tmp_path / "rival" / "seed-0" / "l1c" / "bern.tif"
+    with rasterio.open(predicted, "r+") as raster:
+        levels = raster.read(1)
+        levels[:10] = 255
+        raster.write(levels, 1)
+        profile = {**raster.profile, "height": 50}
+    done = run(data, tmp_path / "cv", "--against", str(tmp_path / "rival"))
+    assert done.exit_code == 1
+    assert re.search(r"counts 11008 pixels of bern, this run 12288", done.output)
+    with rasterio.open(predicted, "w", **profile) as smaller:
+        smaller.write(levels[:50], 1)
+    with pytest.raises(S2ChangeError, match=r"bern on \(50, 128\) pixels, but its label has \(96, 128\)"):
+        read_rival(tmp_path / "rival", data, split, OPTIONS)
+    predicted.unlink()
+    with pytest.raises(S2ChangeError, match="no seed of which all 5 cities are predicted"):
+        read_rival(tmp_path / "rival", data, split, OPTIONS)
+
+
+def test_a_citys_picture_shows_each_kind_of_error_in_its_colour_and_grey_where_nothing_was_seen() -> None:
+    side = 100
+    image = np.random.default_rng(0).uniform(0.05, 0.3, (3, side, side)).astype(np.float32)
+    change, levels = np.zeros((side, side), np.uint8), np.zeros((side, side), np.uint8)
+    change[:, 50:], levels[50:] = 1, 200
+    change[:20, :20], levels[:20, :20] = 255, 255
+    city = City("town", ("B04", "B03", "B02"), image, image, change)
+    drawn = imread(BytesIO(city_picture(city, levels, np.linspace(0, 1, LEVELS), 0.5)), "jpg")
+    # The panels lie side by side under a title of their own.
+    height, width = drawn.shape[:2]
+    at = {
+        (0.25, 0.75): Agreement.FALSE_NEGATIVE,
+        (0.75, 0.75): Agreement.TRUE_POSITIVE,
+        (0.75, 0.25): Agreement.FALSE_POSITIVE,
+        (0.35, 0.35): Agreement.TRUE_NEGATIVE,
+        (0.1, 0.1): NOT_COUNTED,
+    }
+    panel = width / 5
+    top = height - panel
+    for (row, col), code in at.items():
+        found = drawn[int(top + row * panel), int((4 + col) * panel)]
+        assert np.abs(found.astype(int) - AGREEMENT_COLOURS[code]).max() < 12, code
+    for number in range(5):
+        found = drawn[int(top + 0.1 * panel), int((number + 0.1) * panel)]
+        assert np.abs(found.astype(int) - AGREEMENT_COLOURS[NOT_COUNTED]).max() < 12, number

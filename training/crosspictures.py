@@ -1,0 +1,165 @@
+"""Pictures of a cross-validation: cities side by side with what was found, precision–recall curves, reliability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+
+from s2change_plugin.engine.outputs import NOT_OBSERVED, to_mask
+from s2change_plugin.engine.pictures import stretched_alike
+from s2change_plugin.engine.scores import AGREEMENT_COLOURS, NOT_COUNTED, Agreement, agreement
+from s2change_plugin.engine.validity import Codes
+
+from .calibrate import Curve
+from .prepare import City
+
+matplotlib.use("agg")
+
+from matplotlib import pyplot as plt
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+Picture = NDArray[np.float32]
+
+PROBABILITY_COLOURS = "magma_r"
+_GREY = np.array(AGREEMENT_COLOURS[NOT_COUNTED], np.float32) / 255
+_PALETTE = np.zeros((256, 3), np.float32)
+_PALETTE[list(AGREEMENT_COLOURS)] = np.array(list(AGREEMENT_COLOURS.values())) / 255
+# Change of the truth in black on the paper of the errors.
+_TRUTH = np.tile(_GREY, (256, 1))
+_TRUTH[:2] = _PALETTE[Agreement.TRUE_NEGATIVE], (0.1, 0.1, 0.1)
+_PANEL_INCHES, _DPI, _FINE_DPI = 4.0, 100, 180
+# This run, then rivals in Okabe and Ito's colours, then what needs no labels, in greys.
+_OWN, _RIVALS, _PLAIN = "#d50057", ("#0072b2", "#009e73", "#e69f00", "#56b4e9", "#cc79a7"), ("#333333", "#777777", "#aaaaaa")
+_DASHES = ("-", "--", ":")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the precision–recall plot.
+
+    Attributes:
+        name: in the legend.
+        points: (point, 2) recall and precision.
+        kind: "own", "rival" or "plain".
+        marked: recall and precision at the method's own threshold.
+    """
+
+    name: str
+    points: NDArray[np.float64]
+    kind: str
+    marked: tuple[float, float]
+
+
+def city_picture(city: City, levels: Codes, calibrated: Curve, threshold: float) -> bytes:
+    """JPEG of five panels: before | after | truth | probability | errors.
+
+    The dates are in true colour with one stretch; what was not observed is grey in all panels.
+
+    Args:
+        city: with the three bands that are shown as red, green and blue.
+        levels: stored out-of-fold probability.
+        calibrated: the probability that each level is shown as.
+        threshold: of the stored probability, as `to_mask` takes it.
+    """
+    unseen = levels == NOT_OBSERVED
+    before, after = stretched_alike(city.before, city.after)
+    before[unseen], after[unseen] = _GREY, _GREY
+    shade = np.append(calibrated, np.zeros(256 - len(calibrated)))[levels]
+    probability: Picture = matplotlib.colormaps[PROBABILITY_COLOURS](shade)[..., :3].astype(np.float32)
+    probability[unseen] = _GREY
+    panels = {
+        "Before": before,
+        "After": after,
+        "Truth": _TRUTH[np.where(unseen, NOT_OBSERVED, city.change)],
+        "Probability": probability,
+        "Errors": _PALETTE[agreement(to_mask(levels, threshold), city.change)],
+    }
+    height, width = levels.shape
+    size = (_PANEL_INCHES * len(panels), _PANEL_INCHES * height / width + 0.3)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01))
+    for axis, (title, image) in zip(axes, panels.items(), strict=True):
+        axis.imshow(image)
+        axis.set_title(title, fontsize=13)
+        axis.set(xticks=[], yticks=[])
+    return _drawn(figure, "jpg", _DPI)
+
+
+def curves_picture(lines: Sequence[Line], goals: dict[str, tuple[float, float]], prevalence: float) -> bytes:
+    """PNG of precision over recall.
+
+    Args:
+        lines: in the order of the legend.
+        goals: recall and precision that this run's thresholds reach out of fold, by what they are for.
+        prevalence: the precision of calling everything change.
+    """
+    figure, axis = plt.subplots(figsize=(8.6, 6.2), layout="constrained")
+    _draw_f1(axis)
+    axis.axhline(prevalence, color="#bbbbbb", linewidth=1)
+    axis.text(0.35, prevalence + 0.008, "everything called change", color="#888888", fontsize=9)
+    drawn = {"own": 0, "rival": 0, "plain": 0}
+    for line in lines:
+        nth, drawn[line.kind] = drawn[line.kind], drawn[line.kind] + 1
+        colours = {"own": (_OWN,), "rival": _RIVALS, "plain": _PLAIN}[line.kind]
+        colour = colours[nth % len(colours)]
+        dash = _DASHES[nth % len(_DASHES)] if line.kind == "plain" else "-"
+        width = 2.6 if line.kind == "own" else 1.6
+        recall, precision = line.points.T
+        axis.plot(recall, precision, dash, color=colour, linewidth=width, label=line.name, zorder=3 if line.kind == "own" else 2)
+        axis.plot(*line.marked, "o", color=colour, markersize=7, markeredgecolor="white", zorder=4)
+    for (name, place), marker in zip(goals.items(), "DsP", strict=False):
+        axis.plot(*place, marker, color=_OWN, markersize=9, markeredgecolor="white", zorder=5, linestyle="none", label=name)
+    axis.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="Recall", ylabel="Precision")
+    axis.grid(alpha=0.2)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=10)
+    return _drawn(figure, "png", _FINE_DPI)
+
+
+def reliability_picture(bins: dict[str, Sequence[Sequence[Sequence[float]]]]) -> bytes:
+    """PNG of true over predicted shares of change.
+
+    Args:
+        bins: kind of calibration to, for each seed, (predicted, true) of each bin.
+    """
+    figure, axis = plt.subplots(figsize=(6.2, 5.6), layout="constrained")
+    axis.plot([0, 1], [0, 1], color="#888888", linewidth=1)
+    axis.text(0.97, 0.94, "as predicted", rotation=45, ha="right", va="top", color="#888888", fontsize=9, rotation_mode="anchor")
+    for (name, seeds), colour in zip(bins.items(), ("#999999", _OWN, _RIVALS[0]), strict=False):
+        for number, points in enumerate(one for one in seeds if one):
+            said, true = np.transpose(points)
+            axis.plot(said, true, "o-", color=colour, markersize=4, linewidth=1.5, alpha=0.8, label=None if number else name)
+    axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="Predicted probability of change", ylabel="Share that truly changed")
+    axis.set_aspect("equal")
+    axis.grid(alpha=0.2)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(loc="upper left", frameon=False, title="Calibration")
+    return _drawn(figure, "png", _FINE_DPI)
+
+
+def ramp(colours: int = 12) -> list[str]:
+    """The colours of probability from 0 to 1, as a page writes them."""
+    return [matplotlib.colors.to_hex(matplotlib.colormaps[PROBABILITY_COLOURS](at)) for at in np.linspace(0, 1, colours)]
+
+
+def _draw_f1(axis: Any) -> None:
+    """Lines of equal F1."""
+    for f1 in (0.2, 0.4, 0.6, 0.8):
+        recall = np.linspace(f1 / (2 - f1), 1, 200)
+        axis.plot(recall, f1 * recall / (2 * recall - f1), color="#dddddd", linewidth=1, zorder=1)
+        # Where it leaves the plot below the corner.
+        axis.text(1.0, f1 / (2 - f1), f" F1 {f1}", color="#999999", fontsize=8, va="center", clip_on=False)
+
+
+def _drawn(figure: Any, kind: str, dpi: int) -> bytes:
+    drawn = BytesIO()
+    options = {"pil_kwargs": {"quality": 82}} if kind == "jpg" else {}
+    figure.savefig(drawn, dpi=dpi, format=kind, bbox_inches="tight", pad_inches=0.05, **options)
+    plt.close(figure)
+    return drawn.getvalue()

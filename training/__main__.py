@@ -46,6 +46,11 @@ def prepare(source: Path, data: Path) -> None:
 @click.option("--output", "run", type=_FOLDER, required=True, help="Folder of the run: weights, card, log, curves.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run, with its own options.")
 @click.option("--init", metavar="MODEL", help="Begin with this model's weights, bands and normalisation: its name or file.")
+@click.option(
+    "--crossvalidated",
+    type=_FOLDER,
+    help="Train on all cities, with this cross-validation's settings and its scores on the card.",
+)
 @click.option("--validation-share", default=0.2, show_default=True, help="Share of the cities that are held out, whole.")
 @click.option("--validation", metavar="CITY,CITY,…", help="Hold these cities out instead.")
 @click.option("--epochs", type=int, help="Walks over the cities.  [default: 50; with --init 10]")
@@ -62,6 +67,7 @@ def train(
     run: Path,
     resume: bool,
     init: str | None,
+    crossvalidated: Path | None,
     validation_share: float,
     validation: str | None,
     settings: tuple[str, ...],
@@ -69,15 +75,18 @@ def train(
 ) -> None:
     """Train a model on the cities in DATA; an interrupted run goes on with --resume."""
     from .options import options_from
-    from .train import TrainOptions, fine_tuning
+    from .train import TrainOptions, fine_tuning, settings_of
     from .train import train as train_model
 
     with one_sentence():
         try:
             named = {name: value for name, value in given.items() if value is not None}
-            fit = options_from(settings, {**(fine_tuning(init) if init else {}), **named})
+            if crossvalidated and (settings or set(named) - {"seed"}):
+                raise ValueError("With --crossvalidated the settings are those of the cross-validation; leave yours out.")
+            start = settings_of(crossvalidated) if crossvalidated else fine_tuning(init) if init else {}
+            fit = options_from(settings, {**start, **named})
             held_out = tuple(validation.split(",")) if validation else ()
-            options = TrainOptions(fit, validation_share, held_out, init)
+            options = TrainOptions(fit, validation_share, held_out, init, str(crossvalidated) if crossvalidated else None)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         try:

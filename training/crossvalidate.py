@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from s2change_plugin.engine.errors import S2ChangeError
 from s2change_plugin.engine.labelled import NEIGHBOURS_KM, centres, city_names, neighbours
-from s2change_plugin.engine.outputs import NOT_OBSERVED
+from s2change_plugin.engine.outputs import NOT_OBSERVED, to_mask
 from s2change_plugin.engine.validity import Codes
 
 from .calibrate import card_values, summary
+from .failures import failures
 from .fit import fit, flops_per_pixel, predict
 from .options import FitOptions
 from .prepare import City, Labels, read_city
@@ -69,6 +70,7 @@ def crossvalidate(
     for variant in VARIANTS:
         found[variant] = summary([read_predictions(output, seed, truth, variant) for seed in numbers], truth, split)
     found["card"] = card_values([read_predictions(output, seed, truth) for seed in numbers], truth, found["l1c"])
+    found["failures"] = failures(data, [_masks(output, seed, split, found["l1c"]["seeds"][n]) for n, seed in enumerate(numbers)])
     (output / SCORES).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return found
 
@@ -180,6 +182,16 @@ def _fold(data: Path, output: Path, options: FitOptions, task: tuple[int, Fold])
 def _cities(data: Path, bands: tuple[str, ...]) -> dict[str, City]:
     """All cities, read once by each worker."""
     return {name: read_city(data / name, bands) for name in city_names(data)}
+
+
+def _masks(output: Path, seed: int, split: Sequence[Fold], scores: dict[str, Any]) -> dict[str, Codes]:
+    """Each city's change mask at the threshold that the other folds chose for F1."""
+    thresholds = scores["goals"]["f1"]["thresholds"]
+    return {
+        name: to_mask(levels, threshold)
+        for fold, threshold in zip(split, thresholds, strict=True)
+        for name, levels in read_predictions(output, seed, fold).items()
+    }
 
 
 def _path(output: Path, seed: int, city: str, variant: str) -> Path:

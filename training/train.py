@@ -18,13 +18,16 @@ from s2change_plugin.engine.model import Model, ModelCard, find_card, load_model
 from s2change_plugin.engine.scores import Confusion
 from s2change_plugin.engine.unet import ChangeNet, halo
 
+from .crossvalidate import SCORES
 from .evaluate import best_threshold, predict_city, score
+from .failures import sentences
 from .fit import Progress, averaged_weights, fitting, new_network
 from .options import FitOptions
 from .prepare import City, Labels, read_city
 from .sampling import band_statistics, laid_out
 
 WEIGHTS, STATE, LOG, CURVES, OPTIONS = "model", "network-{}.pt", "log.csv", "curves.png", "options.json"
+_CURVES = (("f1", "#d50057"), ("precision", "#4477aa"), ("recall", "#ccaa22"))
 _LINES = ("-", "--", ":", "-.")
 
 
@@ -37,12 +40,15 @@ class TrainOptions:
         validation_share: of the cities, held out whole where `validation` names none.
         validation: cities held out.
         init: model to begin with, by name or path; else random weights.
+        crossvalidated: folder of a cross-validation with the same options, whose scores, calibration and thresholds the card gets;
+            then no city is held out.
     """
 
     fit: FitOptions = field(default_factory=FitOptions)
     validation_share: float = 0.2
     validation: tuple[str, ...] = ()
     init: str | None = None
+    crossvalidated: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained.
@@ -54,6 +60,8 @@ class TrainOptions:
             raise ValueError("validation_share lies between 0 and 1")
         if (self.fit.architecture, self.fit.turns) != ("two-date-unets", 1):
             raise ValueError("architecture and turns of a model that the engine runs are two-date-unets and 1")
+        if self.crossvalidated and (self.validation or self.init):
+            raise ValueError("validation and init are no options of a model whose cross-validation is there")
 
 
 def fine_tuning(init: str) -> dict[str, Any]:
@@ -71,6 +79,21 @@ def fine_tuning(init: str) -> dict[str, Any]:
         "epochs": 10,
         "learning_rate": 0.0003,
     }
+
+
+def settings_of(crossvalidation: Path) -> dict[str, Any]:
+    """Options of the fits of a cross-validation.
+
+    Raises:
+        UnreadableInput: none is there.
+    """
+    try:
+        values = json.loads((crossvalidation / OPTIONS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UnreadableInput(
+            f"{crossvalidation} holds no cross-validation. Make one with: python -m training crossvalidate"
+        ) from error
+    return {name: _frozen(value) for name, value in values.items() if name != "folds"}
 
 
 def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: Progress, say: Callable[[str], None]) -> None:
@@ -92,13 +115,15 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     """
     options = _begin(run, options, resume)
     training, held_out = split(city_names(data), options, on_one_ground(grids(data)))
+    measured = evidence(Path(options.crossvalidated), training) if options.crossvalidated else None
     labels = origins(data, [*training, *held_out])
     require_one_level(labels)
-    say(f"Training on {', '.join(training)}; held out: {', '.join(held_out)}.")
+    say(f"Training on {', '.join(training)}; held out: {', '.join(held_out) or 'none'}.")
     cities = [read_city(data / name, options.fit.bands) for name in training]
     validation = [read_city(data / name, options.fit.bands) for name in held_out]
     _require_change(training, [city.change for city in cities], "trained on")
-    _require_change(held_out, [city.change for city in validation], "held out")
+    if held_out:
+        _require_change(held_out, [city.change for city in validation], "held out")
     card, whole = _beginning(options, cities, {name: labels[name] for name in training}, held_out)
     near = beside(held_out, training, neighbours(centres(data)))
     if near:
@@ -111,21 +136,23 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
         began = time.monotonic()
         alone = ChangeNet(len(card.bands), [view], card.width, card.depth)
         for epoch in fitting(ground, options.fit, network, index, run / STATE.format(index + 1), progress):
-            alone.networks[0] = epoch.network
-            now = validated(alone.eval(), card, validation)
-            pooled = now.scores["pooled"]
-            row = {"network": index + 1, "view": view, "epoch": epoch.number, "loss": round(epoch.loss, 5), **pooled}
-            _log(run, {**row, "threshold": now.threshold, "seconds": round(time.monotonic() - began, 1)})
+            row = {"network": index + 1, "view": view, "epoch": epoch.number, "loss": round(epoch.loss, 5)}
+            told = f"  loss {epoch.loss:.4f}"
+            if held_out:
+                alone.networks[0] = epoch.network
+                now = validated(alone.eval(), card, validation)
+                pooled = now.scores["pooled"]
+                row |= {**pooled, "threshold": now.threshold}
+                told += f", held out: F1 {pooled['f1']:.3f} (precision {pooled['precision']:.3f}, recall {pooled['recall']:.3f})"
+            _log(run, {**row, "seconds": round(time.monotonic() - began, 1)})
             began = time.monotonic()
-            say(
-                f"  loss {epoch.loss:.4f}, held out: F1 {pooled['f1']:.3f} (precision {pooled['precision']:.3f}, recall {pooled['recall']:.3f})"
-            )
+            say(told)
         network.load_state_dict(averaged_weights(run / STATE.format(index + 1)))
-    now = validated(whole.eval(), card, validation)
+    whole.eval()
+    now = replace(card, **measured) if measured else validated(whole, card, validation)
     save_model(run, now, whole)
-    say(
-        f"Together, held out: F1 {now.scores['pooled']['f1']:.3f}. Weights and card: {run / WEIGHTS}.safetensors, curves: {run / CURVES}"
-    )
+    told = "Out of fold" if measured else "Together, held out"
+    say(f"{told}: F1 {now.scores['pooled']['f1']:.3f}. Weights and card: {run / WEIGHTS}.safetensors, curves: {run / CURVES}")
 
 
 def split(names: Sequence[str], options: TrainOptions, grounds: Sequence[Sequence[str]] = ()) -> tuple[list[str], list[str]]:
@@ -142,6 +169,8 @@ def split(names: Sequence[str], options: TrainOptions, grounds: Sequence[Sequenc
     unknown = [name for name in options.validation if name not in names]
     if unknown:
         raise UnreadableInput(f"The data folder has no {', '.join(unknown)}; it has {', '.join(names)}.")
+    if options.crossvalidated:
+        return list(names), []
     held_out = list(options.validation)
     if not held_out:
         count = max(1, round(options.validation_share * len(names)))
@@ -153,6 +182,41 @@ def split(names: Sequence[str], options: TrainOptions, grounds: Sequence[Sequenc
             f"With {', '.join(held_out)} held out, no city is left to train on. Add one on other ground, or hold out fewer."
         )
     return training, held_out
+
+
+def evidence(folder: Path, cities: Sequence[str]) -> dict[str, Any]:
+    """What a cross-validation found, as entries of the card of a model that is trained on all of its cities.
+
+    Raises:
+        UnreadableInput: none is there, it is not finished, or it was of other cities.
+    """
+    try:
+        found, options = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (SCORES, OPTIONS))
+    except (OSError, ValueError) as error:
+        raise UnreadableInput(
+            f"{folder} holds no finished cross-validation. Make one with: python -m training crossvalidate"
+        ) from error
+    folds, card = found["folds"], found["card"]
+    seen = sorted(name for fold in folds for name in fold)
+    if seen != sorted(cities):
+        raise UnreadableInput(
+            f"{folder} is a cross-validation of {', '.join(seen)}, and the data folder has {', '.join(cities)}."
+        )
+    seeds = len(found["l1c"]["seeds"])
+    l2a = found["l2a"]["mean"]["f1"]
+    return {
+        "thresholds": {goal: threshold for goal, threshold in card["thresholds"].items() if threshold is not None},
+        "calibration": tuple(card["calibration"]),
+        "scores": {**card["cities"], "pooled": card["pooled"]},
+        "simulated_levels": ("L2A",),
+        "known_failures": sentences(found["failures"], card["cities"]),
+        "protocol": (
+            f"Out of fold: each city predicted by networks that never saw it, nor a place within {NEIGHBOURS_KM:g} km; {len(folds)} folds, "
+            f"mean of {seeds} seeds from {options['seed']}, threshold and calibration of each fold fitted on the others. F1 "
+            f"{card['pooled']['f1']:.3f} ± {found['l1c']['deviation']['f1'] or 0:.3f}, and {l2a:.3f} on the same cities with their atmosphere "
+            "taken out by dark-object subtraction. The settings were chosen on these cities too. This model was then trained on all of them."
+        ),
+    }
 
 
 def beside(names: Sequence[str], others: Sequence[str], groups: Sequence[Sequence[str]]) -> list[str]:
@@ -299,13 +363,16 @@ def draw_curves(log: Path, target: Path) -> None:
         epochs = [int(row["epoch"]) for row in own]
         style = _LINES[(number - 1) % len(_LINES)]
         left.plot(epochs, [float(row["loss"]) for row in own], style, color="black", label=f"{number}: {own[0]['view']}")
-        for name, colour in (("f1", "#d50057"), ("precision", "#4477aa"), ("recall", "#ccaa22")):
+        for name, colour in _CURVES if "f1" in own[0] else ():
             label = name.replace("f1", "F1") if number == 1 else None
             right.plot(epochs, [float(row[name]) for row in own], style, label=label, color=colour)
     left.set(xlabel="epoch", ylabel="loss", title="Training cities")
     left.legend(title="network", loc="upper right")
     right.set(xlabel="epoch", ylim=(0, 1), title="Held-out cities, change class, pooled, each network by itself")
-    right.legend(loc="lower right")
+    if "f1" in rows[0]:
+        right.legend(loc="lower right")
+    else:
+        right.text(0.5, 0.5, "no city is held out", ha="center", transform=right.transAxes)
     for axis in (left, right):
         axis.grid(alpha=0.3)
     figure.savefig(target, dpi=110)

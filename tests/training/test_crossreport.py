@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from matplotlib.image import imread
 
 from s2change_plugin.engine.errors import S2ChangeError
+from s2change_plugin.engine.labelled import city_names
 from s2change_plugin.engine.scores import AGREEMENT_COLOURS, NOT_COUNTED, Agreement
 from training.__main__ import main
 from training.calibrate import LEVELS
@@ -20,9 +21,9 @@ from training.crosspictures import city_picture
 from training.crossreport import read_rival
 from training.crossvalidate import crossvalidate, folds_of
 from training.options import FitOptions
-from training.prepare import City, city_names
+from training.prepare import City
 
-TINY = ["steps=20", "batch=4", "patch=32", "width=4", "depth=2", "learning_rate=0.02", "ema=0.8"]
+TINY = ["epochs=3", "batch=4", "patch=32", "width=4", "depth=2", "learning_rate=0.02", "ema=0.8"]
 OPTIONS = FitOptions(epochs=3, batch=4, patch=32, width=4, depth=2, learning_rate=0.02, ema=0.8)
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.detect import predicted
 from s2change_plugin.engine.errors import ModelError, S2ChangeError, UnreadableInput
-from s2change_plugin.engine.labelled import Origin
+from s2change_plugin.engine.labelled import Origin, city_names
 from s2change_plugin.engine.model import find_card, load_model
 from s2change_plugin.engine.outputs import to_levels
 from s2change_plugin.engine.pair import PairOptions, open_pair
@@ -21,6 +21,7 @@ from s2change_plugin.engine.scene import open_scene
 from tests.standin import write_standin
 from tests.training.conftest import GRID, ORIGIN, write_record
 from training.__main__ import main
+from training.crossvalidate import crossvalidate
 from training.evaluate import best_threshold, evaluate, predict_city
 from training.losses import LOSSES, bce, bce_dice, dice
 from training.options import FitOptions
@@ -238,6 +239,33 @@ def test_a_model_to_begin_with_gives_weights_normalisation_and_network(data: Pat
         run(data, tmp_path / "three", tiny(init=start, width=8))
     with pytest.raises(ModelError, match="no model 'nothing'"):
         fine_tuning("nothing")
+
+
+def test_a_cross_validated_model_is_trained_on_all_cities_and_its_card_says_what_was_measured(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.crossvalidate.centres", lambda data: {name: (i, 0) for i, name in enumerate(city_names(data))})
+    fit = replace(TINY.fit, epochs=12, learning_rate=0.02, ema=0.8)
+    found = crossvalidate(data, tmp_path / "cv", fit, 2, 2, 1, lambda text: None)
+    arguments = ["train", data, "--output", tmp_path / "run", "--crossvalidated", tmp_path / "cv"]
+    done = CliRunner().invoke(main, [str(one) for one in arguments])
+    assert done.exit_code == 0, done.output
+    assert "held out: none" in done.output
+    card = load_model(str(tmp_path / "run" / "model.safetensors")).card
+    assert card.training["cities"] == city_names(data)
+    assert card.training["fit"]["epochs"] == 12
+    assert card.calibration == tuple(found["card"]["calibration"])
+    assert card.thresholds["f1"] == found["card"]["thresholds"]["f1"]
+    assert card.scores["bern"] == found["card"]["cities"]["bern"]
+    assert card.simulated_levels == ("L2A",)
+    assert "mean of 2 seeds" in card.protocol
+    assert "F1 is lowest" in card.known_failures[-1]
+    assert (tmp_path / "run" / "curves.png").stat().st_size > 10_000
+    for wrong in (["--width", 8], ["--validation", "bern"]):
+        refused = CliRunner().invoke(main, [str(one) for one in [*arguments, *wrong]])
+        assert refused.exit_code == 2, refused.output
+    nothing = CliRunner().invoke(main, ["train", str(data), "--output", str(tmp_path / "two"), "--crossvalidated", str(tmp_path)])
+    assert (nothing.exit_code, "holds no cross-validation" in nothing.output) == (1, True)
 
 
 def test_the_commands_lead_from_oscd_to_a_model_that_the_engine_finds(

@@ -19,12 +19,14 @@ _BANDS = ("B02", "B03", "B04", "B08")
 _SEASON = 0.2
 # McFeeters 1996, "The use of the Normalized Difference Water Index (NDWI)": water is above 0.
 _WATER = 0.0
-# Visible and near infrared reflectance, on average, below which ground without water lies in the shade.
-_SHADE = 0.06
+# Near infrared reflectance below which ground without water lies in the shade.
+_SHADE = 0.1
+# Kinds that are rarer than this say nothing.
+_LEAST_SHARE = 0.001
 KINDS = {
     "season": f"ground whose vegetation differs between the dates (NDVI by more than {_SEASON:g})",
     "water": "water on either date (NDWI above 0)",
-    "shade": f"ground in the shade on one date alone (mean of B02, B03, B04 and B08 below {_SHADE:g})",
+    "shade": f"ground in the shade on one date alone (B08 below {_SHADE:g})",
     "rest": "all other ground",
 }
 
@@ -75,7 +77,7 @@ def sentences(found: Mapping[str, Mapping[str, Any]], cities: Mapping[str, Mappi
         f"On {KINDS[kind]}, {100 * one['share']:.0f} % of the pixels, precision is {one['precision']:.2f} and recall {one['recall']:.2f}; "
         f"{100 * one['share_of_false_change']:.0f} % of all false change lies there."
         for kind, one in found.items()
-        if one["pixels"] and kind != "rest"
+        if one["share"] >= _LEAST_SHARE and kind != "rest"
     ]
     worst = sorted(cities, key=lambda name: float(cities[name]["f1"]))[:4]
     listed = ", ".join(f"{name} ({cities[name]['f1']:.2f})" for name in worst)
@@ -83,6 +85,6 @@ def sentences(found: Mapping[str, Mapping[str, Any]], cities: Mapping[str, Mappi
 
 
 def _indices(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """NDVI, NDWI and mean reflectance of one date, (row, col)."""
+    """NDVI, NDWI and near infrared of one date, (row, col)."""
     _, green, red, infrared = image
-    return (infrared - red) / (infrared + red), (green - infrared) / (green + infrared), image.mean(0)
+    return (infrared - red) / (infrared + red), (green - infrared) / (green + infrared), infrared

@@ -105,7 +105,7 @@ def fitting(
             losses.append(loss.item())
         yield Epoch(epoch + 1, float(np.mean(losses)), averaged.eval())
         if checkpoint:
-            _save(checkpoint, parts, epoch + 1)
+            save_state(checkpoint, {**{name: part.state_dict() for name, part in parts.items()}, "epoch": epoch + 1})
 
 
 def steps_per_epoch(cities: Sequence[Ground], options: FitOptions) -> int:
@@ -175,11 +175,11 @@ def averaged_weights(checkpoint: Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): tensor for name, tensor in average.items() if name.startswith("module.")}
 
 
-def _save(checkpoint: Path, parts: dict[str, Any], epoch: int) -> None:
+def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write it in one step, so that an interruption leaves the last one whole."""
-    beside = checkpoint.with_suffix(".part")
-    torch.save({**{name: part.state_dict() for name, part in parts.items()}, "epoch": epoch}, beside)
-    beside.replace(checkpoint)
+    beside = path.with_suffix(".part")
+    torch.save(state, beside)
+    beside.replace(path)
 
 
 def _restore(checkpoint: Path | None, parts: dict[str, Any]) -> int:

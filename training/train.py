@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from s2change_plugin.engine.errors import ModelError, S2ChangeError, UnreadableInput
 from s2change_plugin.engine.labelled import NEIGHBOURS_KM, Origin, centres, city_names, grids, neighbours, on_one_ground, origins
@@ -21,12 +22,12 @@ from s2change_plugin.engine.unet import ChangeNet, halo
 from .crossvalidate import SCORES
 from .evaluate import best_threshold, predict_city, score
 from .failures import sentences
-from .fit import Progress, averaged_weights, fitting, new_network
+from .fit import Progress, averaged_weights, fitting, new_network, save_state
 from .options import FitOptions
 from .prepare import City, Labels, read_city
 from .sampling import band_statistics, laid_out
 
-WEIGHTS, STATE, LOG, CURVES, OPTIONS = "model", "network-{}.pt", "log.csv", "curves.png", "options.json"
+WEIGHTS, STATE, BEST, LOG, CURVES, OPTIONS = "model", "network-{}.pt", "best-{}.pt", "log.csv", "curves.png", "options.json"
 _CURVES = (("f1", "#d50057"), ("precision", "#4477aa"), ("recall", "#ccaa22"))
 _LINES = ("-", "--", ":", "-.")
 
@@ -99,8 +100,8 @@ def settings_of(crossvalidation: Path) -> dict[str, Any]:
 def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: Progress, say: Callable[[str], None]) -> None:
     """Train a model and leave in the run's folder its weights and card, log, curves, and what resuming needs.
 
-    Whole cities are held out, and with them what shows the same ground. The schedule is fixed and its last weights are kept: on the held-out cities only the threshold
-    is chosen.
+    Whole cities are held out, and with them what shows the same ground. Of each network the epoch that is best on them is kept; with
+    a cross-validation nothing is held out, and the last is kept, as there.
 
     Args:
         data: as `prepare` or the engine's command `chips` makes it.
@@ -143,11 +144,13 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
                 now = validated(alone.eval(), card, validation)
                 pooled = now.scores["pooled"]
                 row |= {**pooled, "threshold": now.threshold}
+                _keep_best(run / BEST.format(index + 1), pooled["f1"], epoch.network)
                 told += f", held out: F1 {pooled['f1']:.3f} (precision {pooled['precision']:.3f}, recall {pooled['recall']:.3f})"
             _log(run, {**row, "seconds": round(time.monotonic() - began, 1)})
             began = time.monotonic()
             say(told)
-        network.load_state_dict(averaged_weights(run / STATE.format(index + 1)))
+        kept = _best(run / BEST.format(index + 1))["weights"] if held_out else averaged_weights(run / STATE.format(index + 1))
+        network.load_state_dict(kept)
     whole.eval()
     now = replace(card, **measured) if measured else validated(whole, card, validation)
     save_model(run, now, whole)
@@ -203,11 +206,12 @@ def evidence(folder: Path, cities: Sequence[str]) -> dict[str, Any]:
             f"{folder} is a cross-validation of {', '.join(seen)}, and the data folder has {', '.join(cities)}."
         )
     seeds = len(found["l1c"]["seeds"])
+    aside = {f"goal {goal}": one for goal, one in card["goals"].items() if goal != "f1" and card["thresholds"][goal] is not None}
     l2a = found["l2a"]["mean"]["f1"]
     return {
         "thresholds": {goal: threshold for goal, threshold in card["thresholds"].items() if threshold is not None},
         "calibration": tuple(card["calibration"]),
-        "scores": {**card["cities"], "pooled": card["pooled"]},
+        "scores": {**card["cities"], **aside, "pooled": card["pooled"]},
         "simulated_levels": ("L2A",),
         "known_failures": sentences(found["failures"], card["cities"]),
         "protocol": (
@@ -299,11 +303,25 @@ def _beginning(
         trained_on=trained_on,
         detects=" ".join(_grouped(labels, "detects")),
         level=next(iter(labels.values())).level,
-        protocol=f"Scores on {', '.join(held_out)}, held out whole; the threshold was chosen on them, so they are optimistic. Seed {options.fit.seed}.",
-        training={**asdict(options), "cities": list(labels)},
+        protocol=f"Scores on {', '.join(held_out)}, held out whole; epoch and threshold were chosen on them, so they are optimistic. Seed {options.fit.seed}.",
+        training={**asdict(options.fit), "cities": list(labels)},
         halo=halo(options.fit.depth),
     )
     return card, network
+
+
+def _best(path: Path) -> dict[str, Any]:
+    """F1 on the held-out cities and weights of a network's best epoch so far."""
+    if not path.exists():
+        return {"f1": -1.0, "weights": {}}
+    state: dict[str, Any] = torch.load(path, weights_only=True)
+    return state
+
+
+def _keep_best(path: Path, f1: float, network: Any) -> None:
+    """Keep a network's weights where they are better than the best so far."""
+    if f1 > _best(path)["f1"]:
+        save_state(path, {"f1": f1, "weights": network.state_dict()})
 
 
 def _as_words(network: tuple[Sequence[str], Sequence[str], int, int]) -> str:

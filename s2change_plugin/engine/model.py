@@ -24,7 +24,7 @@ from .radiometry import Array
 from .scores import GOALS
 from .unet import VIEWS, ChangeNet, halo
 
-DEFAULT_MODEL = "oscd-urban-1"
+DEFAULT_MODEL = "oscd-urban-2"
 _ARCHITECTURE = "two-date-unets"
 # A bare hash on a card is taken for a secret by the plugin site's scanner.
 _HASH = "sha256:"

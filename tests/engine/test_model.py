@@ -192,4 +192,9 @@ def test_the_shipped_model_says_what_it_is() -> None:
     card = load_model(str(shipped_models() / f"{DEFAULT_MODEL}.safetensors")).card
     assert "CC BY-NC-SA" in card.licence
     assert card.scores["pooled"]["f1"] > 0.5
-    assert set(card.scores) == {"beihai", "hongkong", "nantes", "pooled"}
+    assert {"beihai", "hongkong", "nantes", "pooled", "goal precision", "goal recall"} <= set(card.scores)
+    assert set(card.training["cities"]) < set(card.scores)
+    assert set(card.thresholds) == {"f1", "precision", "recall"}
+    assert card.simulated_levels == ("L2A",)
+    assert "Out of fold" in card.protocol
+    assert card.known_failures

@@ -34,7 +34,7 @@ BEFORE = Acquisition(
     "L1C", datetime(2021, 6, 20, tzinfo=timezone.utc), "S2A", "31TDH", "02.14", 51, 30.0, 150.0, origin="metadata"
 )
 AFTER = replace(BEFORE, sensed=datetime(2023, 6, 25, tzinfo=timezone.utc), baseline="05.09", platform="S2B")
-CARD = ModelCard("m", ("B03", "B04"), 4, 1, (0.1, 0.1), (0.1, 0.1), {"f1": 0.5}, "none", "nothing", halo=halo(1))
+CARD = ModelCard("m", ("B03", "B04"), ("dates",), 4, 1, (0.1, 0.1), (0.1, 0.1), {"f1": 0.5}, "none", "nothing", halo=halo(1))
 
 
 def scene(acquisition: Acquisition, bands: tuple[str, ...] = ("B03", "B04"), **more: object) -> Scene:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression, minimize
 from scipy.special import expit
 
-from s2change_plugin.engine.scores import Confusion
+from s2change_plugin.engine.scores import GOALS, Confusion
 from s2change_plugin.engine.validity import Codes
 
 from .prepare import Labels
@@ -30,8 +30,8 @@ Line = tuple[float, float]
 LEVELS = 251
 STEP = 0.004
 BINS, ABOVE = 15, 0.05
-# What a threshold can be for: the best F1, or this much precision or recall with as much as can be had of the other.
-GOALS, WANTED = ("f1", "precision", "recall"), 0.8
+# The precision or recall that the goals of this name ask for; see `scores.GOALS`.
+WANTED = 0.8
 SCORES = ("f1", "precision", "recall", "iou", "pr_auc", "prevalence")
 
 

@@ -159,7 +159,8 @@ def _draw_f1(axis: Any) -> None:
 
 def _drawn(figure: Any, kind: str, dpi: int) -> bytes:
     drawn = BytesIO()
-    options = {"pil_kwargs": {"quality": 82}} if kind == "jpg" else {}
+    # Change is small and coloured: its colours keep their full resolution.
+    options = {"pil_kwargs": {"quality": 82, "subsampling": 0}} if kind == "jpg" else {}
     figure.savefig(drawn, dpi=dpi, format=kind, bbox_inches="tight", pad_inches=0.05, **options)
     plt.close(figure)
     return drawn.getvalue()

@@ -14,11 +14,10 @@ import numpy as np
 from s2change_plugin.engine.errors import S2ChangeError
 from s2change_plugin.engine.labelled import NEIGHBOURS_KM
 from s2change_plugin.engine.report import rendered
-from s2change_plugin.engine.scores import AGREEMENT_COLOURS, NOT_COUNTED, Agreement
+from s2change_plugin.engine.scores import AGREEMENT_COLOURS, GOALS, NOT_COUNTED, Agreement
 
 from .calibrate import (
     CALIBRATIONS,
-    GOALS,
     WANTED,
     Counts,
     counted,
@@ -117,7 +116,8 @@ def read_rival(folder: Path, data: Path, split: Sequence[Fold], options: FitOpti
     _require_grids(folder, seeds, truth)
     scores, counts = _read_scores(folder, seeds, truth, split)
     own = json.loads(json.dumps(asdict(options)))
-    other = [f"{name} {settings[name]}" for name in own if name in settings and settings[name] != own[name] and name != "seed"]
+    different = [name for name in own if name in settings and settings[name] != own[name] and name != "seed"]
+    other = [f"{name} {' '.join(settings[name]) if name in ('bands', 'views') else settings[name]}" for name in different]
     note = f"Otherwise than this run: {', '.join(other) or 'nothing'}. Threshold of the other folds."
     name = f"{_ARCHITECTURES.get(settings['architecture'], settings['architecture'])} ({folder.name})"
     return Method(name, "rival", note, there["flops_per_pixel"], scores, counts)
@@ -190,6 +190,8 @@ def write_report(
         _TEMPLATE,
         **values,
         rows=methods,
+        rivals=len(rivals),
+        other_pixels=_OTHER_PIXELS,
         pixels=found["l1c"]["seeds"][0]["pooled"]["pixels"],
         colours={name: "#{:02x}{:02x}{:02x}".format(*AGREEMENT_COLOURS[code]) for code, name in names.items()},
         ramp=ramp(),

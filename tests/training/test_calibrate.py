@@ -112,7 +112,7 @@ def test_pixels_of_small_probability_do_not_count() -> None:
     assert reliability([(counts, SAID)])["error"] == pytest.approx(0, abs=0.001)
 
 
-def test_threshold_and_calibration_of_a_fold_do_not_see_it() -> None:
+def test_the_threshold_of_a_fold_does_not_see_it() -> None:
     """Where one fold's levels mean something else, its own best threshold is not used."""
     change = np.repeat(np.array([[0, 1]], np.uint8), 50, 1)
     levels = {"a": np.where(change, 200, 100), "b": np.where(change, 200, 100), "c": np.where(change, 50, 20)}
@@ -123,6 +123,19 @@ def test_threshold_and_calibration_of_a_fold_do_not_see_it() -> None:
     assert (cities["c"]["recall"], cities["c"]["precision"]) == (0, 0)
     assert found["seeds"][0]["goals"]["f1"]["thresholds"][2] > 0.4
     assert found["mean"] == {name: found["seeds"][0]["pooled"][name] for name in found["mean"]}
+
+
+def test_the_calibration_of_a_fold_does_not_see_it() -> None:
+    """Of two folds, one honest and one that boasts, each is calibrated by the other."""
+    levels = np.tile(np.arange(LEVELS, dtype=np.uint8), (400, 1))
+    rows = np.linspace(0, 1, len(levels))[:, None]
+    truth = {"honest": (rows < SAID).astype(np.uint8), "boasting": (rows < sigmoid(-2 + 0.5 * LOGITS)).astype(np.uint8)}
+    found = summary([dict.fromkeys(truth, levels)], truth, [("honest",), ("boasting",)])["seeds"][0]
+    assert found["lines"][0] == pytest.approx([-2, 0.5], abs=0.05)
+    assert found["lines"][1] == pytest.approx([0, 1], abs=0.05)
+    honest, boasting = (counted(levels, change) for change in truth.values())
+    for name, fitted in (("temperature", temperature), ("isotonic", isotonic)):
+        assert found["calibration"][name] == reliability([(honest, fitted(boasting)), (boasting, fitted(honest))])
 
 
 def test_the_spread_is_over_seeds_and_the_ensemble_is_their_mean() -> None:

@@ -23,8 +23,8 @@ from training.crossvalidate import crossvalidate, folds_of
 from training.options import FitOptions
 from training.prepare import City
 
-TINY = ["epochs=3", "batch=4", "patch=32", "width=4", "depth=2", "learning_rate=0.02", "ema=0.8"]
-OPTIONS = FitOptions(epochs=3, batch=4, patch=32, width=4, depth=2, learning_rate=0.02, ema=0.8)
+TINY = ["epochs=2", "batch=4", "patch=32", "width=4", "depth=2", "learning_rate=0.02", "ema=0.8"]
+OPTIONS = FitOptions(epochs=2, batch=4, patch=32, width=4, depth=2, learning_rate=0.02, ema=0.8)
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +84,21 @@ def test_methods_without_labels_stand_in_the_table_as_their_own_limit_has_it(dat
     }
 
 
+def test_a_goal_out_of_reach_has_no_threshold_and_a_dash_for_what_it_reaches(data: Path, tmp_path: Path) -> None:
+    assert run(data, tmp_path / "cv").exit_code == 0
+    for path in (tmp_path / "cv").glob("seed-0/*/*.tif"):
+        with rasterio.open(path, "r+") as raster:
+            raster.write(np.full(raster.shape, 100, np.uint8), 1)
+    assert run(data, tmp_path / "cv").exit_code == 0
+    card = json.loads((tmp_path / "cv" / "scores.json").read_text("utf-8"))["card"]
+    assert card["thresholds"]["precision"] is None
+    assert card["thresholds"]["recall"] is not None
+    page = (tmp_path / "cv" / "report.html").read_text("utf-8")
+    row = re.search(r"<tr><td>precision ≥ 0.8.*?</tr>", page)
+    assert row
+    assert re.findall(r"<td[^>]*>(.*?)</td>", row[0])[1:] == ["– · –", "–", "–", "–", "–"]
+
+
 def test_another_run_on_the_same_folds_gets_its_own_rows(data: Path, tmp_path: Path) -> None:
     assert run(data, tmp_path / "rival", "--set", "architecture=fc-ef").exit_code == 0
     assert run(data, tmp_path / "cv", "--against", str(tmp_path / "rival")).exit_code == 0
@@ -133,7 +148,8 @@ def test_a_citys_picture_shows_each_kind_of_error_in_its_colour_and_grey_where_n
     image = np.random.default_rng(0).uniform(0.05, 0.3, (3, side, side)).astype(np.float32)
     change, levels = np.zeros((side, side), np.uint8), np.zeros((side, side), np.uint8)
     change[:, 50:], levels[50:] = 1, 200
-    change[:20, :20], levels[:20, :20] = 255, 255
+    # Not observed in a band that is not shown: the label and both dates say something.
+    levels[:20, :20] = 255
     city = City("town", ("B04", "B03", "B02"), image, image, change)
     drawn = imread(BytesIO(city_picture(city, levels, np.linspace(0, 1, LEVELS), 0.5)), "jpg")
     # The panels lie side by side under a title of their own.

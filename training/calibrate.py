@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression, minimize
-from scipy.special import expit
 
-from s2change_plugin.engine.scores import GOALS, Confusion
+from s2change_plugin.engine.scores import GOALS, Beta, Confusion, calibrated
 from s2change_plugin.engine.validity import Codes
 
 from .prepare import Labels
@@ -25,7 +24,6 @@ Curve = NDArray[np.float64]
 Calibration = Callable[[Counts], Curve]
 
 # Offset and slope of a line through the logits.
-Line = tuple[float, float]
 
 LEVELS = 251
 STEP = 0.004
@@ -85,30 +83,39 @@ def average_precision(counts: Counts) -> float:
     return float((precision * counts[1, ::-1]).sum() / max(1, counts[1].sum()))
 
 
-def temperature_line(counts: Counts) -> Line:
-    """Offset and slope of the line through the logits that minimises the cross-entropy.
+def best_beta(counts: Counts, line: bool = False) -> Beta:
+    """The beta calibration that minimises the cross-entropy; see `scores.calibrated`.
 
-    Source: Platt 1999, "Probabilistic outputs for support vector machines"; with the slope alone, Guo et al. 2017, "On
-    calibration of modern neural networks".
+    Args:
+        counts: of the pixels that it is fitted to.
+        line: both weights alike, which makes it a line through the logit.
     """
-    x, weights = _logits(_midpoints()), counts / counts.sum()
+    weights = counts / counts.sum()
 
-    def cost(line: NDArray[np.float64]) -> float:
-        z = line[0] + line[1] * x
-        return float((weights[0] * np.logaddexp(0, z) + weights[1] * np.logaddexp(0, -z)).sum())
+    def beta(free: NDArray[np.float64]) -> Beta:
+        # The exponential keeps the weights positive.
+        return float(free[0]), float(np.exp(free[1])), float(np.exp(free[1 if line else 2]))
 
-    offset, slope = minimize(cost, np.array([0.0, 1.0]), method="Nelder-Mead").x
-    return float(offset), float(slope)
+    def cost(free: NDArray[np.float64]) -> float:
+        p = np.clip(beta_curve(beta(free)), 1e-12, 1 - 1e-12)
+        return float(-(weights[0] * np.log1p(-p) + weights[1] * np.log(p)).sum())
+
+    return beta(minimize(cost, np.zeros(2 if line else 3), method="Nelder-Mead", options={"maxfev": 4000}).x)
 
 
-def on_line(line: Line) -> Curve:
-    """The calibrated probability that a line through the logits gives each level."""
-    return np.asarray(expit(line[0] + line[1] * _logits(_midpoints())), np.float64)
+def beta_curve(calibration: Beta) -> Curve:
+    """The probability that each level has after a calibration."""
+    return np.asarray(calibrated(_logits(_midpoints()), calibration), np.float64)
+
+
+def beta(counts: Counts) -> Curve:
+    """Beta calibration (Kull, Silva Filho, Flach 2017)."""
+    return beta_curve(best_beta(counts))
 
 
 def temperature(counts: Counts) -> Curve:
-    """Calibration by the best line through the logits."""
-    return on_line(temperature_line(counts))
+    """Calibration by the best line through the logits (Platt 1999)."""
+    return beta_curve(best_beta(counts, line=True))
 
 
 def isotonic(counts: Counts) -> Curve:
@@ -124,7 +131,7 @@ def as_it_is(counts: Counts) -> Curve:
     return _midpoints()
 
 
-CALIBRATIONS: dict[str, Calibration] = {"none": as_it_is, "temperature": temperature, "isotonic": isotonic}
+CALIBRATIONS: dict[str, Calibration] = {"none": as_it_is, "temperature": temperature, "beta": beta, "isotonic": isotonic}
 
 
 def reliability(groups: Sequence[tuple[Counts, Curve]]) -> dict[str, Any]:
@@ -226,8 +233,8 @@ def pooled(counts: Iterable[Counts]) -> Counts:
 def card_values(seeds: Sequence[dict[str, Codes]], truth: dict[str, Labels], scores: dict[str, Any]) -> dict[str, Any]:
     """What the card of a model that is fitted to all the cities says of calibration, thresholds and accuracy.
 
-    Line and thresholds are fitted to the out-of-fold predictions of all cities and seeds together; the scores come from lines
-    and thresholds that were fitted without the city's fold.
+    Calibration and thresholds are fitted to the out-of-fold predictions of all cities and seeds together; the scores come from
+    those that were fitted without the city's fold.
 
     Args:
         seeds: for each seed, city to stored probability.
@@ -235,22 +242,21 @@ def card_values(seeds: Sequence[dict[str, Codes]], truth: dict[str, Labels], sco
         scores: their `summary`.
 
     Returns:
-        calibration: offset and slope of the line through the logits; thresholds: for each of `GOALS`, of the calibrated
+        calibration: see `scores.calibrated`; thresholds: for each of `GOALS`, of the calibrated
         probability as it is stored, a multiple of 0.004, or None where the goal is out of reach; goals: pooled scores at
         them; pooled, mean_of_cities, cities: at the threshold for F1; reliability: error, slope and skill after calibration.
     """
     counts = pooled(counted(levels[name], truth[name]) for levels in seeds for name in truth)
-    line = temperature_line(counts)
-    offset, slope = (round(value, 4) for value in line)
-    levels = goal_levels(recounted(counts, on_line((offset, slope))))
+    offset, rising, falling = (round(value, 4) for value in best_beta(counts))
+    levels = goal_levels(recounted(counts, beta_curve((offset, rising, falling))))
     return {
-        "calibration": [offset, slope],
+        "calibration": [offset, rising, falling],
         "thresholds": {goal: _threshold(level) for goal, level in levels.items()},
         "goals": {goal: one["mean"] for goal, one in scores["goals"].items()},
         "pooled": scores["mean"],
         "mean_of_cities": scores["mean_of_cities"]["mean"],
         "cities": {name: one["mean"] for name, one in scores["cities"].items()},
-        "reliability": scores["calibration"]["temperature"]["mean"],
+        "reliability": scores["calibration"]["beta"]["mean"],
     }
 
 
@@ -283,7 +289,7 @@ def _scored(counts: dict[str, Counts], folds: Sequence[tuple[str, ...]]) -> dict
         "best_f1_in_hindsight": round(confusion_at(total, best_level(total)).f1, 4),
         "cities": best["cities"],
         "goals": {goal: {name: one[name] for name in ("thresholds", "pooled")} for goal, one in goals.items()},
-        "lines": [[round(value, 4) for value in temperature_line(total - one)] for one in here],
+        "betas": [[round(value, 4) for value in best_beta(total - one)] for one in here],
         "calibration": {
             name: reliability([(one, calibration(total - one)) for one in here]) for name, calibration in CALIBRATIONS.items()
         },

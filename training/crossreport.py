@@ -20,9 +20,9 @@ from .calibrate import (
     CALIBRATIONS,
     WANTED,
     Counts,
+    beta_curve,
     counted,
     curve,
-    on_line,
     over_seeds,
     pooled,
     scores_at,
@@ -211,11 +211,11 @@ def _city_pictures(data: Path, output: Path, options: FitOptions, found: dict[st
     colours = tuple(name for name in ("B04", "B03", "B02") if name in options.bands)
     first = found["l1c"]["seeds"][0]
     pictures = {}
-    for fold, threshold, line in zip(found["folds"], first["goals"]["f1"]["thresholds"], first["lines"], strict=True):
+    for fold, threshold, one in zip(found["folds"], first["goals"]["f1"]["thresholds"], first["betas"], strict=True):
         levels = read_predictions(output, options.seed, fold)
         for name in fold:
             city = read_city(data / name, colours if len(colours) == 3 else options.bands[:3])
-            picture = city_picture(city, levels[name], on_line(line), threshold)
+            picture = city_picture(city, levels[name], beta_curve(one), threshold)
             pictures[name] = {"picture": _base64(picture), "threshold": threshold, "scores": first["cities"][name]}
     return dict(sorted(pictures.items()))
 

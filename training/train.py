@@ -19,6 +19,7 @@ from s2change_plugin.engine.model import Model, ModelCard, find_card, load_model
 from s2change_plugin.engine.scores import Confusion
 from s2change_plugin.engine.unet import ChangeNet, halo
 
+from .calibrate import ABOVE
 from .crossvalidate import SCORES
 from .evaluate import best_threshold, predict_city, score
 from .failures import sentences
@@ -200,6 +201,7 @@ def evidence(folder: Path, cities: Sequence[str]) -> dict[str, Any]:
             f"{folder} holds no finished cross-validation. Make one with: python -m training crossvalidate"
         ) from error
     folds, card = found["folds"], found["card"]
+    reliability = card["reliability"]
     seen = sorted(name for fold in folds for name in fold)
     if seen != sorted(cities):
         raise UnreadableInput(
@@ -218,7 +220,8 @@ def evidence(folder: Path, cities: Sequence[str]) -> dict[str, Any]:
             f"Out of fold: each city predicted by networks that never saw it, nor a place within {NEIGHBOURS_KM:g} km; {len(folds)} folds, "
             f"mean of {seeds} seeds from {options['seed']}, threshold and calibration of each fold fitted on the others. F1 "
             f"{card['pooled']['f1']:.3f} ± {found['l1c']['deviation']['f1'] or 0:.3f}, and {l2a:.3f} on the same cities with their atmosphere "
-            "taken out by dark-object subtraction. The settings were chosen on these cities too. This model was then trained on all of them."
+            f"taken out by dark-object subtraction. Where the probability is above {ABOVE:g} its calibration error is {reliability['error']:.3f}, slope "
+            f"{reliability['slope']:.2f}, Brier skill {reliability['skill']:.2f}. The settings were chosen on these cities too. This model was then trained on all of them."
         ),
     }
 

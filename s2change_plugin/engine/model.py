@@ -21,7 +21,7 @@ from .appearance import Appearance, measure_appearance
 from .bands import BANDS
 from .errors import ModelError
 from .radiometry import Array
-from .scores import GOALS
+from .scores import GOALS, Beta, calibrated
 from .unet import VIEWS, ChangeNet, halo
 
 DEFAULT_MODEL = "oscd-urban-2"
@@ -54,7 +54,7 @@ class ModelCard:
         sha256: of the weights' file.
         level: product level of the training images.
         simulated_levels: other levels that it was tested on only as imitated by dark-object subtraction; taken with a warning.
-        calibration: (offset, slope) of the line that takes the network's logit to that of the probability.
+        calibration: of the probability; see `scores.calibrated`.
         known_failures: sentences on where it was measured to fail.
         unit: of the input.
         gsd_m: ground sampling distance of the input, metres.
@@ -79,7 +79,7 @@ class ModelCard:
     sha256: str = ""
     level: str = "L1C"
     simulated_levels: tuple[str, ...] = ()
-    calibration: tuple[float, float] = (0.0, 1.0)
+    calibration: Beta = (0.0, 1.0, 1.0)
     known_failures: tuple[str, ...] = ()
     unit: str = "reflectance"
     gsd_m: float = 10.0
@@ -106,8 +106,8 @@ class ModelCard:
         for goal, threshold in self.thresholds.items():
             if not 0 <= threshold <= 1 or abs(threshold * 250 - round(threshold * 250)) > 1e-6:
                 raise ValueError(f"its threshold {threshold} for {goal} is not a multiple of 0.004 between 0 and 1")
-        if len(self.calibration) != 2 or not all(map(math.isfinite, self.calibration)) or self.calibration[1] <= 0:
-            raise ValueError(f"its calibration {self.calibration} is not an offset and a positive slope")
+        if len(self.calibration) != 3 or not all(map(math.isfinite, self.calibration)) or min(self.calibration[1:]) <= 0:
+            raise ValueError(f"its calibration {self.calibration} is not an offset and two positive weights")
         if self.level not in _SIMULATED:
             raise ValueError(f"its level {self.level!r} is not one of {', '.join(_SIMULATED)}")
         if not set(self.simulated_levels) <= set(_SIMULATED[self.level]):
@@ -219,9 +219,6 @@ class PairModel:
         Args:
             before, after: reflectance (band, row, col) in the card's order, NaN where unusable; rows and cols are multiples
                 of `alignment`. Where one date is unusable in any band, both are taken to be alike.
-
-        Source: Platt 1999, Probabilistic outputs for support vector machines, for the line through the logit; Guo et al. 2017, On
-        calibration of modern neural networks, for its slope alone (temperature).
         """
         model = self.model
         shown = self.appearance.shown(before, after, model.card.mean, model.card.std)
@@ -235,8 +232,7 @@ class PairModel:
             if "out of memory" in str(error) or "can't allocate memory" in str(error):
                 raise MemoryError(str(error)) from error
             raise
-        offset, slope = model.card.calibration
-        return np.asarray(torch.sigmoid(offset + slope * logits).cpu().numpy(), np.float32)
+        return calibrated(logits.cpu().numpy(), model.card.calibration)
 
 
 def list_models() -> list[tuple[Path, ModelCard]]:

@@ -340,7 +340,7 @@ def test_models_tell_people_what_they_find_how_well_and_where_they_fail(tmp_path
 @pytest.fixture
 def careful(tmp_path: Path) -> str:
     """A model whose probability is 0.82 where the pair changed and 0.18 where not, with a threshold between and one below both."""
-    entries = {"thresholds": {"f1": 0.5, "recall": 0.1}, "calibration": (0.0, 0.1), "known_failures": ("Snow.",)}
+    entries = {"thresholds": {"f1": 0.5, "recall": 0.1}, "calibration": (0.0, 0.1, 0.1), "known_failures": ("Snow.",)}
     write_standin(tmp_path / "models", "careful", simulated_levels=("L2A",), **entries)
     return "careful"
 
@@ -365,7 +365,7 @@ def test_the_goal_chooses_the_models_threshold_and_record_and_map_say_which(
         assert f"Threshold {threshold}" in done.output
         with rasterio.open(tmp_path / "m.tif") as raster:
             assert raster.tags().get("S2CHANGE_GOAL") == goal
-    assert record["made_by"]["calibration"] == [0, 0.1]
+    assert record["made_by"]["calibration"] == [0, 0.1, 0.1]
     assert record["made_by"]["known_failures"] == ["Snow."]
     assert 0.17 * 250 < np.median(read(tmp_path / "p.tif")) < 0.2 * 250
 

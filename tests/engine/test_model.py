@@ -62,11 +62,11 @@ def test_a_model_without_a_card_is_refused(model: Path) -> None:
         ({"thresholds": {"precision": 0.6}}, "thresholds are for precision, and must be for f1"),
         ({"thresholds": {"f1": 0.5, "kappa": 0.6}}, "thresholds are for f1, kappa"),
         ({"thresholds": {"f1": 0.5, "recall": 1.2}}, "1.2 for recall"),
-        ({"calibration": [0, 0]}, "positive slope"),
-        ({"calibration": [0, -1]}, "positive slope"),
-        ({"calibration": [float("nan"), 1]}, "positive slope"),
-        ({"calibration": [0, float("inf")]}, "positive slope"),
-        ({"calibration": [1]}, "positive slope"),
+        ({"calibration": [0, 0, 1]}, "two positive weights"),
+        ({"calibration": [0, 1, -1]}, "two positive weights"),
+        ({"calibration": [float("nan"), 1, 1]}, "two positive weights"),
+        ({"calibration": [0, 1, float("inf")]}, "two positive weights"),
+        ({"calibration": [1]}, "two positive weights"),
         ({"level": "L3A"}, "L3A.*not one of L1C, L2A"),
         ({"simulated_levels": ["L1C"]}, "simulated levels are L1C"),
         ({"level": "L2A", "simulated_levels": ["L1C"]}, "can be simulated: none"),
@@ -139,7 +139,7 @@ def test_probability_is_the_logit_on_the_line_of_the_calibration(model: Path) ->
     before, after = random.uniform(0, 0.35, (2, 10, 16, 16)).astype(np.float32)
     before[0, 0, 0] = np.nan
     raw = plain(load_model("standin")).probability(before, after).astype(np.float64)
-    edit_card(model, calibration=[-0.7, 0.4])
+    edit_card(model, calibration=[-0.7, 0.4, 0.4])
     calibrated = plain(load_model("standin")).probability(before, after)
     assert calibrated.dtype == np.float32
     inner = (raw > 1e-4) & (raw < 1 - 1e-4)
@@ -180,7 +180,7 @@ def test_bfloat16_differs_by_little(tmp_path: Path) -> None:
 def test_a_model_is_written_and_read_back_alike(tmp_path: Path) -> None:
     torch.manual_seed(1)
     network = ChangeNet(10, ("dates",), 4, 3).eval()
-    entries = {"simulated_levels": ("L2A",), "calibration": (0.5, 2.0), "known_failures": ("Snow.", "Water.")}
+    entries = {"simulated_levels": ("L2A",), "calibration": (0.5, 2.0, 1.5), "known_failures": ("Snow.", "Water.")}
     card = replace(read_card(write_standin(tmp_path, "s", **entries)), name="mine", width=4, depth=3, halo=halo(3))
     back = load_model(str(save_model(tmp_path, card, network)))
     assert replace(back.card, sha256=card.sha256) == card

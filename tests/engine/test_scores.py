@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 
 from s2change_plugin.engine.outputs import applied_threshold, to_mask
-from s2change_plugin.engine.scores import Agreement, Confusion, agreement, by_threshold, confusion, confusion_of, crosstab
+from s2change_plugin.engine.scores import (
+    Agreement,
+    Confusion,
+    agreement,
+    by_threshold,
+    calibrated,
+    confusion,
+    confusion_of,
+    crosstab,
+)
 
 TRUTH = np.array([1, 1, 1, 0, 0, 0, 0, 255], np.uint8)
 
@@ -61,3 +70,15 @@ def test_every_pixel_is_in_one_cell_and_gets_its_code() -> None:
     one = confusion_of(np.array([[1, 2, 9], [3, 4, 9], [9, 9, 9]]))
     assert (one.tn, one.fn, one.fp, one.tp) == (1, 2, 3, 4)
     assert codes == [0, 3, 2, 1]
+
+
+def test_a_calibration_keeps_the_order_and_does_nothing_where_it_is_none() -> None:
+    logits = np.linspace(-30, 30, 601, dtype=np.float32)
+    plain = calibrated(logits, (0, 1, 1))
+    assert plain.dtype == np.float32
+    assert plain == pytest.approx(1 / (1 + np.exp(-logits.astype(float))), abs=1e-6)
+    assert calibrated(logits, (-0.7, 0.4, 0.4)) == pytest.approx(1 / (1 + np.exp(0.7 - 0.4 * logits.astype(float))), abs=1e-6)
+    bent = calibrated(logits, (-1, 2, 0.5))
+    assert (np.diff(bent) >= 0).all()
+    p = 1 / (1 + np.exp(-1.3))
+    assert float(calibrated(np.array([1.3]), (-1, 2, 0.5))[0]) == pytest.approx(1 / (1 + np.exp(1) / (p**2 / (1 - p) ** 0.5)))

@@ -3,24 +3,25 @@ import json
 import numpy as np
 import pytest
 
-from s2change_plugin.engine.scores import by_threshold
+from s2change_plugin.engine.scores import by_threshold, calibrated
 from training.calibrate import (
     LEVELS,
     average_precision,
+    best_beta,
     best_level,
+    beta,
+    beta_curve,
     card_values,
     confusion_at,
     counted,
     curve,
     goal_levels,
     isotonic,
-    on_line,
     recounted,
     reliability,
     scores_at,
     summary,
     temperature,
-    temperature_line,
 )
 
 
@@ -86,6 +87,12 @@ def test_a_line_through_the_logits_is_found_again() -> None:
     assert np.abs(temperature(drawn(true)) - true).max() < 0.002
 
 
+def test_a_beta_curve_is_found_again_where_a_line_is_not_enough() -> None:
+    true = calibrated(LOGITS, (-0.5, 1.4, 0.4))
+    assert np.abs(beta(drawn(true)) - true).max() < 0.005
+    assert np.abs(temperature(drawn(true)) - true).max() > 0.02
+
+
 def test_an_isotonic_curve_rises_and_follows_any_rising_truth() -> None:
     true = SAID**3
     found = isotonic(drawn(true))
@@ -131,10 +138,10 @@ def test_the_calibration_of_a_fold_does_not_see_it() -> None:
     rows = np.linspace(0, 1, len(levels))[:, None]
     truth = {"honest": (rows < SAID).astype(np.uint8), "boasting": (rows < sigmoid(-2 + 0.5 * LOGITS)).astype(np.uint8)}
     found = summary([dict.fromkeys(truth, levels)], truth, [("honest",), ("boasting",)])["seeds"][0]
-    assert found["lines"][0] == pytest.approx([-2, 0.5], abs=0.05)
-    assert found["lines"][1] == pytest.approx([0, 1], abs=0.05)
+    assert found["betas"][0] == pytest.approx([-2, 0.5, 0.5], abs=0.08)
+    assert found["betas"][1] == pytest.approx([0, 1, 1], abs=0.08)
     honest, boasting = (counted(levels, change) for change in truth.values())
-    for name, fitted in (("temperature", temperature), ("isotonic", isotonic)):
+    for name, fitted in (("temperature", temperature), ("beta", beta), ("isotonic", isotonic)):
         assert found["calibration"][name] == reliability([(honest, fitted(boasting)), (boasting, fitted(honest))])
 
 
@@ -169,15 +176,15 @@ def test_the_card_takes_line_and_thresholds_from_all_folds_together() -> None:
         for one in seeds:
             one[name] = levels
     card = card_values(seeds, truth, summary(seeds, truth, [("a",), ("b",), ("c",)]))
-    assert card["calibration"] == pytest.approx([-0.7, 1.5], abs=0.1)
+    assert card["calibration"] == pytest.approx([-0.7, 1.5, 1.5], abs=0.2)
     counts = sum(counted(seeds[0][name], truth[name]) for name in truth)
-    stored = recounted(counts, on_line(card["calibration"]))
+    stored = recounted(counts, beta_curve(card["calibration"]))
     assert (stored.sum(1) == counts.sum(1)).all()
     for goal in ("precision", "recall"):
         level = card["thresholds"][goal] * 250
         assert level == pytest.approx(round(level))
         assert getattr(confusion_at(stored, round(level)), goal) >= 0.8
-    assert temperature_line(stored) == pytest.approx((0, 1), abs=0.05)
+    assert best_beta(stored) == pytest.approx((0, 1, 1), abs=0.1)
     assert set(card["cities"]) == set("abc")
     assert card["reliability"]["error"] < 0.05
     json.dumps(card)

@@ -202,6 +202,13 @@ def evidence(folder: Path, cities: Sequence[str]) -> dict[str, Any]:
         ) from error
     folds, card = found["folds"], found["card"]
     reliability = card["reliability"]
+    # None where all of these pixels are of one kind.
+    reliable = (
+        f"Where the probability is above {ABOVE:g} its calibration error is {reliability['error']:.3f}, slope {reliability['slope']:.2f}, "
+        f"Brier skill {reliability['skill']:.2f}. "
+        if reliability["error"] is not None
+        else ""
+    )
     seen = sorted(name for fold in folds for name in fold)
     if seen != sorted(cities):
         raise UnreadableInput(
@@ -220,8 +227,7 @@ def evidence(folder: Path, cities: Sequence[str]) -> dict[str, Any]:
             f"Out of fold: each city predicted by networks that never saw it, nor a place within {NEIGHBOURS_KM:g} km; {len(folds)} folds, "
             f"mean of {seeds} seeds from {options['seed']}, threshold and calibration of each fold fitted on the others. F1 "
             f"{card['pooled']['f1']:.3f} ± {found['l1c']['deviation']['f1'] or 0:.3f}, and {l2a:.3f} on the same cities with their atmosphere "
-            f"taken out by dark-object subtraction. Where the probability is above {ABOVE:g} its calibration error is {reliability['error']:.3f}, slope "
-            f"{reliability['slope']:.2f}, Brier skill {reliability['skill']:.2f}. The settings were chosen on these cities too. This model was then trained on all of them."
+            f"taken out by dark-object subtraction. {reliable}The settings were chosen on these cities too. This model was then trained on all of them."
         ),
     }
 

@@ -45,7 +45,7 @@ from .scene import Scene
 from .validity import Codes, Quality
 
 BLOCK_M, _SMALLEST_BLOCK_M, _LARGEST_BLOCK_M = 5000.0, 1000.0, 20000.0
-# Pixels around what is labelled that a group shows: as far as the shipped network sees (107), in whole steps of it.
+# Pixels around what is labelled that a group shows: as far as a network of depth 4, the default of training, sees (107), in whole steps.
 CONTEXT_PX = 112
 # Pixels on each side of a cut that are not labelled: 320 m in all, more than one building site, which would else be in two groups.
 STRIP_PX = 16

@@ -249,17 +249,25 @@ def test_only_the_area_of_interest_is_answered_and_counted(tmp_path: Path, groun
     assert result["changed_pixels"] == (part == 1).sum() > 0
 
 
-def test_normalisation_takes_haze_out_and_is_recorded(tmp_path: Path, ground: np.ndarray, later: np.ndarray) -> None:
-    hazy = later * 0.7 + np.linspace(0.32, 0.26, 13, dtype=np.float32)[:, None, None]
-    hazy[ALL_BANDS.index("B10")] = 0.0015
+@pytest.mark.parametrize(("gain", "haze"), [(1.9, 0.0), (0.7, 1.0)])
+def test_normalisation_takes_light_and_haze_out_and_is_recorded(
+    tmp_path: Path, ground: np.ndarray, later: np.ndarray, gain: float, haze: float
+) -> None:
+    lit = later * np.float32(gain) + np.float32(haze) * np.linspace(0.32, 0.26, 13, dtype=np.float32)[:, None, None]
+    lit[ALL_BANDS.index("B10")] = 0.0015
     before = write_product(tmp_path / "before", ground, **OLD)
-    after = write_product(tmp_path / "after", hazy, **NEW)
+    after = write_product(tmp_path / "after", lit, **NEW)
     expected = detected(tmp_path, before, write_product(tmp_path / "clear", later, **NEW))
+    raw = (detected(tmp_path, before, after, "--clouds", "none") != expected).mean()
+    if haze:
+        assert raw < 0.002, "a model takes haze off by itself"
+    else:
+        assert raw > 0.4, "light that changes nothing would prove nothing"
     normalised = detected(tmp_path, before, after, "--normalise", "--clouds", "none")
     assert (normalised != expected).mean() < 0.002
     record = json.loads((tmp_path / "run.json").read_text())["normalisation"]
     assert record["done"]
-    assert all(band["gain"] == pytest.approx(1 / 0.7, rel=0.05) for band in record["bands"])
+    assert all(band["gain"] == pytest.approx(1 / gain, rel=0.05) for band in record["bands"])
     assert all(band["rmse_normalised"] < band["rmse_raw"] / 3 for band in record["bands"])
 
 

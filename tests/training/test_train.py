@@ -158,6 +158,15 @@ def test_a_seed_makes_a_run_repeatable_and_an_interruption_changes_nothing(data:
     assert (tmp_path / "stopped" / "curves.png").stat().st_size > 10_000
 
 
+def test_the_epoch_that_is_best_on_the_held_out_cities_is_kept(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "run", tiny(("essen",), epochs=6, learning_rate=0.05, ema=0.0))
+    with (tmp_path / "run" / "log.csv").open() as file:
+        reached = [float(row["f1"]) for row in csv.DictReader(file)]
+    card = load_model(str(tmp_path / "run" / "model.safetensors")).card
+    assert card.scores["pooled"]["f1"] == max(reached)
+    assert min(reached) < max(reached)
+
+
 def test_training_learns_what_is_plain_to_see(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "run", tiny(("essen",), epochs=20, batch=8, learning_rate=0.01))
     model = load_model(str(tmp_path / "run" / "model.safetensors"), device="cpu")

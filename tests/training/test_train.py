@@ -1,4 +1,5 @@
 import csv
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -26,7 +27,7 @@ from training.evaluate import best_threshold, evaluate, predict_city
 from training.losses import LOSSES, bce, bce_dice, dice
 from training.options import FitOptions
 from training.prepare import read_city
-from training.train import TrainOptions, beside, fine_tuning, split, train
+from training.train import TrainOptions, _best, _keep_best, beside, evidence, fine_tuning, split, train
 
 TINY = TrainOptions(FitOptions(epochs=2, batch=4, patch=32, views=("dates",), width=4, depth=2, seed=3))
 
@@ -167,6 +168,15 @@ def test_the_epoch_that_is_best_on_the_held_out_cities_is_kept(data: Path, tmp_p
     assert min(reached) < max(reached)
 
 
+def test_a_worse_epoch_does_not_replace_a_better_one(tmp_path: Path) -> None:
+    for f1, weight in ((0.5, 1.0), (0.7, 2.0), (0.6, 3.0)):
+        network = torch.nn.Linear(1, 1)
+        torch.nn.init.constant_(network.weight, weight)
+        _keep_best(tmp_path / "best.pt", f1, network)
+    best = _best(tmp_path / "best.pt")
+    assert (best["f1"], best["weights"]["weight"].item()) == (0.7, 2.0)
+
+
 def test_training_learns_what_is_plain_to_see(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "run", tiny(("essen",), epochs=20, batch=8, learning_rate=0.01))
     model = load_model(str(tmp_path / "run" / "model.safetensors"), device="cpu")
@@ -270,6 +280,11 @@ def test_a_cross_validated_model_is_trained_on_all_cities_and_its_card_says_what
     assert "mean of 2 seeds" in card.protocol
     assert "F1 is lowest" in card.known_failures[-1]
     assert (tmp_path / "run" / "curves.png").stat().st_size > 10_000
+    unreached = {**found, "card": {**found["card"], "thresholds": {**found["card"]["thresholds"], "precision": None}}}
+    (tmp_path / "cv" / "scores.json").write_text(json.dumps(unreached))
+    assert "precision" not in evidence(tmp_path / "cv", city_names(data))["thresholds"]
+    with pytest.raises(UnreadableInput, match="is a cross-validation of athens, bern"):
+        evidence(tmp_path / "cv", ["rome"])
     for wrong in (["--width", 8], ["--validation", "bern"]):
         refused = CliRunner().invoke(main, [str(one) for one in [*arguments, *wrong]])
         assert refused.exit_code == 2, refused.output

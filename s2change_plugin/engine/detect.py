@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +19,7 @@ from rasterio.errors import CRSError
 from rasterio.windows import Window
 
 from . import outputs
+from .blocks import cores
 from .classical import fit_predictor
 from .errors import GridMismatch, NothingObserved
 from .events import Events, stage
@@ -24,7 +27,7 @@ from .findings import Finding, check_pair, require_fit, say_findings, scene_find
 from .grid import Bounds, bounds_window, grow, intersect, name_of, pixel_area_m2, place_of, slices_in, windows
 from .options import CompareOptions
 from .outputs import RasterWriter
-from .pair import Pair, PairWindow, common_bands, open_pair
+from .pair import Pair, common_bands, open_pair
 from .polygons import write_polygons
 from .radiometry import Array
 from .report import result_values, summary_of, version, write_record
@@ -37,9 +40,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-# 512 pixels and a halo of 48 on each side: the network sees 1.4 times the pixels that it must, at any size of raster in
-# well under a gigabyte.
-WINDOW_SIZE = 512
+# With a margin of 48 on each side the network sees 1.27 times the pixels that it must, and a window with all that is made of it
+# takes 300 MB; at 512 it is 1.41 times, at 1024 1.2 times and 500 MB (docs/BENCHMARK.md).
+WINDOW_SIZE = 768
+
+
+# Each holds a window and what the network makes of it.
+_MOST_THREADS, _AHEAD = 4, 2
+# Pixels around a patch that masks are looked for in, about; what is forgotten too early is read again.
+_MASK_REACH = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +116,7 @@ class Predictor(Protocol):
 
     @property
     def halo(self) -> int:
-        """Context that it sees around a pixel, pixels."""
+        """Context around a window that it is shown, pixels: a multiple of `alignment`."""
 
     @property
     def alignment(self) -> int:
@@ -130,7 +139,7 @@ class Predictor(Protocol):
         """What the record says of it; always "method", "model" (its name, or None), "device", "precision"."""
 
     def probability(self, before: Array, after: Array) -> Array:
-        """Of change in a patch: float32 (row, col), 0–1, finite; from reflectance (band, row, col), NaN where unusable."""
+        """Of change in a patch but its halo: float32 (row, col), 0–1, finite; from reflectance (band, row, col), NaN where unusable."""
 
 
 # What the rasters repeat of `Predictor.made_by`.
@@ -209,7 +218,7 @@ def detect(options: DetectOptions, events: Events) -> None:
 def predicted(
     pair: Pair, predictor: Predictor, area: Window, size: int, progress: Callable[[Sequence[Window]], Iterator[Window]]
 ) -> Iterator[tuple[Window, Array, Codes]]:
-    """Windows of an area with their probability and quality, each (row, col); the next is read while one is predicted.
+    """Windows of an area with their probability and quality, each (row, col); several are read and predicted at a time.
 
     Windows are aligned to the pair's grid and predicted whole, with an exact halo, so that neither their size nor the
     area changes a result. A window in which nothing is observed is not predicted.
@@ -223,36 +232,54 @@ def predicted(
     """
     step = predictor.alignment
     size = math.ceil(size / step) * step
-    halo = math.ceil(predictor.halo / step) * step
+    halo = predictor.halo
+    stripe = max(pair.widest // size, 1) * size
     whole = [window for window in windows(*pair.grid.shape, size) if intersect(window, area)]
+    whole.sort(key=lambda window: (window.col_off // stripe, window.row_off, window.col_off))
 
-    def read(window: Window) -> tuple[PairWindow, Window]:
+    def predict(window: Window) -> tuple[Window, Array, Codes]:
         tall, wide = (math.ceil(length / step) * step for length in (window.height, window.width))
         patch = grow(Window(window.col_off, window.row_off, wide, tall), halo)
-        return pair.read(patch), patch
+        seen = pair.read(patch)
+        quality = seen.quality[slices_in(window, patch)]
+        if (quality == Quality.OBSERVED).any():
+            probability = predictor.probability(seen.before, seen.after)[: int(window.height), : int(window.width)]
+        else:
+            probability = np.zeros(quality.shape, np.float32)
+        shared = intersect(window, area) or window
+        cut = slices_in(shared, window)
+        return shared, probability[cut], quality[cut]
 
-    with closing(_read_ahead(read, whole)) as reads:
+    margin = halo + _MASK_REACH
+    with closing(in_order(predict, whole)) as results:
         for window in progress(whole):
-            seen, patch = next(reads)
-            inner = slices_in(window, patch)
-            quality = seen.quality[inner]
-            if (quality == Quality.OBSERVED).any():
-                probability = predictor.probability(seen.before, seen.after)[inner]
-            else:
-                probability = np.zeros(quality.shape, np.float32)
-            shared = intersect(window, area) or window
-            cut = slices_in(shared, window)
-            yield shared, probability[cut], quality[cut]
+            yield next(results)
+            right = window.col_off + window.width
+            ends = right % stripe == 0 or right == pair.grid.width
+            pair.forget(window.row_off + window.height - margin, math.inf if ends else right - margin)
 
 
-def _read_ahead(read: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, None]:
-    """What is read for each item, one read going on while the last one is used."""
-    with ThreadPoolExecutor(1, "reader") as reader:
-        coming = reader.submit(read, items[0])
-        for item in items[1:]:
-            here, coming = coming.result(), reader.submit(read, item)
-            yield here
-        yield coming.result()
+def in_order(function: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, None]:
+    """What a function gives for each item, in their order; several threads are at work, a few items ahead of what is taken."""
+    threads = min(cores(), _MOST_THREADS)
+    with ThreadPoolExecutor(threads, "window", _share_cores, (cores() // threads,)) as pool:
+        coming: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                coming.append(pool.submit(function, item))
+                if len(coming) > threads + _AHEAD:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _share_cores(cores_of_one: int) -> None:
+    """Make this thread's tensors be computed by so many cores alone, since other threads use the others."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(cores_of_one)
 
 
 @contextmanager

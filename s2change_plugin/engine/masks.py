@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,6 +23,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
+from .blocks import BlockCache
 from .clouds import BANDS, REACH, TEST_NAME, can_test, spectral_clouds
 from .errors import GridMismatch, UnreadableInput
 from .grid import Grid, bounds_window, grow, intersect, is_on_earth, pixel_place, pixel_size_m, place_of, slices_in
@@ -126,10 +128,16 @@ def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
 
 
 class MaskReader:
-    """The masks of one date, open, read as its quality codes on one grid."""
+    """The masks of one date, open, read as its quality codes on one grid, by any number of threads."""
 
-    def __init__(self, scene: Scene, masks: Sequence[Mask], grid: Grid, buffer_m: float) -> None:
-        """Open the masks; clouds and shadows then reach buffer_m further than they say, as far as they do not do so already."""
+    def __init__(
+        self, scene: Scene, masks: Sequence[Mask], grid: Grid, buffer_m: float, blocks: BlockCache | None = None
+    ) -> None:
+        """Open the masks; clouds and shadows then reach buffer_m further than they say, as far as they do not do so already.
+
+        Blocks are what has been decoded of the scene, where others read it too.
+        """
+        self._blocks = blocks
         tall, wide = pixel_size_m(grid)
         self._reads: list[tuple[Callable[[Window], Codes], float, float]] = []
         with ExitStack() as stack:
@@ -169,6 +177,7 @@ class MaskReader:
                 raise _elsewhere(mask.origin, grid)
         dataset, extent = nearest_on(dataset, grid, self._stack)
         nodata = dataset.nodata
+        one_at_a_time = threading.Lock()
 
         def read(window: Window) -> Codes:
             codes = np.zeros((int(window.height), int(window.width)), np.uint8)
@@ -176,7 +185,8 @@ class MaskReader:
             if inside is not None:
                 there = Window(inside.col_off - extent.col_off, inside.row_off - extent.row_off, inside.width, inside.height)
                 try:
-                    values = dataset.read(indexes, window=there)
+                    with one_at_a_time:
+                        values = dataset.read(indexes, window=there)
                 except RasterioError as error:
                     raise damaged(mask.path, error) from error
                 codes[slices_in(inside, window)] = classes_to_codes(values, mask, nodata)
@@ -185,7 +195,7 @@ class MaskReader:
         return read
 
     def _spectral(self, scene: Scene, grid: Grid) -> Callable[[Window], Codes]:
-        reader = SceneReader(scene.select(BANDS), grid)
+        reader = SceneReader(scene.select(BANDS), grid, blocks=self._blocks)
         self._stack.callback(reader.close)
 
         def read(window: Window) -> Codes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from affine import Affine
 from rasterio.windows import Window
 
 from .bands import TEN_BANDS
+from .blocks import BUDGET, BlockCache, cores
 from .errors import BandsUnknown, GridMismatch, UnreadableInput
 from .grid import Grid, base_grid, bounds_window, place_of, sample_windows
 from .masks import BUFFER_M, CLOUDS, Area, MaskReader, masks_of, require_buffer
@@ -19,11 +21,15 @@ from .normalisation import NOT_ASKED as NOT_NORMALISED
 from .normalisation import fit_normalisation
 from .radiometry import Array
 from .registration import NOT_ASKED, Shift, measure_displacement, with_residual
-from .scene import Scene, SceneReader
+from .scene import Scene, SceneReader, open_raster
 from .validity import Codes, Mask, Quality, date_quality, pair_quality, worse
 
 # Enough ground for statistics and for the shift: 16 samples of 2.56 km.
 _SAMPLES, _SAMPLE_SIZE = 16, 256
+# Around a sample, what masks and interpolation look at.
+_SAMPLE_MARGIN = 40
+# Rows of blocks that are held while windows walk along one: its own, the next, and some of the last.
+_ROWS_HELD = 2.5
 # Where edges of ground stand out best, at 10 m.
 _REGISTRATION_BANDS = ("B03", "B04", "B08")
 
@@ -77,12 +83,21 @@ class PairWindow:
 class DateReader:
     """One date, open on a grid: its reflectance and its quality codes."""
 
-    def __init__(self, scene: Scene, bands: Sequence[str], masks: Sequence[Mask], grid: Grid, buffer_m: float) -> None:
-        """Open these bands and masks; clouds reach buffer_m further than the masks say."""
+    def __init__(
+        self,
+        scene: Scene,
+        bands: Sequence[str],
+        masks: Sequence[Mask],
+        grid: Grid,
+        buffer_m: float,
+        blocks: BlockCache | None = None,
+    ) -> None:
+        """Open these bands and masks; clouds reach buffer_m further than the masks say. Blocks are shared with other readers."""
         with ExitStack() as stack:
-            self._scene = SceneReader(scene.select(bands), grid)
+            blocks = blocks or stack.enter_context(closing(BlockCache(open_raster)))
+            self._scene = SceneReader(scene.select(bands), grid, blocks=blocks)
             stack.callback(self._scene.close)
-            self._masks = MaskReader(scene, masks, grid, buffer_m)
+            self._masks = MaskReader(scene, masks, grid, buffer_m, blocks)
             stack.callback(self._masks.close)
             self._stack = stack.pop_all()
 
@@ -90,6 +105,19 @@ class DateReader:
         """Reflectance (band, row, col) as `SceneReader` gives it, and the date's codes, uint8 (row, col)."""
         reflectance = self._scene.read(window)
         return reflectance, worse(date_quality(reflectance), self._masks.read(window))
+
+    def within_block(self, window: Window) -> Window:
+        """See `SceneReader.within_block`."""
+        return self._scene.within_block(window, _SAMPLE_MARGIN)
+
+    def forget(self, row: float, col: float) -> None:
+        """See `SceneReader.forget`."""
+        self._scene.forget(row, col)
+
+    @property
+    def bytes_per_column(self) -> float:
+        """See `SceneReader.bytes_per_column`."""
+        return self._scene.bytes_per_column
 
     def close(self) -> None:
         """Close the files."""
@@ -128,18 +156,18 @@ class Pair:
         self.area = Area(options.area, self.grid) if options.area else None
         self.masks = (masks_of(before, options.clouds, options.before_mask), masks_of(after, options.clouds, options.after_mask))
         self.shift, self.normalisation = NOT_ASKED, NOT_NORMALISED
-        self.sampled = self.windows_over(self.grid.window)
         self.samples: list[PairWindow] = []
-        self._before = self._opened(before, self.masks[0], self.grid)
-        try:
+        with ExitStack() as stack:
+            self._blocks = stack.enter_context(closing(BlockCache(open_raster)))
+            self._before = self._opened(before, self.masks[0], self.grid)
+            stack.callback(self._before.close)
             self._after = self._opened(after, self.masks[1], self.grid)
-        except BaseException:
-            self._before.close()
-            raise
+            self._stack = stack.pop_all()
+        self.sampled = tuple(self._before.within_block(window) for window in self.windows_over(self.grid.window))
 
     def measure(self) -> None:
         """Read the samples, and measure from them what is taken out: the shift, and where asked the radiometric difference."""
-        self.samples = [self.read(window) for window in self.sampled]
+        self.samples = self._read_samples()
         if self.options.register:
             self._take_out_shift()
         if self.options.normalise:
@@ -167,13 +195,24 @@ class Pair:
             quality[self.area.outside(window)] = Quality.OUTSIDE
         return PairWindow(before, after, quality)
 
+    def forget(self, row: float, col: float) -> None:
+        """What lies wholly above a row and left of a column of the grid will not be read again."""
+        self._before.forget(row, col)
+        self._after.forget(row, col)
+
+    @property
+    def widest(self) -> int:
+        """Columns that can be read row by row, each block of the files decoded once, in the memory that blocks may take."""
+        held = _ROWS_HELD * (self._before.bytes_per_column + self._after.bytes_per_column)
+        return int(BUDGET / held) if held else self.grid.width
+
     def close(self) -> None:
         """Close the files."""
-        self._before.close()
         self._after.close()
+        self._stack.close()
 
     def _opened(self, scene: Scene, masks: Sequence[Mask], grid: Grid) -> DateReader:
-        return DateReader(scene, self.bands, masks, grid, self.options.mask_buffer)
+        return DateReader(scene, self.bands, masks, grid, self.options.mask_buffer, self._blocks)
 
     def _take_out_shift(self) -> None:
         """Measure the shift, read `after` with it taken out, and measure again; where that is no better, leave it."""
@@ -188,7 +227,11 @@ class Pair:
     def _read_after_on(self, transform: Affine) -> None:
         self._after.close()
         self._after = self._opened(self.after, self.masks[1], replace(self.grid, transform=transform))
-        self.samples = [self.read(window) for window in self.sampled]
+        self.samples = self._read_samples()
+
+    def _read_samples(self) -> list[PairWindow]:
+        with ThreadPoolExecutor(cores()) as readers:
+            return list(readers.map(self.read, self.sampled))
 
     def _measured_shift(self) -> Shift:
         chosen = [place for place, name in enumerate(self.bands) if name in _REGISTRATION_BANDS]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path, PurePath, PurePosixPath
@@ -24,9 +25,11 @@ from scipy.ndimage import maximum_filter
 
 from .acquisition import Acquisition, acquisition_of_name, acquisition_of_tags, parse_number
 from .bands import ALL_BANDS, BANDS, USUAL_ORDERS, band_of_description, band_of_file
+from .blocks import BlockCache
 from .errors import BandsUnknown, GridMismatch, UnitsUnclear, UnreadableInput, option_of
 from .files import Files, open_files
-from .grid import Grid, grow, intersect, is_on_earth, name_of, pixel_place, pixel_size_m, place_of, sample_windows, slices_in
+from .grid import Grid, grow, intersect, is_on_earth, name_of, pixel_size_m, place_of, sample_windows, slices_in
+from .placement import Placement, interpolated, placement_of, spread
 from .radiometry import (
     CIRRUS_PERCENT,
     LARGEST_REFLECTANCE,
@@ -50,6 +53,8 @@ _SCALE_OF_DN = 0.01
 # Atmospheric correction leaves no less than some hundred below zero, and reflectance is smaller still.
 _LOWEST_DN = -2000
 _SCL_FILE = re.compile(r"(?:^|_)SCL(?:_[26]0m)?$", re.IGNORECASE)
+# Blocks along a side of a grid from which on it is worth it to move a sample into one of them.
+_FEW_BLOCKS = 4
 # What `stack` writes into a scene's tags: the quality raster beside it, by how many metres its clouds are widened already, and
 # that the unit of what it was made of was assumed.
 QUALITY_TAG, BUFFER_TAG, ASSUMED_TAG = "S2CHANGE_QUALITY", "S2CHANGE_MASK_BUFFER", "S2CHANGE_UNITS_ASSUMED"
@@ -293,14 +298,81 @@ def _acquisition_of_names(paths: Iterable[str]) -> Acquisition:
 
 
 @dataclass(frozen=True)
-class _OpenFile:
-    """A file of bands, open on a grid.
+class _ParallelFile:
+    """A file whose own grid is parallel to the one that is read on.
 
     Attributes:
-        dataset: to read from, resampled where its own grid differs.
-        extent: where it lies on the grid.
+        blocks: reads it.
+        bands: what it holds.
+        places: of its bands in the scene.
+        placement: of the grid on it.
+        zero_filled: where all its bands are 0, there is no data.
+    """
+
+    blocks: BlockCache
+    bands: list[BandSource]
+    places: list[int]
+    placement: Placement
+    zero_filled: bool
+
+    def read(self, window: Window) -> Array:
+        """The numbers of a window, which may reach beyond the file: float32 (band, row, col), NaN where there is none."""
+        wanted = self.placement.source(window)
+        grid = self.bands[0].grid
+        inside = intersect(wanted, grid.window)
+        if inside is None:
+            return np.full((len(self.bands), int(window.height), int(window.width)), np.nan, np.float32)
+        try:
+            stored = self.blocks.read(self.bands[0].path, [band.index for band in self.bands], inside)
+        except RasterioError as error:
+            raise damaged(self.bands[0].path, error) from error
+        values = stored.astype(np.float32, copy=False)
+        if inside != wanted:
+            held, (rows, cols) = values, slices_in(inside, wanted)
+            values = np.full((len(held), int(wanted.height), int(wanted.width)), np.nan, np.float32)
+            values[:, rows, cols] = held
+        return values if self.placement.exact else self._between(values, window)
+
+    def forget(self, row: float, col: float) -> None:
+        """See `SceneReader.forget`."""
+        above, left = (at / self.placement.factor + off - 3 for at, off in ((row, self.placement.row), (col, self.placement.col)))
+        self.blocks.forget(self.bands[0].path, above, left)
+
+    @property
+    def block_shape(self) -> tuple[int, int]:
+        """(rows, cols) of what is decoded at once, in the file's pixels."""
+        return self.blocks.part_shape(self.bands[0].path)
+
+    @property
+    def bytes_per_column(self) -> float:
+        """See `SceneReader.bytes_per_column`."""
+        return self.blocks.bytes_per_column(self.bands[0].path) / self.placement.factor
+
+    def _between(self, values: Array, window: Window) -> Array:
+        """What lies between the file's pixels, whose values may be changed."""
+        for layer, band in zip(values, self.bands, strict=True):
+            if not np.isnan(band.nodata):
+                layer[layer == band.nodata] = np.nan
+        if self.zero_filled:
+            values[:, (values == 0).all(0)] = np.nan
+        found = interpolated(values, window, self.placement)
+        saturated = values >= SATURATED_DN
+        if self.bands[0].rule.scale < _SCALE_OF_DN and saturated.any():
+            # Beside a saturated pixel the kernel gives anything at all, below zero too.
+            found[spread(saturated, window, self.placement)] = _SATURATION
+        return found
+
+
+@dataclass(frozen=True)
+class _WarpedFile:
+    """A file that GDAL resamples while it is read.
+
+    Attributes:
+        dataset: to read from.
+        extent: what there is of the grid.
         places, indexes: of its bands in the scene, and in the file.
-        raw: the same without interpolation; None where nothing is interpolated, or no value means saturation.
+        lock: one thread at a time reads.
+        raw: the same without interpolation; None where no value means saturation.
         reach: pixels of the grid over which an interpolated pixel spreads.
     """
 
@@ -308,11 +380,21 @@ class _OpenFile:
     extent: Window
     places: list[int]
     indexes: list[int]
+    lock: threading.Lock = field(default_factory=threading.Lock)
     raw: DatasetReader | None = None
     reach: int = 0
 
     def read(self, window: Window) -> Array:
-        """The numbers of a window inside the extent, as stored: float32 (band, row, col)."""
+        """As `_ParallelFile.read`."""
+        found = np.full((len(self.places), int(window.height), int(window.width)), np.nan, np.float32)
+        inside = intersect(window, self.extent)
+        if inside is not None:
+            rows, cols = slices_in(inside, window)
+            with self.lock:
+                found[:, rows, cols] = self._read_inside(inside)
+        return found
+
+    def _read_inside(self, window: Window) -> Array:
         if self.raw is None:
             return self._read(self.dataset, window)
         wide = intersect(grow(window, self.reach), self.extent) or window
@@ -326,25 +408,33 @@ class _OpenFile:
         return values[:, rows, cols]
 
     def _read(self, dataset: DatasetReader, window: Window) -> Array:
-        off = self.extent
-        there = Window(window.col_off - off.col_off, window.row_off - off.row_off, window.width, window.height)
         try:
-            return np.asarray(dataset.read(self.indexes, window=there), np.float32)
+            return np.asarray(dataset.read(self.indexes, window=window), np.float32)
         except RasterioError as error:
             raise damaged(dataset.name, error) from error
 
 
 class SceneReader:
-    """Open rasters of some bands of a scene, read as reflectance on one grid."""
+    """Open rasters of some bands of a scene, read as reflectance on one grid, by any number of threads."""
 
-    def __init__(self, scene: Scene, grid: Grid, resampling: Resampling = Resampling.cubic) -> None:
-        """Open the scene's bands on a grid; a file on another grid is resampled as it is read, each pixel once."""
+    def __init__(
+        self, scene: Scene, grid: Grid, resampling: Resampling = Resampling.cubic, blocks: BlockCache | None = None
+    ) -> None:
+        """Open the scene's bands on a grid; a file on another grid is resampled as it is read, each pixel once.
+
+        Args:
+            scene: all its bands are read.
+            grid: to read on.
+            resampling: cubic or nearest.
+            blocks: what has been decoded, where others read the same files; None has its own.
+        """
         self.scene, self.grid, self._resampling = scene, grid, resampling
         by_path: dict[str, list[tuple[int, BandSource]]] = {}
         for place, band in enumerate(scene.bands.values()):
             by_path.setdefault(band.path, []).append((place, band))
         with ExitStack() as stack:
             self._stack = stack
+            self._blocks = blocks or stack.enter_context(closing(BlockCache(open_raster)))
             self._files = [self._opened(path, members) for path, members in by_path.items()]
             self._stack = stack.pop_all()
 
@@ -353,33 +443,62 @@ class SceneReader:
 
         NaN is nodata or outside, +inf is saturated.
         """
-        dn = np.full((len(self.scene.bands), int(window.height), int(window.width)), np.nan, np.float32)
+        if len(self._files) == 1:
+            return self._reflectance(self._files[0].read(window))
+        dn = np.empty((len(self.scene.bands), int(window.height), int(window.width)), np.float32)
         for file in self._files:
-            inside = intersect(window, file.extent)
-            if inside is not None:
-                rows, cols = slices_in(inside, window)
-                dn[file.places, rows, cols] = file.read(inside)
+            dn[file.places] = file.read(window)
         return self._reflectance(dn)
+
+    def within_block(self, window: Window, margin: int) -> Window:
+        """A window as near as can be whose pixels, and a margin around it, lie in one block of the first file, for less to decode.
+
+        The same where blocks are smaller than that, or are no few of the grid's height and width.
+        """
+        file = self._files[0]
+        if not isinstance(file, _ParallelFile):
+            return window
+        tall, wide = (side * file.placement.factor for side in file.block_shape)
+        if tall * _FEW_BLOCKS > self.grid.height or wide * _FEW_BLOCKS > self.grid.width:
+            return window
+        wider, origin = grow(window, margin), file.placement.source(Window(0, 0, 1, 1))
+        row = _moved(wider.row_off, wider.height, tall, origin.row_off * file.placement.factor, self.grid.height)
+        col = _moved(wider.col_off, wider.width, wide, origin.col_off * file.placement.factor, self.grid.width)
+        return Window(col + margin, row + margin, window.width, window.height)
+
+    def forget(self, row: float, col: float) -> None:
+        """What lies wholly above a row and left of a column of the grid will not be read again."""
+        for file in self._files:
+            if isinstance(file, _ParallelFile):
+                file.forget(row, col)
+
+    @property
+    def bytes_per_column(self) -> float:
+        """What is held in memory for each column of the grid to decode each block once, for one row of blocks."""
+        return sum(file.bytes_per_column for file in self._files if isinstance(file, _ParallelFile))
 
     def close(self) -> None:
         """Close the files."""
         self._stack.close()
 
-    def _opened(self, path: str, members: Sequence[tuple[int, BandSource]]) -> _OpenFile:
-        """The file, resampled where its grid differs, and where it lies on ours."""
+    def _opened(self, path: str, members: Sequence[tuple[int, BandSource]]) -> _ParallelFile | _WarpedFile:
+        """The file on the grid: as it is where they are parallel, else resampled by GDAL."""
         dataset = self._stack.enter_context(open_raster(path))
-        places, indexes = [place for place, _ in members], [band.index for _, band in members]
-        band = members[0][1]
-        place = pixel_place(band.grid, self.grid)
-        if place is not None:
-            return _OpenFile(dataset, Window(*place, band.grid.width, band.grid.height), places, indexes)
-        cubic = self._warped(dataset, band, self._resampling)
+        places, bands = [place for place, _ in members], [band for _, band in members]
+        band = bands[0]
+        placement = placement_of(self.grid, band.grid)
+        if placement and (placement.exact or self._resampling == Resampling.cubic):
+            self._blocks.add(path, [band.index for band in bands])
+            return _ParallelFile(self._blocks, bands, places, placement, _is_zero_filled(dataset, band))
+        indexes = [band.index for band in bands]
+        warped = self._warped(dataset, band, self._resampling)
         if band.rule.scale >= _SCALE_OF_DN or self._resampling != Resampling.cubic:
-            return _OpenFile(cubic, self.grid.window, places, indexes)
+            return _WarpedFile(warped, self.grid.window, places, indexes)
         coarser = max(there / here for there, here in zip(pixel_size_m(band.grid), pixel_size_m(self.grid), strict=True))
         # A cubic kernel has a radius of two pixels, of the coarser of the two grids.
         reach = math.ceil(2 * max(1.0, coarser) - 0.1)
-        return _OpenFile(cubic, self.grid.window, places, indexes, self._warped(dataset, band, Resampling.nearest), reach)
+        raw = self._warped(dataset, band, Resampling.nearest)
+        return _WarpedFile(warped, self.grid.window, places, indexes, raw=raw, reach=reach)
 
     def _warped(self, dataset: DatasetReader, band: BandSource, resampling: Resampling) -> DatasetReader:
         vrt = WarpedVRT(
@@ -413,6 +532,15 @@ class SceneReader:
             if saturated is not None:
                 layer[saturated] = np.inf
         return dn
+
+
+def _moved(at: int, length: int, side: int, origin: int, room: int) -> int:
+    """A start near another from which so much lies within one block of a side, if it can be; 0 is `origin` within the blocks."""
+    if length > side:
+        return at
+    block = (at + origin + length // 2) // side
+    moved = min(max(at + origin, block * side), (block + 1) * side - length) - origin
+    return moved if 0 <= moved <= room - length else at
 
 
 def _source_nodata(dataset: DatasetReader, band: BandSource) -> float:

@@ -144,6 +144,8 @@ def pair_quality(before: Codes, after: Codes) -> Codes:
 
 def worse(one: Codes, other: Codes) -> Codes:
     """Of two codes for one date the one that leaves less to be seen, pixel by pixel."""
+    if not other.any():
+        return one
     return np.asarray(np.where(_RANK[one] >= _RANK[other], one, other), np.uint8)
 
 

@@ -92,7 +92,8 @@ def test_one_ground_of_two_baselines_is_one_reflectance_and_one_mask(
     assert (masks[0][122:166, 182:238] == 1).all()
     assert (masks[0] == 1).sum() < 52 * 64
     shipped = [detected(tmp_path, before, after, model="oscd-urban-2") for after in (old, new)]
-    np.testing.assert_array_equal(shipped[0], shipped[1])
+    # Bfloat16 may round a reflectance that is half a digital number off to another value.
+    assert (shipped[0] != shipped[1]).mean() < 1e-4
 
 
 @pytest.mark.parametrize("form", ["folder", "zip", "metadata", "gdal", "gdal in zip", "old", "stack", "band folder"])

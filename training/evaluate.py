@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,12 +20,11 @@ from .prepare import City, Labels, read_city
 def predict_city(model: Model, city: City) -> Codes:
     """Probability of change of a whole city as it is stored: uint8 (row, col), 0–250, 255 where not seen."""
     predictor = model.for_pair([city.before], [city.after])
-    step = predictor.alignment
-    halo = math.ceil(predictor.halo / step) * step
+    step, halo = predictor.alignment, predictor.halo
     margins = [(halo, halo + -length % step) for length in city.change.shape]
     before, after = (np.pad(image, [(0, 0), *margins], constant_values=np.nan) for image in (city.before, city.after))
     height, width = city.change.shape
-    probability = predictor.probability(before, after)[halo : halo + height, halo : halo + width]
+    probability = predictor.probability(before, after)[:height, :width]
     seen = np.isfinite(np.stack([city.before, city.after])).all((0, 1))
     return to_levels(probability, np.asarray(~seen, np.uint8))
 

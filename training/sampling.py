@@ -63,9 +63,8 @@ def laid_out(city: City, statistics: Statistics) -> Ground:
     """A city as the engine would show it to a network, laid out for cutting patches."""
     mean, deviation = statistics
     shown = measure_appearance([city.before], [city.after], deviation).shown(city.before, city.after, mean, deviation)
-    seen = np.asarray(np.isfinite(shown).all((0, 1)), np.bool_)
-    images = np.where(seen[..., None], shown.transpose(0, 2, 3, 1), np.float32(0))
-    return Ground(images, seen, np.where(seen, city.change, UNLABELLED).astype(np.uint8))
+    seen = np.asarray(np.isfinite(city.before).all(0) & np.isfinite(city.after).all(0), np.bool_)
+    return Ground(shown.permute(0, 2, 3, 1).numpy(), seen, np.where(seen, city.change, UNLABELLED).astype(np.uint8))
 
 
 def as_level_2a(city: City) -> City:

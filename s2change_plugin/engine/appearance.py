@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .errors import NothingObserved
 from .radiometry import Array
@@ -22,6 +24,8 @@ _CHANGED_SHARE, _ITERATIONS = 0.1, 6
 _LEAST_DIFFERENCE = 0.01
 # Fewer pixels do not say how ten bands vary together.
 _LEAST_PIXELS = 200
+# Ten bands of so many pixels stay in a processor's cache from one step to the next.
+_PIXELS_AT_ONCE = 8192
 # The measurement is as good with these as with a million.
 _MOST_PIXELS, _SEED = 200_000, 0
 
@@ -49,26 +53,55 @@ class Appearance:
             "whitening": np.round(self.whitening, 4).tolist(),
         }
 
-    def shown(self, before: Array, after: Array, mean: Sequence[float], deviation: Sequence[float]) -> Array:
-        """What a network is shown of a patch: both dates without haze, and their difference; float32 (3, band, row, col), about ±1.
+    def shown(
+        self, before: Array, after: Array, mean: Sequence[float], deviation: Sequence[float], dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """What a network is shown of a patch: both dates without haze, and their difference, about ±1; channels last.
+
+        The difference is compared with how unchanged ground differs, and squashed. What is not finite on both dates is 0.
 
         Args:
-            before, after: (band, row, col) reflectance; NaN stays.
+            before, after: float32 (band, row, col) reflectance; NaN where it is not usable.
             mean, deviation: of each band, of reflectance without haze.
-        """
-        centre, spread = (np.asarray(values, np.float32)[:, None, None] for values in (mean, deviation))
-        dates = [(without_haze(date, path) - centre) / spread for date, path in zip((before, after), self.haze, strict=True)]
-        return np.stack([*dates, self._difference(dates[0], dates[1])])
+            dtype: of the result.
 
-    def _difference(self, before: Array, after: Array) -> Array:
-        """How differently two dates look, compared with how unchanged ground does, and squashed.
+        Returns:
+            (3, band, row, col).
 
         Source: whitening by the inverse root of the covariance (ZCA) is the one that stays closest to the bands, so that a band
         means the same in every pair: Kessy, Lewin, Strimmer 2018, "Optimal whitening and decorrelation".
         """
-        shape = before.shape
-        unusual = (after - before).reshape(len(before), -1) - self.usual[:, None].astype(np.float32)
-        return np.asarray(np.arcsinh(self.whitening.astype(np.float32) @ unusual / 2).reshape(shape), np.float32)
+        bands, height, width = before.shape
+        centre, spread = np.asarray(mean), np.asarray(deviation)
+        gain = 1 / ((1 - self.haze) ** 2 * spread)
+        # What `without_haze` gives, in deviations from the mean, as one multiplication, one addition and a lower limit.
+        lines = [_columns(gain[date], -self.haze[date] * gain[date] - centre / spread) for date in (0, 1)]
+        (lowest,), whitening = _columns(-centre / spread), self.whitening / 2
+        turn, (start,) = torch.from_numpy(whitening.astype(np.float32)), _columns(-whitening @ self.usual)
+        found = torch.empty((3, height, width, bands), dtype=dtype)
+        rows = max(1, _PIXELS_AT_ONCE // width)
+        for row in range(0, height, rows):
+            dates = []
+            for image, (times, plus) in zip((before, after), lines, strict=True):
+                date = torch.from_numpy(image[:, row : row + rows]).reshape(bands, -1)
+                dates.append(torch.maximum(torch.addcmul(plus, date, times), lowest))
+            difference = _asinh(torch.addmm(start, turn, dates[1] - dates[0]))
+            unseen = ~difference.sum(0).isfinite()
+            for view, values in zip(found[:, row : row + rows], (*dates, difference), strict=True):
+                if unseen.any():
+                    values[:, unseen] = 0
+                view.copy_(values.reshape(bands, -1, width).permute(1, 2, 0))
+        return found.permute(0, 3, 1, 2)
+
+
+def _asinh(x: Tensor) -> Tensor:
+    """As `torch.asinh`, which computes one number at a time."""
+    return x.square().add_(1).sqrt_().add_(x.abs()).log_().copysign_(x)
+
+
+def _columns(*values: _Floats) -> tuple[Tensor, ...]:
+    """Each (band,) as float32 (band, 1)."""
+    return tuple(torch.from_numpy(one.astype(np.float32))[:, None] for one in values)
 
 
 def measure_haze(reflectance: NDArray[Any]) -> _Floats:

@@ -76,6 +76,17 @@ def spectral_clouds(reflectance: Array, bands: Sequence[str]) -> Codes:
 
 def _wide(mask: NDArray[np.bool_], rim: int) -> NDArray[np.bool_]:
     """The part of a mask that disks cover which lie wholly inside it (morphological opening, radius `_RADIUS`), and a rim."""
-    # A rim of False, because outside the array nothing is known.
-    inside = np.asarray(distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1] > _RADIUS)
-    return np.asarray(distance_transform_edt(~inside) <= _RADIUS + rim) if inside.any() else inside
+    found = np.zeros_like(mask)
+    rows, cols = (_span(np.asarray(mask.any(axis)), _RADIUS + rim) for axis in (1, 0))
+    if rows and cols:
+        # A rim of False, because outside the array nothing is known.
+        inside = np.asarray(distance_transform_edt(np.pad(mask[rows, cols], 1))[1:-1, 1:-1] > _RADIUS)
+        if inside.any():
+            found[rows, cols] = distance_transform_edt(~inside) <= _RADIUS + rim
+    return found
+
+
+def _span(there: NDArray[np.bool_], more: int) -> slice | None:
+    """From the first True to the last, and so much more on both sides; None without any."""
+    places = np.flatnonzero(there)
+    return slice(max(0, places[0] - more), places[-1] + more + 1) if len(places) else None

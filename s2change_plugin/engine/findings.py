@@ -14,7 +14,7 @@ from .acquisition import Acquisition
 from .errors import DatesReversed, ModelError, NothingObserved, S2ChangeError, UnitsUnclear
 from .grid import geodesic_area_m2, slices_in
 from .pair import Pair, PairWindow
-from .radiometry import Array, compare_units, contradiction
+from .radiometry import Array, compare_units, contradiction, seen_pixels
 from .scene import Scene, sought_files
 from .validity import QUALITY_NAMES, Quality
 
@@ -374,14 +374,9 @@ def stable_differences(samples: Sequence[PairWindow]) -> Array:
     The angle between two spectra does not depend on their brightness (Kruse et al. 1993, Remote Sensing of Environment 44,
     the spectral angle mapper), so ground that changed is left out and haze or another sun is not.
     """
-    before, after = (
-        np.concatenate([getattr(sample, side).reshape(len(sample.before), -1) for sample in samples], axis=1)
-        for side in ("before", "after")
-    )
-    seen = np.isfinite(before).all(0) & np.isfinite(after).all(0)
-    if seen.sum() < 100:
+    before, after = seen_pixels([sample.before for sample in samples], [sample.after for sample in samples])
+    if before.shape[1] < 100:
         return np.full(len(before), np.nan, np.float32)
-    before, after = before[:, seen], after[:, seen]
     cosine = (before * after).sum(0) / np.maximum(np.linalg.norm(before, axis=0) * np.linalg.norm(after, axis=0), 1e-9)
     stable = cosine >= np.median(cosine)
     return np.asarray(np.median((after - before)[:, stable], axis=1), np.float32)

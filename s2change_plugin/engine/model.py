@@ -10,7 +10,6 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
@@ -20,12 +19,14 @@ from ..paths import shipped_models, user_models
 from .appearance import Appearance, measure_appearance
 from .bands import BANDS
 from .errors import ModelError
+from .folded import FoldedNet
 from .radiometry import Array
 from .scores import GOALS, Beta, calibrated
 from .unet import VIEWS, ChangeNet, halo
 
 DEFAULT_MODEL = "oscd-urban-2"
 _ARCHITECTURE = "two-date-unets"
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # A bare hash on a card is taken for a secret by the plugin site's scanner.
 _HASH = "sha256:"
 # Processing levels, each with those that can be imitated from its images: taking the atmosphere out, not putting it in.
@@ -157,7 +158,13 @@ class Model:
         Raises:
             NothingObserved: too few pixels are observed on both dates.
         """
-        return PairModel(self, measure_appearance(before, after, self.card.std))
+        return self.for_appearance(measure_appearance(before, after, self.card.std))
+
+    def for_appearance(self, appearance: Appearance) -> PairModel:
+        """The model for a pair that looks like that as a whole."""
+        folded = FoldedNet(self.network).eval().to(self.device, _DTYPES[self.precision])
+        folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return PairModel(self, appearance, folded)
 
 
 @dataclass(frozen=True)
@@ -167,15 +174,17 @@ class PairModel:
     Attributes:
         model: the weights.
         appearance: of the pair.
+        folded: the network, as it is used.
     """
 
     model: Model
     appearance: Appearance
+    folded: FoldedNet
 
     @property
     def halo(self) -> int:
-        """Context that the network sees around a pixel, pixels."""
-        return self.model.card.halo
+        """Context around a window of which the network is shown, pixels."""
+        return self.folded.margin
 
     @property
     def alignment(self) -> int:
@@ -214,25 +223,22 @@ class PairModel:
         }
 
     def probability(self, before: Array, after: Array) -> Array:
-        """Calibrated probability of change of a patch: float32 (row, col), 0–1.
+        """Calibrated probability of change of a patch but its halo: float32 (row, col), 0–1.
 
         Args:
             before, after: reflectance (band, row, col) in the card's order, NaN where unusable; rows and cols are multiples
                 of `alignment`. Where one date is unusable in any band, both are taken to be alike.
         """
         model = self.model
-        shown = self.appearance.shown(before, after, model.card.mean, model.card.std)
-        shown[:, :, ~np.isfinite(shown).all((0, 1))] = 0
-        inputs = [torch.from_numpy(one)[None].to(model.device, memory_format=torch.channels_last) for one in shown]
-        kind = torch.device(model.device).type
+        shown = self.appearance.shown(before, after, model.card.mean, model.card.std, _DTYPES[model.precision])
         try:
-            with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=model.precision == "bfloat16"):
-                logits = model.network(*inputs)[0, 0].float()
+            with torch.inference_mode():
+                logits = self.folded(shown.to(model.device)).float().cpu().numpy()
         except RuntimeError as error:
             if "out of memory" in str(error) or "can't allocate memory" in str(error):
                 raise MemoryError(str(error)) from error
             raise
-        return calibrated(logits.cpu().numpy(), model.card.calibration)
+        return calibrated(logits, model.card.calibration)
 
 
 def list_models() -> list[tuple[Path, ModelCard]]:

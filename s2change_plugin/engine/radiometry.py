@@ -31,6 +31,7 @@ _SWIR = ("B11", "B12")
 # Per cent of the pixels that make the dark floor: enough to be no faulty pixels, few enough to find a river.
 _FLOOR_PERCENT = 0.5
 # Fewer pixels have no such per cent.
+_MOST_PIXELS = 250_000
 _FEWEST_PIXELS = 1000
 # A floor below this disproves an added 0.1; the 0.02 between are for what atmospheric correction takes too much of shadows.
 _DISPROVED = 0.08
@@ -191,7 +192,7 @@ def contradiction(samples: Sequence[Array], bands: Sequence[str], rules: Sequenc
         rules: one for each band.
         side: "before", "after", or "" for a scene by itself: whose option the sentence offers.
     """
-    pixels = _seen(samples)[0]
+    pixels = seen_pixels(samples)[0]
     if not pixels.size:
         return None
     # The file's own word stands against the user's unless he says twice what he means.
@@ -270,7 +271,7 @@ def compare_units(
     river in December and January (L2A). As they are, 18 are the same and 4 unknown; with 0.1 added to one date, 42 of 44 are
     mixed and 2 unknown; with 0.1 added to both, all are unknown.
     """
-    old, new = _seen(before, after)
+    old, new = seen_pixels(before, after)
     shifts = _median_shifts(old, new)
     floors = (_floor(old, bands), _floor(new, bands))
     if not old.size:
@@ -345,9 +346,10 @@ def _is_same(floors: tuple[float | None, float | None]) -> bool:
     )
 
 
-def _seen(*dates: Sequence[Array]) -> tuple[Array, ...]:
-    """Each date's samples as (band, pixel), of the pixels that are finite in every band of every date."""
-    flat = [np.concatenate([sample.reshape(len(sample), -1) for sample in date], axis=1) for date in dates]
+def seen_pixels(*dates: Sequence[Array]) -> tuple[Array, ...]:
+    """Each date's samples as (band, pixel), of pixels that are finite in every band of every date; of very many, every so many."""
+    step = max(1, sum(sample[0].size for sample in dates[0]) // _MOST_PIXELS)
+    flat = [np.concatenate([sample.reshape(len(sample), -1) for sample in date], axis=1)[:, ::step] for date in dates]
     usable = np.all([np.isfinite(pixels).all(0) for pixels in flat], axis=0)
     return tuple(pixels[:, usable] for pixels in flat)
 

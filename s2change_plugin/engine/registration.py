@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter, gaussian_gradient_mag
 from scipy.optimize import least_squares
 from skimage.registration import phase_cross_correlation
 
+from .blocks import cores
 from .radiometry import Array
 
 Floats = NDArray[np.float64]
@@ -130,7 +132,8 @@ def measure_displacement(
 
     Source: Guizar-Sicairos et al. 2008, Optics Letters 33(2), the upsampled phase correlation of scikit-image.
     """
-    matches = [_place_shift(sample, later) for sample, later in zip(before, after, strict=True)]
+    with ThreadPoolExecutor(cores()) as pool:
+        matches = list(pool.map(_place_shift, before, after))
     reasons = Counter(match for match in matches if isinstance(match, str))
     found = [(centre, match) for centre, match in zip(centres, matches, strict=True) if not isinstance(match, str)]
     # Two places that agree, where there are two, are no accident; a quarter of the scene must speak for the rest.

@@ -31,7 +31,9 @@ def calibrated(logits: NDArray[Any], calibration: Beta) -> NDArray[Any]:
     calibration for binary classifiers".
     """
     offset, rising, falling = (logits.dtype.type(value) for value in calibration)
-    z = offset - rising * np.logaddexp(0, -logits) + falling * np.logaddexp(0, logits)
+    # ln(1 + exp(logit)), from which the other logarithm is the logit away; an exponential that cannot overflow.
+    softplus = np.maximum(logits, 0) + np.log(1 + np.exp(-np.abs(logits)))
+    z = offset + rising * logits + (falling - rising) * softplus
     # As tanh, nothing overflows.
     return np.asarray((1 + np.tanh(z / 2)) / 2, logits.dtype)
 

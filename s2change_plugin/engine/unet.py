@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 # Two 3 × 3 convolutions reach this far on each side.
-_BLOCK_REACH = 2
+BLOCK_REACH = 2
 
 
 class UNet(nn.Module):
@@ -134,8 +134,8 @@ def halo(depth: int) -> int:
 def _reach(pixel: int, depth: int) -> int:
     first = last = pixel
     for _ in range(depth):
-        first, last = (first - _BLOCK_REACH) // 2, (last + _BLOCK_REACH) // 2
-    first, last = first - _BLOCK_REACH, last + _BLOCK_REACH
+        first, last = (first - BLOCK_REACH) // 2, (last + BLOCK_REACH) // 2
+    first, last = first - BLOCK_REACH, last + BLOCK_REACH
     for _ in range(depth):
-        first, last = 2 * first - _BLOCK_REACH, 2 * last + 1 + _BLOCK_REACH
+        first, last = 2 * first - BLOCK_REACH, 2 * last + 1 + BLOCK_REACH
     return max(pixel - first, last - pixel)

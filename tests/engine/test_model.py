@@ -109,7 +109,12 @@ def test_a_device_that_is_not_there_is_refused(model: Path) -> None:
 def plain(loaded: Model) -> PairModel:
     """For a pair without haze, whose unchanged ground does not differ."""
     bands = len(loaded.card.bands)
-    return PairModel(loaded, Appearance(np.zeros((2, bands)), np.zeros(bands), np.eye(bands)))
+    return loaded.for_appearance(Appearance(np.zeros((2, bands)), np.zeros(bands), np.eye(bands)))
+
+
+def probability_of(model: PairModel, *dates: np.ndarray) -> np.ndarray:
+    """Of a patch whose edge goes on around it."""
+    return model.probability(*(np.pad(date, [(0, 0), *[(model.halo, model.halo)] * 2], mode="edge") for date in dates))
 
 
 def test_what_a_pair_looks_like_is_measured_in_the_cards_deviations(model: Path) -> None:
@@ -128,7 +133,7 @@ def test_what_one_date_lacks_counts_as_alike(model: Path) -> None:
     after = before + 0.3
     after[:, :4] = np.nan
     after[3, 5, 5] = np.nan
-    probability = plain(load_model("standin")).probability(before, after)
+    probability = probability_of(plain(load_model("standin")), before, after)
     assert probability[:4].max() < 0.01
     assert probability[5, 5] < 0.01
     assert probability[5, 6] > 0.99
@@ -138,9 +143,9 @@ def test_probability_is_the_logit_on_the_line_of_the_calibration(model: Path) ->
     random = np.random.default_rng(0)
     before, after = random.uniform(0, 0.35, (2, 10, 16, 16)).astype(np.float32)
     before[0, 0, 0] = np.nan
-    raw = plain(load_model("standin")).probability(before, after).astype(np.float64)
+    raw = probability_of(plain(load_model("standin")), before, after).astype(np.float64)
     edit_card(model, calibration=[-0.7, 0.4, 0.4])
-    calibrated = plain(load_model("standin")).probability(before, after)
+    calibrated = probability_of(plain(load_model("standin")), before, after)
     assert calibrated.dtype == np.float32
     inner = (raw > 1e-4) & (raw < 1 - 1e-4)
     assert 20 < inner.sum() < inner.size
@@ -171,9 +176,7 @@ def test_bfloat16_differs_by_little(tmp_path: Path) -> None:
         halo=halo(2),
     )
     pair = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
-    exact, short = (
-        plain(Model(card, network, "cpu", precision)).probability(*pair.copy()) for precision in ("float32", "bfloat16")
-    )
+    exact, short = (probability_of(plain(Model(card, network, "cpu", precision)), *pair) for precision in ("float32", "bfloat16"))
     assert np.abs(exact - short).max() < 0.02
 
 

@@ -1,0 +1,49 @@
+import pytest
+import torch
+
+from s2change_plugin.engine.folded import FoldedNet, margin
+from s2change_plugin.engine.unet import ChangeNet, halo
+
+MANY = ("dates", "difference", "dates", "difference", "dates")
+
+
+def network(views: tuple[str, ...], width: int, depth: int) -> ChangeNet:
+    """Random, with batch norms that have seen something."""
+    torch.manual_seed(depth)
+    whole = ChangeNet(3, views, width, depth).double()
+    with torch.no_grad():
+        for _ in range(2):
+            whole(*torch.randn(3, 2, 3, 64, 64, dtype=torch.float64).unbind())
+    return whole.eval()
+
+
+@pytest.mark.parametrize("views", [("dates",), ("difference",), MANY])
+@pytest.mark.parametrize(("width", "depth"), [(4, 1), (8, 2), (8, 3), (16, 3), (4, 4)])
+def test_folded_it_says_the_same_of_the_window_inside_the_margin(views: tuple[str, ...], width: int, depth: int) -> None:
+    whole = network(views, width, depth)
+    folded, rim, step = FoldedNet(whole).double(), margin(depth), 2**depth
+    shown = torch.randn(3, 3, 2 * rim + 3 * step, 2 * rim + 2 * step, dtype=torch.float64)
+    with torch.no_grad():
+        expected = whole(*(view[None] for view in shown))[0, 0, rim:-rim, rim:-rim]
+        found = folded(shown)
+    assert found.shape == expected.shape
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_what_lies_beyond_the_margin_changes_nothing_and_what_lies_within_reach_does(depth: int) -> None:
+    folded, rim, step = FoldedNet(network(("dates", "difference"), 4, depth)).double(), margin(depth), 2**depth
+    shown = torch.randn(3, 3, 4 * rim, 4 * rim, dtype=torch.float64)
+    beyond = shown.clone()
+    beyond[..., : rim // step * step, :] = 9
+    with torch.no_grad():
+        found, other = folded(shown), folded(beyond)
+    assert not torch.equal(found[:step], other[:step])
+    torch.testing.assert_close(found[rim:], other[rim:], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
+def test_the_margin_suffices_and_is_no_more_than_the_halo_rounded_up(depth: int) -> None:
+    step = 2**depth
+    assert margin(depth) % step == 0
+    assert margin(depth) <= -(-halo(depth) // step) * step

@@ -1,0 +1,1 @@
+"""How fast a whole tile goes through the engine, against its bare parts and against other programs."""

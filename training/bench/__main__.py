@@ -1,0 +1,84 @@
+"""The command: python -m training.bench measures a whole tile against its bare parts and against other programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from ..__main__ import one_sentence
+from .measure import REPOSITORY
+from .scenes import TILE_SIZE, make_tiles
+
+T = TypeVar("T")
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_SMALLEST = 512
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--size", type=click.IntRange(_SMALLEST), default=TILE_SIZE, show_default=True, help="Side of the tile, pixels.")
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Rounds in which all rows are measured.")
+@click.option(
+    "--folder", type=_FOLDER, default=REPOSITORY / "build" / "bench", help="Of the pair, which is kept.  [default: build/bench]"
+)
+@click.option("--report", type=_FOLDER, default=REPOSITORY / "docs", help="Folder of page and picture.  [default: docs]")
+@click.pass_context
+def main(context: click.Context, size: int, repeats: int, folder: Path, report: Path) -> None:
+    """Measure a whole tile, and write the page with the tables and the picture."""
+    if context.invoked_subcommand is not None:
+        return
+    if size % 8:
+        raise click.UsageError(f"--size is {size} and must be a multiple of 8, so that a sixteenth of the tile can be cut.")
+    from . import peers
+    from .report import write_report
+    from .rounds import measure_round
+
+    with one_sentence():
+        folder = folder.resolve()
+        missing = {name: how for name in peers.PEERS if (how := peers.missing(name))}
+        for name, how in missing.items():
+            click.echo(f"Left out, because it is not installed: {peers.PEERS[name]}. To have it: {how}", err=True)
+        tiles = make_tiles(folder, size, walk)
+        rounds = []
+        for number in range(repeats):
+            found = {}
+            for row, measure in measure_round(tiles, folder / "results", number):
+                found[row] = measure()
+                click.echo(f"Round {number + 1} of {repeats}, {row}: {found[row].seconds:.1f} s", err=True)
+            rounds.append(found)
+        click.echo(write_report(rounds, size, missing, report).read_text(encoding="utf-8"))
+
+
+@main.command(hidden=True)
+@click.argument("name")
+@click.argument("arguments", nargs=-1)
+def part(name: str, arguments: tuple[str, ...]) -> None:
+    """Measure one bare part in this process, and say it as JSON."""
+    from .parts import run_part
+
+    click.echo(json.dumps(run_part(name, arguments)))
+
+
+@main.command(hidden=True)
+@click.argument("name")
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+def peer(name: str, before: Path, after: Path) -> None:
+    """Run one of the other loops in this process, and say its seconds as JSON."""
+    from .peers import run_peer
+
+    click.echo(json.dumps(run_peer(name, before, after)))
+
+
+def walk(items: Sequence[T], label: str) -> Iterator[T]:
+    """Walk items behind a progress bar."""
+    with click.progressbar(items, label=f"{label:28}", file=sys.stderr) as bar:
+        yield from bar
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m training.bench")

@@ -1,0 +1,267 @@
+"""The bare parts of a run, each alone with all cores, as fast as we can do it: what a whole run is held against.
+
+Each gives its own seconds, without the start of its process. What is taken from the engine is the network; the rest is done here
+the plain way, so that a slow engine has no slow measure.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+import torch
+from rasterio.windows import Window
+from torch import Tensor, nn
+
+from s2change_plugin.engine.grid import windows
+from s2change_plugin.engine.model import DEFAULT_MODEL, Model, load_model
+
+from .scenes import BLOCK, SHIFT
+
+T = TypeVar("T")
+Floats = npt.NDArray[np.float32]
+Part = dict[str, Any]
+
+PATCHES = (256, 512, 1024)
+# A share of the work, long enough for a steady figure, is measured and scaled up.
+_NETWORK_S, _LAYER_S, _RESAMPLE_S = 2.0, 0.15, 2.0
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_blocks(before: Path, after: Path) -> Part:
+    """Read every block of both dates once, each core with its own open files."""
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(_CORES) as pool:
+        # Every so many-th row of blocks, so that all cores end together.
+        shares = [(path, core) for core in range(_CORES) for path in (before, after)]
+        pixels = sum(pool.map(_read_share, shares))
+    seconds = time.perf_counter() - begin
+    return {"seconds": seconds, "note": f"{pixels / 1e6 / seconds:,.0f} million numbers a second"}
+
+
+def _read_share(share: tuple[Path, int]) -> int:
+    path, core = share
+    with rasterio.Env(GDAL_NUM_THREADS="1"), rasterio.open(path) as raster:
+        tall, wide = raster.block_shapes[0]
+        out, pixels = np.empty((raster.count, tall, wide), raster.dtypes[0]), 0
+        for row in range(core * tall, raster.height, _CORES * tall):
+            for col in range(0, raster.width, wide):
+                window = Window(col, row, min(wide, raster.width - col), min(tall, raster.height - row))
+                pixels += raster.read(out=out[:, : window.height, : window.width], window=window).size
+    return pixels
+
+
+def resample(after: Path) -> Part:
+    """Shift `after` by part of a pixel with a cubic kernel, from memory to memory."""
+    with rasterio.open(after) as raster:
+        size, bands = raster.width, raster.count
+        values = raster.read(window=Window(0, 0, min(size, BLOCK), min(size, BLOCK)))
+    begin, pixels = time.perf_counter(), 0
+    with ThreadPoolExecutor(_CORES) as pool:
+        while time.perf_counter() - begin < _RESAMPLE_S:
+            pixels += sum(done.size for done in pool.map(_shifted, [values] * _CORES))
+    rate = pixels / (time.perf_counter() - begin)
+    seconds = size * size * bands / rate
+    return {"seconds": seconds, "note": f"{rate / 1e6:,.0f} million numbers a second, scaled up from {_RESAMPLE_S:g} s"}
+
+
+def _shifted(values: npt.NDArray[np.uint16]) -> Floats:
+    """Bands (band, row, col) moved by `SHIFT`, and shorter by the kernel's reach: first along rows, then along columns."""
+    down, right = (cubic_weights(part % 1) for part in SHIFT)
+    found = []
+    for band in values.astype(np.float32):
+        tall = sum(weight * band[at : at + len(band) - 3] for at, weight in enumerate(down))
+        found.append(sum(weight * tall[:, at : at + band.shape[1] - 3] for at, weight in enumerate(right)))
+    return np.stack(found)
+
+
+def cubic_weights(fraction: float) -> Floats:
+    """Weights of the four samples around a place that lies so far, 0–1, beyond the second of them.
+
+    Source: Keys 1981, "Cubic convolution interpolation for digital image processing", with a = −0.5.
+    """
+    t = np.abs(np.arange(-1, 3) - fraction)
+    near, far = 1.5 * t**3 - 2.5 * t**2 + 1, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
+    return np.asarray(np.where(t <= 1, near, far), np.float32)
+
+
+def write_rasters(mask: Path, probability: Path, quality: Path) -> Part:
+    """Write the three results of a run once, as plain tiled GeoTIFF with the engine's compression, each in a thread of its own."""
+    with tempfile.TemporaryDirectory(dir=mask.parent) as folder:
+        results = [(_read_all(path), Path(folder) / path.name) for path in (mask, probability, quality)]
+        begin = time.perf_counter()
+        with ThreadPoolExecutor(len(results)) as pool:
+            list(pool.map(_write_one, results))
+        return {"seconds": time.perf_counter() - begin, "note": "without overviews"}
+
+
+def _read_all(path: Path) -> npt.NDArray[np.uint8]:
+    with rasterio.open(path) as raster:
+        return np.asarray(raster.read(1))
+
+
+def _write_one(result: tuple[npt.NDArray[np.uint8], Path]) -> None:
+    values, path = result
+    height, width = values.shape
+    tiles = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "compress": "deflate", "zlevel": 1, "num_threads": _CORES}
+    with rasterio.open(
+        path, "w", driver="GTiff", dtype="uint8", count=1, height=height, width=width, nodata=255, **tiles
+    ) as raster:
+        for window in windows(height, width, BLOCK):
+            raster.write(values[window.toslices()], 1, window=window)
+
+
+def network(size: int) -> Part:
+    """The shipped network over as many pixels as a tile has, in patches of their best size that share no pixel."""
+    model = load_model(DEFAULT_MODEL)
+    forward = forward_of(model)
+    per_pixel = {}
+    for patch in PATCHES:
+        inputs = _patches_of(model, patch)
+        per_pixel[patch] = _seconds(lambda given=inputs: forward(given), _NETWORK_S) / patch**2  # type: ignore[misc]
+    best = min(PATCHES, key=lambda patch: per_pixel[patch])
+    flops = sum(layer.flops * times for layer, times in layers_of(model, best).items()) / best**2
+    note = f"{best}² patches, {model.precision}, {flops / per_pixel[best] / 1e9:,.0f} GFLOP/s, scaled up from {_NETWORK_S:g} s"
+    return {"seconds": per_pixel[best] * size**2, "note": note}
+
+
+def forward_of(model: Model) -> Callable[[Sequence[Tensor]], Tensor]:
+    """What turns a batch into logits as the engine does it."""
+
+    def forward(inputs: Sequence[Tensor]) -> Tensor:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=model.precision == "bfloat16"):
+            logits: Tensor = model.network(*inputs)
+            return logits
+
+    return forward
+
+
+def _patches_of(model: Model, patch: int) -> list[Tensor]:
+    """The network's three inputs, random, as the engine lays them out."""
+    shape = (1, len(model.card.bands), patch, patch)
+    return [torch.randn(shape).to(memory_format=torch.channels_last) for _ in range(3)]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer as the network runs it; equal ones are one.
+
+    Attributes:
+        kind: "conv", "up" (transposed convolution) or "pool".
+        side: of its kernel, pixels.
+        inputs, outputs: channels.
+        shape: of its input, (n, c, h, w).
+        flops: a multiplication and an addition are two.
+    """
+
+    kind: str
+    side: int
+    inputs: int
+    outputs: int
+    shape: tuple[int, ...]
+    flops: int
+
+    def build(self) -> nn.Module:
+        """A layer like it, with random weights and a bias."""
+        if self.kind == "pool":
+            return nn.MaxPool2d(self.side)
+        if self.kind == "up":
+            return nn.ConvTranspose2d(self.inputs, self.outputs, self.side, self.side)
+        return nn.Conv2d(self.inputs, self.outputs, self.side, padding=self.side // 2)
+
+
+def layers_of(model: Model, patch: int) -> Counter[Layer]:
+    """Layers that the network runs for a patch, and how often each.
+
+    Convolutions, transposed convolutions and pooling. Batch norm and ReLU count as nothing: they can be folded into what is
+    before them.
+    """
+    found: Counter[Layer] = Counter()
+
+    def note(module: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
+        found[_described(module, tuple(given[0].shape), tuple(result.shape))] += 1
+
+    kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d)
+    hooks = [module.register_forward_hook(note) for module in model.network.modules() if isinstance(module, kinds)]
+    forward_of(model)(_patches_of(model, patch))
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def _described(module: nn.Module, given: tuple[int, ...], result: tuple[int, ...]) -> Layer:
+    if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        return Layer("pool", given[2] // result[2], given[1], result[1], given, 0)
+    kind, place = ("conv", result) if isinstance(module, nn.Conv2d) else ("up", given)
+    side = module.kernel_size[0]
+    flops = 2 * side**2 * given[1] * result[1] * place[0] * place[2] * place[3]
+    return Layer(kind, side, given[1], result[1], given, flops)
+
+
+def layers(size: int) -> Part:
+    """The sum of the network's layers over as many pixels as a tile has, each timed alone in its fastest precision."""
+    model = load_model(DEFAULT_MODEL)
+    tables = {patch: [_timed(layer, times) for layer, times in layers_of(model, patch).items()] for patch in PATCHES}
+    sums = {patch: sum(row["times"] * row["seconds"] for row in table) / patch**2 for patch, table in tables.items()}
+    best = min(PATCHES, key=lambda patch: sums[patch])
+    work = sum(row["times"] * row["gflop"] for row in tables[best]) / best**2
+    note = f"{best}² patches, {work / sums[best]:,.0f} GFLOP/s, scaled up from {_LAYER_S:g} s each"
+    return {"seconds": sums[best] * size**2, "note": note, "layers": tables[best]}
+
+
+def _timed(layer: Layer, times: int) -> Part:
+    precisions = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    found = {name: _layer_seconds(layer, kind) for name, kind in precisions.items()}
+    fastest = min(found, key=lambda name: found[name])
+    n, channels, height, width = layer.shape
+    return {
+        "name": f"{layer.kind} {layer.side}×{layer.side}, {layer.inputs} → {layer.outputs}",
+        "input": f"{n} × {channels} × {height} × {width}",
+        "times": times,
+        "precision": fastest,
+        "seconds": found[fastest],
+        "gflop": layer.flops / 1e9,
+    }
+
+
+def _layer_seconds(layer: Layer, kind: torch.dtype) -> float:
+    module = layer.build().to(kind).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    given = torch.randn(layer.shape).to(kind).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        return _seconds(lambda: module(given), _LAYER_S)
+
+
+def _seconds(work: Callable[[], T], least: float) -> float:
+    """Median seconds of a piece of work, done once to warm up and then for so many seconds, three times at least."""
+    work()
+    taken: list[float] = []
+    while len(taken) < 3 or sum(taken) < least:
+        begin = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - begin)
+    return median(taken)
+
+
+PARTS: dict[str, Callable[..., Part]] = {
+    "read": read_blocks,
+    "resample": resample,
+    "network": network,
+    "layers": layers,
+    "write": write_rasters,
+}
+
+
+def run_part(name: str, arguments: Iterable[str]) -> Part:
+    """One of `PARTS`, with its arguments as a command line gives them."""
+    return PARTS[name](*(int(argument) if argument.isdigit() else Path(argument) for argument in arguments))

@@ -1,0 +1,126 @@
+"""One round of measuring: every row of the table in turn, each in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import rasterio
+
+from . import peers
+from .measure import Measured, run_measured, run_module
+from .scenes import Tile
+
+_WINDOW = 512
+_RESULTS = {"mask": "mask.tif", "probability": "probability.tif", "quality": "quality.tif"}
+_OTHERS = {"polygons": "polygons.gpkg", "record": "record.json"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row in one round.
+
+    Attributes:
+        seconds: of the whole process; of a part, and of a peer that is our own loop, without the start of Python.
+        peak_bytes: of the process, with all that it started.
+        first_window: seconds from the start of the process to its first finished window; None where it has none.
+        stages: seconds of each stage of `detect`.
+        note: how it was measured.
+        layers: of the network, with what was measured of each.
+    """
+
+    seconds: float
+    peak_bytes: int = 0
+    first_window: float | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+    note: str = ""
+    layers: tuple[dict[str, Any], ...] = ()
+
+
+# One round: the rows that were measured, by name.
+Round = dict[str, Sample]
+
+
+def measure_round(tiles: dict[str, Tile], folder: Path, number: int) -> Iterator[tuple[str, Callable[[], Sample]]]:
+    """The rows of a round with what measures each, in the order in which they have to be done.
+
+    Args:
+        tiles: as `scenes.make_tiles` gives them.
+        folder: for results.
+        number: of the round, from 0; four tiles, whose time says nothing new, are run in the first alone.
+    """
+    tile, small = tiles["1"], tiles["1/16"]
+    scale = tile.pixels / small.pixels
+    whole = folder / "detect"
+    yield "detect", lambda: _detect(tile, whole)
+    yield "detect-no-register", lambda: _detect(tile, folder / "detect-no-register", "--no-register")
+    yield "detect-1/16", lambda: _detect(small, folder / "detect-small")
+    yield "detect-1/4", lambda: _detect(tiles["1/4"], folder / "detect-quarter")
+    yield "detect-window", lambda: _detect(tile, folder / "detect-window", "--bounds", *_central(tile))
+    if number == 0:
+        yield "detect-4", lambda: _detect(tiles["4"], folder / "detect-four")
+    yield "read", lambda: _part("read", tile.before, tile.after)
+    yield "resample", lambda: _part("resample", tile.after)
+    yield "network", lambda: _part("network", tile.size)
+    yield "layers", lambda: _part("layers", tile.size)
+    yield "write", lambda: _part("write", *(whole / name for name in _RESULTS.values()))
+    for name in peers.PEERS:
+        if peers.missing(name) is None:
+            yield name, partial(_peer, name, small, scale)
+
+
+def _detect(tile: Tile, folder: Path, *options: object) -> Sample:
+    folder.mkdir(parents=True, exist_ok=True)
+    outputs = [part for name, file in (_RESULTS | _OTHERS).items() for part in (f"--{name}", folder / file)]
+    run = run_module("s2change_plugin.engine", "detect", tile.before, tile.after, *outputs, *options, "--events")
+    return Sample(run.seconds, run.peak_bytes, first_window_of(run), stages_of(run))
+
+
+def first_window_of(run: Measured) -> float | None:
+    """Seconds until the first window was done; None where none was."""
+    done = (when for when, event in run.said if event.get("stage") == "detect" and event.get("done", 0) >= 1)
+    return next(done, None)
+
+
+def stages_of(run: Measured) -> dict[str, float]:
+    """Seconds of each stage that a run told of, with "start" before them and "end" after."""
+    spans: dict[str, tuple[float, float]] = {}
+    for when, event in run.said:
+        if event.get("event") == "progress":
+            stage = str(event["stage"])
+            spans[stage] = spans.get(stage, (when, when))[0], when
+    if not spans:
+        return {}
+    begin, end = min(first for first, _ in spans.values()), max(last for _, last in spans.values())
+    return {"start": begin, **{stage: last - first for stage, (first, last) in spans.items()}, "end": run.seconds - end}
+
+
+def _central(tile: Tile) -> Sequence[float]:
+    """Left, bottom, right, top of a window in the middle of a tile."""
+    side = min(_WINDOW, tile.size)
+    first = (tile.size - side) // 2
+    with rasterio.open(tile.before) as raster:
+        left, top = raster.transform @ (first, first)
+        right, bottom = raster.transform @ (first + side, first + side)
+    return left, bottom, right, top
+
+
+def _part(name: str, *arguments: object) -> Sample:
+    run = run_module("training.bench", "part", name, *arguments)
+    return Sample(run.result["seconds"], run.peak_bytes, note=run.result["note"], layers=tuple(run.result.get("layers", ())))
+
+
+def _peer(name: str, tile: Tile, scale: float) -> Sample:
+    """A peer on a small tile, its seconds scaled up by pixels."""
+    if name == "otb":
+        with TemporaryDirectory(dir=tile.before.parent) as folder:
+            run = run_measured(peers.otb_command(tile.before, tile.after, Path(folder) / "variates.tif"))
+        seconds = run.seconds
+    else:
+        run = run_module("training.bench", "peer", name, tile.before, tile.after)
+        seconds = run.result["seconds"]
+    return Sample(seconds * scale, run.peak_bytes, note=f"of {tile.size}² pixels, scaled up by {scale:.3g}")

@@ -8,7 +8,7 @@ PYTHON := .venv/bin/python
 QGIS_ENV := env -u PROJ_LIB -u PROJ_DATA -u GDAL_DATA -u PYTHONPATH -u PYTHONHOME PATH="/usr/bin:$$PATH" \
 	XDG_RUNTIME_DIR="$${XDG_RUNTIME_DIR:-$$PWD/build/runtime}" S2CHANGE_PYTHON="$$PWD/.venv/bin/python"
 
-.PHONY: help setup run test test-engine test-qgis lint plugin package qgis clean
+.PHONY: help setup run test test-engine test-qgis lint plugin package qgis bench clean
 # Recipes see these as they were given: paths may hold spaces.
 export BEFORE AFTER BEFORE_BANDS AFTER_BANDS BEFORE_UNITS AFTER_UNITS MODEL THRESHOLD EXTENT OUT
 
@@ -59,6 +59,10 @@ qgis:  ## open QGIS with the plugin from this checkout
 	@QGIS_PLUGINPATH="$$PWD/build/plugin" QGIS_CUSTOM_CONFIG_PATH="$$PWD/build/profile" \
 		$(QGIS_ENV) QT_QPA_PLATFORM=offscreen qgis_process plugins enable s2change_plugin >/dev/null 2>&1 || true
 	@QGIS_PLUGINPATH="$$PWD/build/plugin" QGIS_CUSTOM_CONFIG_PATH="$$PWD/build/profile" $(QGIS_ENV) qgis
+
+bench:  ## measure a whole tile, and write docs/BENCHMARK.md; the first call makes the pair
+	@scripts/setup.sh engine
+	@$(PYTHON) -m training.bench
 
 .PHONY: runtime
 runtime:

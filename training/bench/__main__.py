@@ -12,7 +12,7 @@ import click
 
 from ..__main__ import one_sentence
 from .measure import REPOSITORY
-from .scenes import TILE_SIZE, make_tiles
+from .scenes import TILE_SIZE, make_jpeg2000, make_tiles
 
 T = TypeVar("T")
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -22,17 +22,25 @@ _SMALLEST = 512
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--size", type=click.IntRange(_SMALLEST), default=TILE_SIZE, show_default=True, help="Side of the tile, pixels.")
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Rounds in which all rows are measured.")
+@click.option("--jpeg2000/--no-jpeg2000", default=True, show_default=True, help="The pair as JPEG 2000, too.")
+@click.option(
+    "--steady",
+    type=click.FloatRange(0, min_open=True),
+    default=2.0,
+    show_default=True,
+    help="Seconds for which a share of the work is measured, where that is scaled up.",
+)
 @click.option(
     "--folder", type=_FOLDER, default=REPOSITORY / "build" / "bench", help="Of the pair, which is kept.  [default: build/bench]"
 )
 @click.option("--report", type=_FOLDER, default=REPOSITORY / "docs", help="Folder of page and picture.  [default: docs]")
 @click.pass_context
-def main(context: click.Context, size: int, repeats: int, folder: Path, report: Path) -> None:
+def main(context: click.Context, size: int, repeats: int, jpeg2000: bool, steady: float, folder: Path, report: Path) -> None:
     """Measure a whole tile, and write the page with the tables and the picture."""
     if context.invoked_subcommand is not None:
         return
-    if size % 8:
-        raise click.UsageError(f"--size is {size} and must be a multiple of 8, so that a sixteenth of the tile can be cut.")
+    if size % 4:
+        raise click.UsageError(f"--size is {size} and must be a multiple of 4, so that a sixteenth of the tile can be cut.")
     from . import peers
     from .report import write_report
     from .rounds import measure_round
@@ -43,10 +51,12 @@ def main(context: click.Context, size: int, repeats: int, folder: Path, report: 
         for name, how in missing.items():
             click.echo(f"Left out, because it is not installed: {peers.PEERS[name]}. To have it: {how}", err=True)
         tiles = make_tiles(folder, size, walk)
+        if jpeg2000:
+            tiles["jp2"] = make_jpeg2000(folder, tiles["1"], walk)
         rounds = []
         for number in range(repeats):
             found = {}
-            for row, measure in measure_round(tiles, folder / "results", number):
+            for row, measure in measure_round(tiles, folder / "results", number, steady):
                 found[row] = measure()
                 click.echo(f"Round {number + 1} of {repeats}, {row}: {found[row].seconds:.1f} s", err=True)
             rounds.append(found)

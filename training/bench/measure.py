@@ -71,7 +71,7 @@ def run_measured(command: Sequence[str]) -> Measured:
             errors.seek(0)
             texts = [str(values["text"]) for _, values in said if values.get("event") == "error"]
             last = [*errors.read().strip().splitlines(), *(line.strip() for _, line in lines[-1:]), *texts][-1:]
-            raise S2ChangeError(f"{' '.join(command)} ended with {code}: {''.join(last) or 'it said nothing'}")
+            raise S2ChangeError(f"{' '.join(command[:5])} … ended with {code}: {''.join(last) or 'it said nothing'}")
     return Measured(seconds, peak, said)
 
 

@@ -34,17 +34,17 @@ Floats = npt.NDArray[np.float32]
 Part = dict[str, Any]
 
 PATCHES = (256, 512, 1024)
-# A share of the work, long enough for a steady figure, is measured and scaled up.
-_NETWORK_S, _LAYER_S, _RESAMPLE_S = 2.0, 0.15, 2.0
+# There are tens of layers, and three sizes of patch for each.
+_LAYER_SHARE = 0.1
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def read_blocks(before: Path, after: Path) -> Part:
-    """Read every block of both dates once, each core with its own open files."""
+def read_blocks(*paths: Path) -> Part:
+    """Read every block of some files once, each core with its own open files."""
     begin = time.perf_counter()
     with ThreadPoolExecutor(_CORES) as pool:
         # Every so many-th row of blocks, so that all cores end together.
-        shares = [(path, core) for core in range(_CORES) for path in (before, after)]
+        shares = [(path, core) for core in range(_CORES) for path in paths]
         pixels = sum(pool.map(_read_share, shares))
     seconds = time.perf_counter() - begin
     return {"seconds": seconds, "note": f"{pixels / 1e6 / seconds:,.0f} million numbers a second"}
@@ -62,18 +62,24 @@ def _read_share(share: tuple[Path, int]) -> int:
     return pixels
 
 
-def resample(after: Path) -> Part:
-    """Shift `after` by part of a pixel with a cubic kernel, from memory to memory."""
-    with rasterio.open(after) as raster:
-        size, bands = raster.width, raster.count
+def resample(path: Path, bands: int, steady: float) -> Part:
+    """Shift so many bands of a tile by part of a pixel with a cubic kernel, from memory to memory.
+
+    Args:
+        path: stack of the tile; its first block stands for all.
+        bands: that are to be resampled, of both dates together.
+        steady: seconds that are measured before they are scaled up.
+    """
+    with rasterio.open(path) as raster:
+        size = raster.width
         values = raster.read(window=Window(0, 0, min(size, BLOCK), min(size, BLOCK)))
     begin, pixels = time.perf_counter(), 0
     with ThreadPoolExecutor(_CORES) as pool:
-        while time.perf_counter() - begin < _RESAMPLE_S:
+        while time.perf_counter() - begin < steady:
             pixels += sum(done.size for done in pool.map(_shifted, [values] * _CORES))
     rate = pixels / (time.perf_counter() - begin)
     seconds = size * size * bands / rate
-    return {"seconds": seconds, "note": f"{rate / 1e6:,.0f} million numbers a second, scaled up from {_RESAMPLE_S:g} s"}
+    return {"seconds": seconds, "note": f"{rate / 1e6:,.0f} million numbers a second, scaled up from {steady:g} s"}
 
 
 def _shifted(values: npt.NDArray[np.uint16]) -> Floats:
@@ -122,17 +128,17 @@ def _write_one(result: tuple[npt.NDArray[np.uint8], Path]) -> None:
             raster.write(values[window.toslices()], 1, window=window)
 
 
-def network(size: int) -> Part:
-    """The shipped network over as many pixels as a tile has, in patches of their best size that share no pixel."""
+def network(size: int, steady: float) -> Part:
+    """The shipped network over size² pixels, in patches of their best size that share no pixel, `steady` seconds each."""
     model = load_model(DEFAULT_MODEL)
     forward = forward_of(model)
     per_pixel = {}
     for patch in PATCHES:
         inputs = _patches_of(model, patch)
-        per_pixel[patch] = _seconds(lambda given=inputs: forward(given), _NETWORK_S) / patch**2  # type: ignore[misc]
+        per_pixel[patch] = _seconds(lambda given=inputs: forward(given), steady) / patch**2  # type: ignore[misc]
     best = min(PATCHES, key=lambda patch: per_pixel[patch])
     flops = sum(layer.flops * times for layer, times in layers_of(model, best).items()) / best**2
-    note = f"{best}² patches, {model.precision}, {flops / per_pixel[best] / 1e9:,.0f} GFLOP/s, scaled up from {_NETWORK_S:g} s"
+    note = f"{best}² patches, {model.precision}, {flops / per_pixel[best] / 1e9:,.0f} GFLOP/s, scaled up from {steady:g} s"
     return {"seconds": per_pixel[best] * size**2, "note": note}
 
 
@@ -209,20 +215,23 @@ def _described(module: nn.Module, given: tuple[int, ...], result: tuple[int, ...
     return Layer(kind, side, given[1], result[1], given, flops)
 
 
-def layers(size: int) -> Part:
-    """The sum of the network's layers over as many pixels as a tile has, each timed alone in its fastest precision."""
+def layers(size: int, steady: float) -> Part:
+    """The sum of the network's layers over size² pixels, each timed alone in its fastest precision, a tenth of `steady` seconds."""
     model = load_model(DEFAULT_MODEL)
-    tables = {patch: [_timed(layer, times) for layer, times in layers_of(model, patch).items()] for patch in PATCHES}
+    tables = {
+        patch: [_timed(layer, times, steady * _LAYER_SHARE) for layer, times in layers_of(model, patch).items()]
+        for patch in PATCHES
+    }
     sums = {patch: sum(row["times"] * row["seconds"] for row in table) / patch**2 for patch, table in tables.items()}
     best = min(PATCHES, key=lambda patch: sums[patch])
     work = sum(row["times"] * row["gflop"] for row in tables[best]) / best**2
-    note = f"{best}² patches, {work / sums[best]:,.0f} GFLOP/s, scaled up from {_LAYER_S:g} s each"
+    note = f"{best}² patches, {work / sums[best]:,.0f} GFLOP/s, scaled up from {steady * _LAYER_SHARE:g} s each"
     return {"seconds": sums[best] * size**2, "note": note, "layers": tables[best]}
 
 
-def _timed(layer: Layer, times: int) -> Part:
+def _timed(layer: Layer, times: int, steady: float) -> Part:
     precisions = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    found = {name: _layer_seconds(layer, kind) for name, kind in precisions.items()}
+    found = {name: _layer_seconds(layer, kind, steady) for name, kind in precisions.items()}
     fastest = min(found, key=lambda name: found[name])
     n, channels, height, width = layer.shape
     return {
@@ -235,11 +244,11 @@ def _timed(layer: Layer, times: int) -> Part:
     }
 
 
-def _layer_seconds(layer: Layer, kind: torch.dtype) -> float:
+def _layer_seconds(layer: Layer, kind: torch.dtype, steady: float) -> float:
     module = layer.build().to(kind).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     given = torch.randn(layer.shape).to(kind).to(memory_format=torch.channels_last)
     with torch.inference_mode():
-        return _seconds(lambda: module(given), _LAYER_S)
+        return _seconds(lambda: module(given), steady)
 
 
 def _seconds(work: Callable[[], T], least: float) -> float:
@@ -263,5 +272,14 @@ PARTS: dict[str, Callable[..., Part]] = {
 
 
 def run_part(name: str, arguments: Iterable[str]) -> Part:
-    """One of `PARTS`, with its arguments as a command line gives them."""
-    return PARTS[name](*(int(argument) if argument.isdigit() else Path(argument) for argument in arguments))
+    """One of `PARTS`, with its arguments as a command line gives them: numbers, and paths."""
+    return PARTS[name](*map(_argument, arguments))
+
+
+def _argument(text: str) -> int | float | Path:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return Path(text)

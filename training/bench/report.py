@@ -41,11 +41,19 @@ ROWS = {
     "network": "Bare part: the network over the tile's pixels, no halo",
     "layers": "The network's layers, each timed alone, summed",
     "write": "Bare part: write the three rasters once",
+    "detect-jp2": "`detect`, each band a JPEG 2000 with blocks of 1024², six of them at 20 m",
+    "read-jp2": "Bare part of it: decode every block of both dates once",
+    "resample-jp2": "Bare part of it: bring both dates' bands of 20 m to 10 m, resample `after`",
     **PEERS,
 }
 _GROWTH = {"1/16": 1 / 16, "1/4": 1 / 4, "1": 1.0}
-_PARTS = {"detect": ("read", "resample", "network", "write"), "detect-no-register": ("read", "network", "write")}
+_PARTS = {
+    "detect": ("read", "resample", "network", "write"),
+    "detect-no-register": ("read", "network", "write"),
+    "detect-jp2": ("read-jp2", "resample-jp2", "network", "write"),
+}
 # Okabe and Ito's colours; the rest in grey.
+_BARS = {"detect": "with registration", "detect-no-register": "without", "detect-jp2": "JPEG 2000"}
 _COLOURS = {"read": "#0072b2", "resample": "#56b4e9", "network": "#d50057", "write": "#009e73", "rest": "#bbbbbb"}
 _LEFT_OUT = ("sse", "avx", "fma", "amx", "neon", "sve", "bf16")
 
@@ -106,18 +114,17 @@ def goals(rounds: Sequence[Round], size: int) -> list[Goal]:
     per_tile = _median(rounds, lambda one: one["detect"].seconds * (TILE_SIZE / size) ** 2, "detect")
     scaled = "" if size == TILE_SIZE else f", scaled up from {size}²"
 
+    def against_parts(text: str, row: str) -> Goal:
+        return Goal(text, ratio(rounds, [row], _PARTS[row]), 1.3, "×")
+
     def gigabytes(row: str) -> float | None:
         return _median(rounds, lambda one: one[row].peak_bytes / 1e9, row)
 
     return [
         Goal(f"Seconds for a pair of {TILE_SIZE}² pixels{scaled}", per_tile, 60, "s"),
-        Goal("Whole run against the sum of its bare parts", ratio(rounds, ["detect"], _PARTS["detect"]), 1.3, "×"),
-        Goal(
-            "The same without registration",
-            ratio(rounds, ["detect-no-register"], _PARTS["detect-no-register"]),
-            1.3,
-            "×",
-        ),
+        against_parts("Whole run against the sum of its bare parts", "detect"),
+        against_parts("The same without registration", "detect-no-register"),
+        against_parts("The same from JPEG 2000", "detect-jp2"),
         Goal("Network against the sum of its layers", ratio(rounds, ["network"], ["layers"]), 1.25, "×"),
         Goal("Faster than the naive loop", ratio(rounds, ["naive"], ["detect"]), 10, "×", at_least=True),
         Goal("Faster than ONNX Runtime in the manner of Deepness", ratio(rounds, ["onnx"], ["detect"]), 2, "×", at_least=True),
@@ -143,7 +150,7 @@ def growth(rounds: Sequence[Round], size: int) -> float | None:
 
 def shares(rounds: Sequence[Round], row: str) -> dict[str, float]:
     """Where the median seconds of a whole run go: its bare parts, and the rest, which is never below 0."""
-    found = {part: seconds_of(rounds, part) or 0.0 for part in _PARTS[row]}
+    found = {part.removesuffix("-jp2"): seconds_of(rounds, part) or 0.0 for part in _PARTS[row]}
     return {**found, "rest": max(0.0, (seconds_of(rounds, row) or 0.0) - sum(found.values()))}
 
 
@@ -188,7 +195,7 @@ def page(rounds: Sequence[Round], size: int, missing: Mapping[str, str], about: 
         about: as `machine` gives it.
     """
     seconds, naive = seconds_of(rounds, "detect"), ratio(rounds, ["naive"], ["detect"])
-    faster = f", {naive:.1f} times faster than a naive loop" if naive else ""
+    faster = f"; a naive loop takes {naive:.1f} times as long" if naive else ""
     parts = [
         "# How fast a whole tile is",
         "Written by `make bench`; edit nothing here.",
@@ -197,7 +204,7 @@ def page(rounds: Sequence[Round], size: int, missing: Mapping[str, str], about: 
         "## Goals",
         table(["Goal", "measured", "limit", ""], [_goal_cells(goal) for goal in goals(rounds, size)]),
         "## Rows",
-        f"Median of {len(rounds)} rounds, in each of which all rows are measured in turn; ratios are medians of each round's own.",
+        f"Rounds: {len(rounds)}. In each, all rows are measured in turn. Seconds are medians over the rounds, ratios too, each round's own.",
         table(["Row", "s", "least–most", "against `detect`", "peak GB", "note"], _rows(rounds, missing)),
         "## Stages of the whole run",
         table(["Stage", "s"], _stages(rounds)),
@@ -290,17 +297,23 @@ def _draw_growth(axes: Axes, rounds: Sequence[Round], size: int) -> None:
 
 
 def _draw_shares(axes: Axes, rounds: Sequence[Round]) -> None:
-    runs = {row: shares(rounds, row) for row in _PARTS}
-    labels = {"detect": "with registration", "detect-no-register": "without"}
+    runs = {row: shares(rounds, row) for row in _BARS if seconds_of(rounds, row) is not None}
     for place, (row, found) in enumerate(runs.items()):
         left = 0.0
         for part, seconds in found.items():
             axes.barh(place, seconds, left=left, color=_COLOURS[part], label=part if place == 0 else None, height=0.6)
             if seconds > 0.06 * sum(found.values()):
-                axes.text(left + seconds / 2, place, f"{seconds:.1f}", ha="center", va="center", color="white")
+                axes.text(
+                    left + seconds / 2,
+                    place,
+                    f"{seconds:.1f}",
+                    ha="center",
+                    va="center",
+                    color="black" if part == "rest" else "white",
+                )
             left += seconds
         axes.text(left, place, f"  {seconds_of(rounds, row) or 0:.1f} s", va="center")
-    axes.set_yticks(range(len(runs)), [labels[row] for row in runs])
+    axes.set_yticks(range(len(runs)), [_BARS[row] for row in runs])
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set(title="Where the time goes: bare parts, and the rest", xlabel="seconds")

@@ -11,11 +11,16 @@ from typing import Any
 
 import rasterio
 
+from s2change_plugin.engine.bands import BANDS, TEN_BANDS
+
+from ..simulate import PIXEL
 from . import peers
 from .measure import Measured, run_measured, run_module
 from .scenes import Tile
 
 _WINDOW = 512
+# Files of bands without metadata do not say it.
+_UNITS = ("--before-units", "dn", "--after-units", "dn")
 _RESULTS = {"mask": "mask.tif", "probability": "probability.tif", "quality": "quality.tif"}
 _OTHERS = {"polygons": "polygons.gpkg", "record": "record.json"}
 
@@ -45,13 +50,14 @@ class Sample:
 Round = dict[str, Sample]
 
 
-def measure_round(tiles: dict[str, Tile], folder: Path, number: int) -> Iterator[tuple[str, Callable[[], Sample]]]:
+def measure_round(tiles: dict[str, Tile], folder: Path, number: int, steady: float) -> Iterator[tuple[str, Callable[[], Sample]]]:
     """The rows of a round with what measures each, in the order in which they have to be done.
 
     Args:
-        tiles: as `scenes.make_tiles` gives them.
+        tiles: as `scenes.make_tiles` gives them, and one in JPEG 2000 as "jp2", where that is to be measured.
         folder: for results.
         number: of the round, from 0; four tiles, whose time says nothing new, are run in the first alone.
+        steady: seconds for which a share of the work is measured, where that is scaled up.
     """
     tile, small = tiles["1"], tiles["1/16"]
     scale = tile.pixels / small.pixels
@@ -63,14 +69,20 @@ def measure_round(tiles: dict[str, Tile], folder: Path, number: int) -> Iterator
     yield "detect-window", lambda: _detect(tile, folder / "detect-window", "--bounds", *_central(tile))
     if number == 0:
         yield "detect-4", lambda: _detect(tiles["4"], folder / "detect-four")
-    yield "read", lambda: _part("read", tile.before, tile.after)
-    yield "resample", lambda: _part("resample", tile.after)
-    yield "network", lambda: _part("network", tile.size)
-    yield "layers", lambda: _part("layers", tile.size)
+    yield "read", lambda: _part("read", *tile.files)
+    yield "resample", lambda: _part("resample", tile.after, len(TEN_BANDS), steady)
+    yield "network", lambda: _part("network", tile.size, steady)
+    yield "layers", lambda: _part("layers", tile.size, steady)
     yield "write", lambda: _part("write", *(whole / name for name in _RESULTS.values()))
+    if "jp2" in tiles:
+        # What is coarser is brought to 10 m on both dates, and all of the second is shifted, each pixel once.
+        coarse = sum(BANDS[band].gsd_m > PIXEL for band in TEN_BANDS)
+        yield "detect-jp2", lambda: _detect(tiles["jp2"], folder / "detect-jp2", *_UNITS)
+        yield "read-jp2", lambda: _part("read", *tiles["jp2"].files)
+        yield "resample-jp2", lambda: _part("resample", tile.after, len(TEN_BANDS) + coarse, steady)
     for name in peers.PEERS:
         if peers.missing(name) is None:
-            yield name, partial(_peer, name, small, scale)
+            yield name, partial(_orfeo, tile) if name == "otb" else partial(_loop, name, small, scale)
 
 
 def _detect(tile: Tile, folder: Path, *options: object) -> Sample:
@@ -114,13 +126,14 @@ def _part(name: str, *arguments: object) -> Sample:
     return Sample(run.result["seconds"], run.peak_bytes, note=run.result["note"], layers=tuple(run.result.get("layers", ())))
 
 
-def _peer(name: str, tile: Tile, scale: float) -> Sample:
-    """A peer on a small tile, its seconds scaled up by pixels."""
-    if name == "otb":
-        with TemporaryDirectory(dir=tile.before.parent) as folder:
-            run = run_measured(peers.otb_command(tile.before, tile.after, Path(folder) / "variates.tif"))
-        seconds = run.seconds
-    else:
-        run = run_module("training.bench", "peer", name, tile.before, tile.after)
-        seconds = run.result["seconds"]
-    return Sample(seconds * scale, run.peak_bytes, note=f"of {tile.size}² pixels, scaled up by {scale:.3g}")
+def _orfeo(tile: Tile) -> Sample:
+    with TemporaryDirectory(dir=tile.before.parent) as folder:
+        run = run_measured(peers.otb_command(tile.before, tile.after, Path(folder) / "variates.tif"))
+    return Sample(run.seconds, run.peak_bytes)
+
+
+def _loop(name: str, tile: Tile, scale: float) -> Sample:
+    """One of our own loops on a small tile, its seconds scaled up by pixels."""
+    run = run_module("training.bench", "peer", name, tile.before, tile.after)
+    note = f"of {tile.size}² pixels, scaled up by {scale:.3g}"
+    return Sample(run.result["seconds"] * scale, run.peak_bytes, note=note)

@@ -14,7 +14,7 @@ from rasterio.crs import CRS
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
-from s2change_plugin.engine.bands import TEN_BANDS
+from s2change_plugin.engine.bands import BANDS, TEN_BANDS
 from s2change_plugin.engine.grid import windows
 
 from ..simulate import AFTER, BEFORE, PIXEL, SampleOptions, simulate_pair
@@ -35,7 +35,7 @@ _DATES = {"before": BEFORE.time, "after": AFTER.time}
 
 @dataclass(frozen=True)
 class Tile:
-    """The two files of a pair, and their side in pixels."""
+    """A pair, and its side in pixels: a file for each date, or a folder with a file for each band."""
 
     before: Path
     after: Path
@@ -49,7 +49,12 @@ class Tile:
     @property
     def there(self) -> bool:
         """True where both were written; they get their names when they are whole."""
-        return self.before.is_file() and self.after.is_file()
+        return self.before.exists() and self.after.exists()
+
+    @property
+    def files(self) -> list[Path]:
+        """All that has to be read."""
+        return [file for date in (self.before, self.after) for file in (sorted(date.glob("*.jp2")) if date.is_dir() else [date])]
 
 
 class Progress(Protocol):
@@ -120,6 +125,36 @@ def make_tiles(folder: Path, size: int, progress: Progress) -> dict[str, Tile]:
             for date in _DATES:
                 _write(getattr(tile, date), mosaic, date, tile.size, progress)
     return tiles | {"4": _four_of(folder, tiles["1"])}
+
+
+def make_jpeg2000(folder: Path, tile: Tile, progress: Progress) -> Tile:
+    """A tile as products hold it: each band a JPEG 2000 of its own, in blocks of 1024², some at 20 m; what is there is kept."""
+    bands = Tile(folder / f"before-{tile.size}-jp2", folder / f"after-{tile.size}-jp2", tile.size)
+    if not bands.there:
+        for date in _DATES:
+            _write_bands(getattr(tile, date), getattr(bands, date), progress)
+    return bands
+
+
+def _write_bands(stack: Path, target: Path, progress: Progress) -> None:
+    """Write the bands of a stack as files of a folder, which gets its name when it is whole."""
+    partial = target.with_name(f"{target.name}.part")
+    partial.mkdir(exist_ok=True)
+    with rasterio.open(stack) as raster:
+        for index, band in enumerate(progress(TEN_BANDS, f"Writing {target.name}"), start=1):
+            _write_jpeg2000(raster.read(index), BANDS[band].gsd_m, partial / f"T31TDK_{band}.jp2")
+    partial.replace(target)
+
+
+def _write_jpeg2000(values: Numbers, gsd: int, path: Path) -> None:
+    """Write a band of 10 m without loss, its pixels averaged where it is a coarser one."""
+    side, factor = len(values) * 10 // gsd, gsd // 10
+    coarse = values.reshape(side, factor, side, factor).mean((1, 3), dtype=np.float32).astype(np.uint16)
+    place = {"height": side, "width": side, "crs": _CRS, "transform": from_origin(*_CORNER, gsd, gsd)}
+    # GDAL's writer is lossy unless told so.
+    lossless = {"QUALITY": "100", "REVERSIBLE": "YES", "BLOCKXSIZE": "1024", "BLOCKYSIZE": "1024"}
+    with rasterio.open(path, "w", driver="JP2OpenJPEG", dtype="uint16", count=1, **place, **lossless) as raster:
+        raster.write(coarse, 1)
 
 
 def _tile(folder: Path, size: int) -> Tile:

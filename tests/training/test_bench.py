@@ -181,8 +181,8 @@ def round_of(**seconds: float) -> Round:
 
 
 def test_ratios_are_medians_of_each_round_s_own() -> None:
-    # The machine was half as fast in the second round: the ratio stays.
-    rounds = [round_of(detect=10, read=5), round_of(detect=20, read=10), round_of(detect=30, read=10)]
+    # The machine was slower in the second round, which says nothing of the ratio; medians of seconds would give 1.5.
+    rounds = [round_of(detect=10, read=5), round_of(detect=40, read=20), round_of(detect=30, read=40)]
     assert ratio(rounds, ["detect"], ["read"]) == 2
     assert ratio(rounds, ["naive"], ["detect"]) is None
 

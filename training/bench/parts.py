@@ -133,13 +133,18 @@ def network(size: int, steady: float) -> Part:
     model = load_model(DEFAULT_MODEL)
     forward = forward_of(model)
     per_pixel = {}
-    for patch in PATCHES:
+    for patch in _patches_within(size):
         inputs = _patches_of(model, patch)
         per_pixel[patch] = _seconds(lambda given=inputs: forward(given), steady) / patch**2  # type: ignore[misc]
-    best = min(PATCHES, key=lambda patch: per_pixel[patch])
+    best = min(per_pixel, key=lambda patch: per_pixel[patch])
     flops = sum(layer.flops * times for layer, times in layers_of(model, best).items()) / best**2
     note = f"{best}² patches, {model.precision}, {flops / per_pixel[best] / 1e9:,.0f} GFLOP/s, scaled up from {steady:g} s"
     return {"seconds": per_pixel[best] * size**2, "note": note}
+
+
+def _patches_within(size: int) -> list[int]:
+    """Sides of patches to try, none larger than the tile."""
+    return [patch for patch in PATCHES if patch <= size]
 
 
 def forward_of(model: Model) -> Callable[[Sequence[Tensor]], Tensor]:
@@ -223,7 +228,7 @@ def layers(size: int, steady: float) -> Part:
         for patch in PATCHES
     }
     sums = {patch: sum(row["times"] * row["seconds"] for row in table) / patch**2 for patch, table in tables.items()}
-    best = min(PATCHES, key=lambda patch: sums[patch])
+    best = min(sums, key=lambda patch: sums[patch])
     work = sum(row["times"] * row["gflop"] for row in tables[best]) / best**2
     note = f"{best}² patches, {work / sums[best]:,.0f} GFLOP/s, scaled up from {steady * _LAYER_SHARE:g} s each"
     return {"seconds": sums[best] * size**2, "note": note, "layers": tables[best]}

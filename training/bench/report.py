@@ -246,9 +246,13 @@ def _rows(rounds: Sequence[Round], missing: Mapping[str, str]) -> list[list[str]
             continue
         seconds = [sample.seconds for sample in samples]
         against, peak = ratio(rounds, [name], ["detect"]), max(sample.peak_bytes for sample in samples) / 1e9
-        span = f"{min(seconds):.1f}–{max(seconds):.1f}"
-        found.append([text, f"{median(seconds):.1f}", span, f"{against or 0:.2f}", f"{peak:.2f}", samples[0].note])
+        span = f"{_short(min(seconds))}–{_short(max(seconds))}"
+        found.append([text, _short(median(seconds)), span, f"{against or 0:.2f}", f"{peak:.2f}", samples[0].note])
     return found
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.1f}" if seconds >= 10 else f"{seconds:.2f}"
 
 
 def _stages(rounds: Sequence[Round]) -> list[list[str]]:

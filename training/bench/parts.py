@@ -225,7 +225,7 @@ def layers(size: int, steady: float) -> Part:
     model = load_model(DEFAULT_MODEL)
     tables = {
         patch: [_timed(layer, times, steady * _LAYER_SHARE) for layer, times in layers_of(model, patch).items()]
-        for patch in PATCHES
+        for patch in _patches_within(size)
     }
     sums = {patch: sum(row["times"] * row["seconds"] for row in table) / patch**2 for patch, table in tables.items()}
     best = min(sums, key=lambda patch: sums[patch])

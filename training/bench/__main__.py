@@ -31,7 +31,10 @@ _SMALLEST = 512
     help="Seconds for which a share of the work is measured, where that is scaled up.",
 )
 @click.option(
-    "--folder", type=_FOLDER, default=REPOSITORY / "build" / "bench", help="Of the pair, which is kept.  [default: build/bench]"
+    "--folder",
+    type=_FOLDER,
+    default=REPOSITORY / "build" / "bench",
+    help="Of the pair, which is kept: about 7 GB, and 5 more while Orfeo Toolbox runs.  [default: build/bench]",
 )
 @click.option("--report", type=_FOLDER, default=REPOSITORY / "docs", help="Folder of page and picture.  [default: docs]")
 @click.pass_context

@@ -18,6 +18,7 @@ from safetensors.torch import save as save_tensors
 from ..paths import shipped_models, user_models
 from .appearance import Appearance, measure_appearance
 from .bands import BANDS
+from .batches import is_out_of_memory
 from .errors import ModelError
 from .folded import FoldedNet
 from .radiometry import Array
@@ -235,7 +236,7 @@ class PairModel:
             with torch.inference_mode():
                 logits = self.folded(shown.to(model.device)).float().cpu().numpy()
         except RuntimeError as error:
-            if "out of memory" in str(error) or "can't allocate memory" in str(error):
+            if is_out_of_memory(error):
                 raise MemoryError(str(error)) from error
             raise
         return calibrated(logits, model.card.calibration)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
-from .errors import Cancelled, S2ChangeError
+from .errors import Cancelled, NotEnoughMemory, S2ChangeError
 from .events import Events, JsonEvents, TerminalEvents, say_in_any_encoding, stop_when_input_closes
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -312,7 +312,7 @@ def telling(as_events: bool, as_json: bool = False) -> Iterator[Events]:
     except KeyboardInterrupt:
         failure: S2ChangeError = Cancelled("Stopped before the end; nothing was written.")
     except MemoryError:
-        failure = S2ChangeError("The memory is not enough. Close other programs, or choose a smaller part with --bounds.")
+        failure = NotEnoughMemory("The memory is not enough. Close other programs, or choose a smaller part with --bounds.")
     except UnicodeEncodeError as error:
         # The only texts that cannot be encoded are file names as the system hands them over.
         name = error.object.encode(errors="backslashreplace").decode()

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from .detect import WINDOW_SIZE, fitted
 from .errors import ModelError, S2ChangeError
+from .estimate import estimate_run, require_room, room
 from .events import Events, stage
-from .findings import SEVERITIES, STOP, WARNING, Finding, check_pair, scene_findings, worst
-from .model import DEFAULT_MODEL, ModelCard, find_card
+from .findings import OK, SEVERITIES, STOP, WARNING, Finding, check_pair, scene_findings, worst
+from .model import DEFAULT_MODEL, ModelCard, find_card, load_model
 from .options import CompareOptions
 from .outputs import in_workdir, publish, require_apart, require_folders, workdir_beside, writing
-from .pair import common_bands, open_pair
+from .pair import Pair, common_bands, open_pair
 from .pictures import pair_picture
 from .report import scene_values, write_check_report
 from .scene import Scene
@@ -63,6 +66,8 @@ def check(options: CheckOptions, events: Events) -> None:
             bands = _bands(before, after, card) if options.method == "unet" else common_bands(before, after)
             with stage(events, "register"), open_pair(before, after, bands, options.pair_options()) as pair:
                 about = check_pair(pair, card, options.accept_level, options.trust_units)
+                if worst(about) != STOP and (card or options.method != "unet"):
+                    about = (*about, _run_finding(options, pair))
                 picture = pair_picture(pair) if options.report else None
             findings += about
         except S2ChangeError as error:
@@ -103,7 +108,25 @@ def numbers_of(findings: Sequence[Finding]) -> dict[str, float | None]:
         "day_of_year_gap": values.get("season", {}).get("day_of_year_gap"),
         "sun_difference": values.get("sun", {}).get("sun_difference"),
         "brightness": max(brightness, key=abs) if brightness else None,
+        "run_seconds": values.get("run", {}).get("seconds"),
+        "run_memory_gb": values.get("run", {}).get("memory_gb"),
+        "run_disk_gb": values.get("run", {}).get("disk_gb"),
     }
+
+
+def _run_finding(options: CheckOptions, pair: Pair) -> Finding:
+    """What a run on all of the pair, or of its area of interest, takes here; stop where it would not fit, or not begin."""
+    values: dict[str, Any] = {}
+    try:
+        model = load_model(options.model or DEFAULT_MODEL) if options.method == "unet" else None
+        area = pair.area.window if pair.area else pair.grid.window
+        expected = estimate_run(pair, fitted(options.method, model, pair), area, WINDOW_SIZE, ("mask", "probability"))
+        sizes = {"memory_gb": expected.memory_bytes, "disk_gb": expected.disk_bytes}
+        values = {"seconds": round(expected.seconds, 1), **{name: round(size / 1e9, 3) for name, size in sizes.items()}}
+        require_room(expected, room())
+    except S2ChangeError as error:
+        return Finding("run", STOP, str(error), values={**values, "kind": error.kind})
+    return Finding("run", OK, expected.text, values=values)
 
 
 def _line(finding: Finding) -> str:

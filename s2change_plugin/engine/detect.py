@@ -22,6 +22,7 @@ from . import outputs
 from .blocks import cores
 from .classical import fit_predictor
 from .errors import GridMismatch, NothingObserved
+from .estimate import estimate_run, require_room, room
 from .events import Events, stage
 from .findings import Finding, check_pair, require_fit, say_findings, scene_findings
 from .grid import Bounds, bounds_window, grow, intersect, name_of, pixel_area_m2, place_of, slices_in, windows
@@ -109,6 +110,11 @@ class DetectOptions(CompareOptions):
         """The files that are asked for."""
         asked = (self.mask, self.probability, self.quality, self.polygons, self.record)
         return [path for path in asked if path is not None]
+
+    @property
+    def rasters(self) -> list[str]:
+        """Those of mask, probability and quality that are asked for."""
+        return [name for name in ("mask", "probability", "quality") if getattr(self, name)]
 
 
 class Predictor(Protocol):
@@ -203,6 +209,9 @@ def detect(options: DetectOptions, events: Events) -> None:
         asked, goal = (predictor.threshold, predictor.goal) if options.threshold is None else (options.threshold, None)
         run = Run(pair, findings, predictor, _asked_window(pair, options), outputs.applied_threshold(asked), goal)
         events.message(f"Threshold {run.threshold:g}{f', for {GOALS[goal]}' if goal else ''}.")
+        expected = estimate_run(pair, predictor, run.area, options.window_size, options.rasters)
+        require_room(expected, room(workdir))
+        events.message(expected.text)
         with outputs.writing(options.mask):
             writers, tally = _write_windows(options, run, workdir, events, stack)
             finished = _finish(options, run, writers, workdir, events)
@@ -303,14 +312,18 @@ def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tupl
             pair = stack.enter_context(open_pair(before, after, bands, options.pair_options()))
             findings = check_pair(pair, card, options.accept_level, options.trust_units)
         require_fit(findings)
-        predictor = _fitted(options.method, model, pair)
+        predictor = fitted(options.method, model, pair)
         events.message(predictor.text)
         say_findings(findings, pair, events)
         yield pair, findings, predictor
 
 
-def _fitted(method: str, model: Model | None, pair: Pair) -> Predictor:
-    """What predicts, fitted on the samples as windows are read: normalised, where that is asked."""
+def fitted(method: str, model: Model | None, pair: Pair) -> Predictor:
+    """What predicts, fitted on the samples as windows are read: normalised, where that is asked.
+
+    Raises:
+        NothingObserved: too few pixels are observed on both dates, or, for a method without a model, no band varies.
+    """
     before, after = [sample.before for sample in pair.samples], [sample.after.copy() for sample in pair.samples]
     for image in after:
         pair.normalisation.apply(image)
@@ -380,8 +393,7 @@ def _finish(
             writers["probability"].close()
             write_polygons(writers["probability"].path, run.threshold, drawn)
         finished[drawn] = options.polygons
-    targets = {"mask": options.mask, "probability": options.probability, "quality": options.quality}
-    asked = [(name, target) for name, target in targets.items() if target is not None]
+    asked = [(name, getattr(options, name)) for name in options.rasters]
     for name, target in events.progress("write", asked):
         finished[writers[name].finish(target)] = target
     return finished

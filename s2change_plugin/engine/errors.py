@@ -45,6 +45,10 @@ class ModelError(S2ChangeError):
     """The model is missing, damaged, or does not cover the input."""
 
 
+class NotEnoughMemory(S2ChangeError):
+    """The run needs more memory than there is."""
+
+
 class OutputError(S2ChangeError):
     """A result cannot be written where it was asked for."""
 

@@ -46,7 +46,7 @@ class Finding:
 
     Attributes:
         topic: "level", "model", "baseline", "units", "platform", "dates", "season", "sun", "overlap", "usable", "clouds",
-            "shift", "brightness", "normalisation", or "input".
+            "shift", "brightness", "normalisation", "run", or "input".
         severity: "ok", "warning" or "stop".
         text: one sentence.
         advice: what to do, or "".

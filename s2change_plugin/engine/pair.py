@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 from affine import Affine
@@ -138,6 +139,7 @@ class Pair:
         normalisation: of `after`, done when it is read.
         sampled: windows spread over the grid.
         samples: what is read of these.
+        sampling_s: how long it took to read them for the first time, seconds.
     """
 
     def __init__(self, before: Scene, after: Scene, bands: Sequence[str], options: PairOptions) -> None:
@@ -157,6 +159,7 @@ class Pair:
         self.masks = (masks_of(before, options.clouds, options.before_mask), masks_of(after, options.clouds, options.after_mask))
         self.shift, self.normalisation = NOT_ASKED, NOT_NORMALISED
         self.samples: list[PairWindow] = []
+        self.sampling_s = 0.0
         with ExitStack() as stack:
             self._blocks = stack.enter_context(closing(BlockCache(open_raster)))
             self._before = self._opened(before, self.masks[0], self.grid)
@@ -167,7 +170,9 @@ class Pair:
 
     def measure(self) -> None:
         """Read the samples, and measure from them what is taken out: the shift, and where asked the radiometric difference."""
+        begun = perf_counter()
         self.samples = self._read_samples()
+        self.sampling_s = perf_counter() - begun
         if self.options.register:
             self._take_out_shift()
         if self.options.normalise:

@@ -25,6 +25,9 @@ _NUMBERS = {
     "DAY_OF_YEAR_GAP": "Days between the dates within the year",
     "SUN_DIFFERENCE": "Angle between the suns (degrees)",
     "BRIGHTNESS": "Largest difference in brightness, after − before (reflectance)",
+    "RUN_SECONDS": "Time that Detect change will take, about (seconds)",
+    "RUN_MEMORY_GB": "Memory that it will need (GB)",
+    "RUN_DISK_GB": "Disk that it will need at most (GB)",
 }
 
 
@@ -53,7 +56,8 @@ class CheckPair(EngineAlgorithm):
         """Shown beside the dialog."""
         return (
             "<p>Says what speaks against comparing two Sentinel-2 images before you do it: mixed units and processing levels, the shift between "
-            "them, clouds, how much both show, season, sun and brightness. Nothing is changed.</p>"
+            "them, clouds, how much both show, season, sun and brightness. It also says how long <i>Detect change</i> will take here, and with "
+            "how much memory. Nothing is changed.</p>"
             "<p>Each finding is <b>ok</b>, a <b>warning</b>, or a <b>stop</b> (Detect change would refuse the pair), with what to do. They are in "
             "the log and in the report, which the results viewer lists; a stop is a result here, not a failure, so a model can go by "
             "<i>SEVERITY</i>.</p>"

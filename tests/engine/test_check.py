@@ -51,6 +51,7 @@ def test_every_topic_is_a_finding_with_a_sentence_and_what_is_not_well_says_what
         "shift",
         "brightness",
         "season",
+        "run",
     }
     assert set(topics) == expected
     assert len(topics) == len(expected)
@@ -74,7 +75,7 @@ def test_the_numbers_are_those_of_the_pair(pair: tuple[Path, Path]) -> None:
 
 def test_without_json_each_finding_is_a_line(pair: tuple[Path, Path]) -> None:
     lines = check(*pair).stdout.splitlines()
-    assert len(lines) == 12
+    assert len(lines) == 13
     assert all(line.startswith(("ok ", "warning ")) for line in lines)
 
 

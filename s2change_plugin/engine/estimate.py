@@ -1,0 +1,308 @@
+"""What a run will take, told before it starts: time from a short trial on the pair itself, memory, disk."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from shutil import disk_usage
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+from rasterio.env import get_gdal_config
+from rasterio.windows import Window
+
+from .errors import NotEnoughMemory, OutputError
+from .grid import Grid, bounds_window, grow, intersect, windows
+from .pair import Pair
+from .radiometry import Array
+from .scene import Scene, open_raster
+from .validity import Quality
+
+if TYPE_CHECKING:
+    from .detect import Predictor
+
+# Threads that read beside the network.
+_READERS = 1
+_FLOAT32 = 4
+# While a window is read there is, beside its reflectance, about a copy of it: stored numbers, masks.
+_COPIES = 2
+# Three rasters written and made Cloud Optimized GeoTIFFs, a tenth of a run: seconds per pixel of the map, as measured on two cores.
+_WRITING = 9e-8
+# Bytes per pixel at most, compressed: of a probability about one, of mask and quality next to none; overviews add a third.
+_PROBABILITY_BYTES, _CODES_BYTES, _OVERVIEWS = 1.0, 0.1, 4 / 3
+# The trial: pixels of a small patch; only a run of as many whole patches is worth trying one of them, if it takes no longer
+# than this many seconds.
+_TRIAL, _LONG, _LONGEST = 256, 32, 0.5
+_POLL_S = 0.002
+# Version 2 of the kernel's control groups, then version 1: limit, what is used, and what of that is files that can be forgotten.
+_CGROUPS = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much a run has to do.
+
+    Attributes:
+        stored: pixels of single bands to decode, of both dates.
+        seen: pixels to lay on the grid and to predict, halos counted each time.
+        written: pixels of the map.
+        patch: (rows, cols) that go through the predictor at once.
+        waiting: pixels of both dates' windows that are read and not yet predicted, at most.
+        bands: of each date.
+    """
+
+    stored: int
+    seen: int
+    written: int
+    patch: tuple[int, int]
+    waiting: int
+    bands: int
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What it costs here: on this machine, with this pair and this predictor.
+
+    Attributes:
+        decode: seconds per stored pixel of a band.
+        lay: seconds per pixel of both dates laid on the grid, all bands.
+        predict: seconds per pixel through the predictor, on all cores.
+        predict_bytes: of memory per pixel through the predictor.
+        held_bytes: of memory before the first window.
+    """
+
+    decode: float
+    lay: float
+    predict: float
+    predict_bytes: float
+    held_bytes: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take: time, memory of the whole process at most, disk at most while it runs."""
+
+    seconds: float
+    memory_bytes: int
+    disk_bytes: int
+
+    @property
+    def text(self) -> str:
+        """Time and memory as a sentence."""
+        return f"{time_text(self.seconds)}, {size_text(self.memory_bytes)} of memory."
+
+
+@dataclass(frozen=True)
+class Room:
+    """What there is for a run: memory for the whole process, and disk in a folder; None where there is no folder to write to."""
+
+    memory_bytes: int
+    disk_bytes: int | None = None
+
+
+def estimate(work: Work, pace: Pace, rasters: Sequence[str], cores: int, cache_bytes: int) -> Estimate:
+    """What the work takes at this pace.
+
+    Reading goes on beside the network and shares the cores with it; whichever is slower sets the time.
+
+    Args:
+        work: how much.
+        pace: how fast.
+        rasters: "mask", "probability", "quality": those that are asked for.
+        cores: of the processor.
+        cache_bytes: the most that GDAL keeps of what it has read.
+    """
+    reading = work.stored * pace.decode + work.seen * pace.lay
+    predicting = work.seen * pace.predict
+    seconds = max(reading / _READERS, predicting + reading / cores) + work.written * _WRITING
+    tall, wide = work.patch
+    waiting = work.waiting * 2 * work.bands * _FLOAT32 * _COPIES
+    # No more is kept of the rasters than they hold, two bytes per number.
+    memory = pace.held_bytes + tall * wide * pace.predict_bytes + waiting + min(cache_bytes, 2 * work.stored)
+    each = {"mask": _CODES_BYTES, "probability": _PROBABILITY_BYTES, "quality": _CODES_BYTES}
+    # All three are written window by window; those that are asked for are then finished beside them.
+    bytes_per_pixel = sum(each.values()) + _OVERVIEWS * sum(each[name] for name in rasters)
+    return Estimate(seconds, round(memory), math.ceil(work.written * bytes_per_pixel))
+
+
+def estimate_run(pair: Pair, predictor: Predictor, area: Window, size: int, rasters: Sequence[str]) -> Estimate:
+    """What it will take to map an area of an open pair, from a trial of about a second at most; a small area's is shorter.
+
+    Args:
+        pair: open and measured.
+        predictor: fitted to it.
+        area: part of the pair's grid.
+        size: of the windows, pixels.
+        rasters: see `estimate`.
+    """
+    work = work_of(pair, predictor, area, size)
+    return estimate(work, measure_pace(pair, predictor, work), rasters, psutil.cpu_count() or 1, get_gdal_config("GDAL_CACHEMAX"))
+
+
+def work_of(pair: Pair, predictor: Predictor, area: Window, size: int) -> Work:
+    """How much `detect.predicted` has to do for an area, with windows of this size."""
+    step = predictor.alignment
+    halo = _up(predictor.halo, step)
+    whole = [window for window in windows(*pair.grid.shape, _up(size, step)) if intersect(window, area)]
+    patches = [(_up(one.height, step) + 2 * halo, _up(one.width, step) + 2 * halo) for one in whole]
+    largest = max(patches, key=math.prod)
+    stored = sum(stored_pixels(scene, pair, [grow(area, halo)]) for scene in (pair.before, pair.after))
+    waiting = (_READERS + 1) * math.prod(largest)
+    return Work(stored, sum(map(math.prod, patches)), int(area.width * area.height), largest, waiting, len(pair.bands))
+
+
+def stored_pixels(scene: Scene, pair: Pair, parts: Sequence[Window]) -> int:
+    """How many pixels of the pair's bands are decoded for parts of its grid: whole blocks, each once, summed over the bands."""
+    chosen = [scene.bands[name] for name in pair.bands]
+    found: dict[tuple[Grid, tuple[int, int]], int] = {}
+    total = 0
+    for path in {band.path for band in chosen}:
+        with open_raster(path) as dataset:
+            blocks = dataset.block_shapes
+        for band in chosen:
+            if band.path == path:
+                key = (band.grid, blocks[band.index - 1])
+                if key not in found:
+                    found[key] = _covered(*key, [pair.grid.crop(part) for part in parts])
+                total += found[key]
+    return total
+
+
+def measure_pace(pair: Pair, predictor: Predictor, work: Work) -> Pace:
+    """Read and predict a little of the pair, and see what it costs.
+
+    The samples were decoded when the pair was measured; one of them read again is not, so what it takes less is the decoding.
+    A patch of the run's own size, the second time, is the truest; where that would take long, or the run is short, a
+    smaller one stands for it.
+    """
+    sampled = pair.sampled[-1]
+    held = psutil.Process().memory_info().rss
+    lay_s, _ = _cost_of(lambda: pair.read(sampled))
+    decode_s = max(0.0, pair.sampling_s - lay_s * len(pair.sampled))
+    decoded = sum(stored_pixels(scene, pair, pair.sampled) for scene in (pair.before, pair.after))
+    shapes = [(min(_TRIAL, work.patch[0]), min(_TRIAL, work.patch[1]))]
+    if work.seen > _LONG * math.prod(work.patch):
+        shapes.append(work.patch)
+    predict_s = peak = 0.0
+    for shape in shapes:
+        pixels = math.prod(shape)
+        if predict_s * pixels > _LONGEST:
+            break
+        patches = [_tiled(image, shape) for image in (pair.samples[-1].before, pair.samples[-1].after)]
+        # The first time a shape is seen, PyTorch prepares itself for it.
+        costs = [_cost_of(lambda: predictor.probability(*patches)) for _ in range(2)]  # noqa: B023, it is called here
+        predict_s = min(seconds for seconds, _ in costs) / pixels
+        peak = max(0, *(most - held for _, most in costs)) / pixels
+    # What shows nothing of both dates is not predicted.
+    observed = np.mean([(sample.quality == Quality.OBSERVED).any() for sample in pair.samples])
+    return Pace(decode_s / max(1, decoded), lay_s / (sampled.width * sampled.height), predict_s * float(observed), peak, held)
+
+
+def room(folder: Path | None = None) -> Room:
+    """What this machine, or the container that we run in, has for this process, and a folder's disk for its files."""
+    free = min([psutil.virtual_memory().available, *_free_in_container(Path("/sys/fs/cgroup"))])
+    return Room(psutil.Process().memory_info().rss + free, disk_usage(folder).free if folder else None)
+
+
+def require_room(expected: Estimate, there: Room) -> None:
+    """Refuse a run that would not fit.
+
+    Raises:
+        NotEnoughMemory: it needs more memory than there is.
+        OutputError: it needs more disk than there is.
+    """
+    if expected.memory_bytes > there.memory_bytes:
+        raise NotEnoughMemory(
+            f"The run needs {size_text(expected.memory_bytes)} of memory, and {size_text(there.memory_bytes)} is free for it. "
+            "Close other programs, or choose a smaller part with --bounds."
+        )
+    if there.disk_bytes is not None and expected.disk_bytes > there.disk_bytes:
+        raise OutputError(
+            f"The results need up to {size_text(expected.disk_bytes)} of disk while they are made, and {size_text(there.disk_bytes)} "
+            "is free there. Choose a folder on another disk, free some space, or choose a smaller part with --bounds."
+        )
+
+
+def time_text(seconds: float) -> str:
+    """A time as a person says it: "About 3 minutes"."""
+    if seconds < 5:
+        return "A few seconds"
+    if seconds < 55:
+        step = 5 if seconds < 15 else 10
+        return f"About {step * round(seconds / step)} seconds"
+    if seconds < 5400:
+        minutes = max(1, round(seconds / 60))
+        return f"About {minutes} minute{'s' if minutes > 1 else ''}"
+    return f"About {round(seconds / 3600)} hours"
+
+
+def size_text(size: float) -> str:
+    """Bytes as a person says them: "1.8 GB", "40 MB"."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{math.ceil(size / 1e6)} MB"
+
+
+def _up(length: float, step: int) -> int:
+    return math.ceil(length / step) * step
+
+
+def _covered(grid: Grid, block: tuple[int, int], parts: Sequence[Grid]) -> int:
+    """Pixels of a grid in the blocks that hold any ground of the parts."""
+    tall, wide = block
+    blocks: set[tuple[int, int]] = set()
+    for part in parts:
+        window = bounds_window(grid, part.bounds, part.crs)
+        if window:
+            rows = range(int(window.row_off) // tall, _up(window.row_off + window.height, tall) // tall)
+            cols = range(int(window.col_off) // wide, _up(window.col_off + window.width, wide) // wide)
+            blocks.update(product(rows, cols))
+    return sum(min(tall, grid.height - row * tall) * min(wide, grid.width - col * wide) for row, col in blocks)
+
+
+def _tiled(image: Array, shape: tuple[int, int]) -> Array:
+    """An image (band, row, col) beside and below itself until it has this many rows and cols."""
+    repeats = [math.ceil(asked / length) for asked, length in zip(shape, image.shape[1:], strict=True)]
+    return np.ascontiguousarray(np.tile(image, (1, *repeats))[:, : shape[0], : shape[1]])
+
+
+def _cost_of(call: Callable[[], object]) -> tuple[float, int]:
+    """Seconds that a call takes, and the most bytes of memory that this process holds meanwhile."""
+    process, done = psutil.Process(), threading.Event()
+
+    def watch() -> int:
+        most = process.memory_info().rss
+        while not done.wait(_POLL_S):
+            most = max(most, process.memory_info().rss)
+        return int(most)
+
+    with ThreadPoolExecutor(1, "memory") as watcher:
+        watched = watcher.submit(watch)
+        begun = perf_counter()
+        try:
+            call()
+        finally:
+            done.set()
+        return perf_counter() - begun, watched.result()
+
+
+def _free_in_container(root: Path) -> list[int]:
+    """Bytes of memory that are left below the limit of our control group, where the kernel shows one."""
+    free = []
+    for limit, used, forgettable in _CGROUPS:
+        try:
+            most = int((root / limit).read_text("ascii"))
+            stat = dict(line.split() for line in (root / limit).with_name("memory.stat").read_text("ascii").splitlines())
+            free.append(most - int((root / used).read_text("ascii")) + int(stat.get(forgettable, 0)))
+        except (OSError, ValueError):
+            # Not there, or "max": no limit.
+            continue
+    return free

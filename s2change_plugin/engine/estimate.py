@@ -54,6 +54,7 @@ class Work:
 
     Attributes:
         stored: pixels of single bands to decode, of both dates.
+        sampled: those that were decoded for the samples.
         seen: pixels to lay on the grid and to predict, halos counted each time.
         written: pixels of the map.
         patch: (rows, cols) that go through the predictor at once.
@@ -62,6 +63,7 @@ class Work:
     """
 
     stored: int
+    sampled: int
     seen: int
     written: int
     patch: tuple[int, int]
@@ -127,8 +129,9 @@ def estimate(work: Work, pace: Pace, rasters: Sequence[str], cores: int, cache_b
     seconds = max(reading / _READERS, predicting + reading / cores) + work.written * _WRITING
     tall, wide = work.patch
     waiting = work.waiting * 2 * work.bands * _FLOAT32 * _COPIES
-    # No more is kept of the rasters than they hold, two bytes per number.
-    memory = pace.held_bytes + tall * wide * pace.predict_bytes + waiting + min(cache_bytes, 2 * work.stored)
+    # No more is kept of the rasters than they hold, two bytes per number; what was sampled is held already.
+    sampled, stored = (min(cache_bytes, 2 * pixels) for pixels in (work.sampled, work.stored))
+    memory = pace.held_bytes + tall * wide * pace.predict_bytes + waiting + max(0, stored - sampled)
     each = {"mask": _CODES_BYTES, "probability": _PROBABILITY_BYTES, "quality": _CODES_BYTES}
     # All three are written window by window; those that are asked for are then finished beside them.
     bytes_per_pixel = sum(each.values()) + _OVERVIEWS * sum(each[name] for name in rasters)
@@ -156,13 +159,24 @@ def work_of(pair: Pair, predictor: Predictor, area: Window, size: int) -> Work:
     whole = [window for window in windows(*pair.grid.shape, _up(size, step)) if intersect(window, area)]
     patches = [(_up(one.height, step) + 2 * halo, _up(one.width, step) + 2 * halo) for one in whole]
     largest = max(patches, key=math.prod)
-    stored = sum(stored_pixels(scene, pair, [grow(area, halo)]) for scene in (pair.before, pair.after))
     waiting = (_READERS + 1) * math.prod(largest)
-    return Work(stored, sum(map(math.prod, patches)), int(area.width * area.height), largest, waiting, len(pair.bands))
+    return Work(
+        stored_pixels(pair, [grow(area, halo)]),
+        stored_pixels(pair, pair.sampled),
+        sum(map(math.prod, patches)),
+        int(area.width * area.height),
+        largest,
+        waiting,
+        len(pair.bands),
+    )
 
 
-def stored_pixels(scene: Scene, pair: Pair, parts: Sequence[Window]) -> int:
-    """How many pixels of the pair's bands are decoded for parts of its grid: whole blocks, each once, summed over the bands."""
+def stored_pixels(pair: Pair, parts: Sequence[Window]) -> int:
+    """How many pixels are decoded for parts of the pair's grid: whole blocks, each once, summed over bands and dates."""
+    return sum(_stored_pixels(scene, pair, parts) for scene in (pair.before, pair.after))
+
+
+def _stored_pixels(scene: Scene, pair: Pair, parts: Sequence[Window]) -> int:
     chosen = [scene.bands[name] for name in pair.bands]
     found: dict[tuple[Grid, tuple[int, int]], int] = {}
     total = 0
@@ -189,7 +203,6 @@ def measure_pace(pair: Pair, predictor: Predictor, work: Work) -> Pace:
     held = psutil.Process().memory_info().rss
     lay_s, _ = _cost_of(lambda: pair.read(sampled))
     decode_s = max(0.0, pair.sampling_s - lay_s * len(pair.sampled))
-    decoded = sum(stored_pixels(scene, pair, pair.sampled) for scene in (pair.before, pair.after))
     shapes = [(min(_TRIAL, work.patch[0]), min(_TRIAL, work.patch[1]))]
     if work.seen > _LONG * math.prod(work.patch):
         shapes.append(work.patch)
@@ -199,13 +212,17 @@ def measure_pace(pair: Pair, predictor: Predictor, work: Work) -> Pace:
         if predict_s * pixels > _LONGEST:
             break
         patches = [_tiled(image, shape) for image in (pair.samples[-1].before, pair.samples[-1].after)]
+        costs = [_cost_of(lambda: predictor.probability(*patches))]  # noqa: B023, it is called here
         # The first time a shape is seen, PyTorch prepares itself for it.
-        costs = [_cost_of(lambda: predictor.probability(*patches)) for _ in range(2)]  # noqa: B023, it is called here
+        if predict_s or costs[0][0] < _LONGEST:
+            costs.append(_cost_of(lambda: predictor.probability(*patches)))  # noqa: B023
         predict_s = min(seconds for seconds, _ in costs) / pixels
         peak = max(0, *(most - held for _, most in costs)) / pixels
     # What shows nothing of both dates is not predicted.
     observed = np.mean([(sample.quality == Quality.OBSERVED).any() for sample in pair.samples])
-    return Pace(decode_s / max(1, decoded), lay_s / (sampled.width * sampled.height), predict_s * float(observed), peak, held)
+    return Pace(
+        decode_s / max(1, work.sampled), lay_s / (sampled.width * sampled.height), predict_s * float(observed), peak, held
+    )
 
 
 def room(folder: Path | None = None) -> Room:

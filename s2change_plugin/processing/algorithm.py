@@ -99,7 +99,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         """A sentence of the engine with the options that it names called as the dialog calls them."""
         # A check names what only a detection offers.
         known = (*self.parameterDefinitions(), shared.normalise())
-        labels = {shared.option_name(one.name()): one.description() for one in known}
+        labels = {"--bounds": "Extent"} | {shared.option_name(one.name()): one.description() for one in known}
         return re.sub(r"--[a-z-]+", lambda found: f"“{labels[found[0]]}”" if found[0] in labels else found[0], text)
 
     def reword(self, page: str) -> None:

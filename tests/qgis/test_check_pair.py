@@ -69,6 +69,17 @@ def test_it_writes_a_report_and_gives_numbers(provider, engine, asked: dict) -> 
     assert feedback.steps[-1] == 100
 
 
+def test_what_a_run_would_take_is_in_the_log_the_report_and_the_numbers(provider, engine, asked: dict) -> None:
+    feedback = Feedback()
+    result = processing.run(ALGORITHM, asked, feedback=feedback)
+    (said,) = [text for text in feedback.said["info"] if text.startswith("Run: ")]
+    assert said.endswith(" of memory.")
+    assert said.removeprefix("Run: ") in Path(asked["REPORT"]).read_text()
+    assert result["RUN_SECONDS"] >= 0
+    assert f"{result['RUN_MEMORY_GB']:.1f} GB" in said
+    assert result["RUN_DISK_GB"] < 0.01
+
+
 def test_numbers_that_are_not_known_are_left_out(provider, engine, asked: dict) -> None:
     assert "DAYS" not in processing.run(ALGORITHM, asked)
 

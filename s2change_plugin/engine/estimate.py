@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from shutil import disk_usage
@@ -212,10 +213,11 @@ def measure_pace(pair: Pair, predictor: Predictor, work: Work) -> Pace:
         if predict_s * pixels > _LONGEST:
             break
         patches = [_tiled(image, shape) for image in (pair.samples[-1].before, pair.samples[-1].after)]
-        costs = [_cost_of(lambda: predictor.probability(*patches))]  # noqa: B023, it is called here
+        predict = partial(predictor.probability, *patches)
+        costs = [_cost_of(predict)]
         # The first time a shape is seen, PyTorch prepares itself for it.
         if predict_s or costs[0][0] < _LONGEST:
-            costs.append(_cost_of(lambda: predictor.probability(*patches)))  # noqa: B023
+            costs.append(_cost_of(predict))
         predict_s = min(seconds for seconds, _ in costs) / pixels
         peak = max(0, *(most - held for _, most in costs)) / pixels
     # What shows nothing of both dates is not predicted.

@@ -105,8 +105,8 @@ def test_a_stop_is_a_result_and_no_failure(provider, engine, asked: dict, pair: 
 
 def test_the_engines_options_are_called_as_the_dialog_calls_them(provider, fake_engine, asked: dict) -> None:
     fake_engine("""
-numbers = "severity shift_rows shift_cols shift_residual usable_share overlap_before overlap_after days day_of_year_gap sun_difference brightness"
-finding = {"topic": "clouds", "severity": "warning", "text": "No mask.", "advice": "Give --before-mask or --normalise, not --device."}
+numbers = "severity shift_rows shift_cols shift_residual usable_share overlap_before overlap_after days day_of_year_gap sun_difference brightness run_seconds run_memory_gb run_disk_gb"
+finding = {"topic": "clouds", "severity": "warning", "text": "No mask.", "advice": "Give --before-mask, --bounds or --normalise, not --device."}
 say(event="result", severity="warning", numbers=dict.fromkeys(numbers.split()), findings=[finding])
 """)
     Path(asked["REPORT"]).write_text("Give --before-mask.")
@@ -114,7 +114,7 @@ say(event="result", severity="warning", numbers=dict.fromkeys(numbers.split()), 
     processing.run(ALGORITHM, asked, feedback=feedback)
     assert Path(asked["REPORT"]).read_text() == "Give “Mask of before”."
     assert feedback.said["warning"] == [
-        "Clouds: No mask. Give “Mask of before” or “Bring after to the brightness of before”, not --device."
+        "Clouds: No mask. Give “Mask of before”, “Extent” or “Bring after to the brightness of before”, not --device."
     ]
 
 

@@ -217,6 +217,13 @@ def test_the_engines_sentence_reaches_the_user(provider, engine, asked: dict) ->
     assert not Path(asked["MASK"]).exists()
 
 
+def test_the_log_says_what_the_run_will_take_before_it_shows_the_result(provider, engine, asked: dict) -> None:
+    feedback = QgsProcessingFeedback(False)
+    processing.run(ALGORITHM, asked, feedback=feedback)
+    log = feedback.textLog()
+    assert -1 < log.find(" of memory.") < log.find("Changed: ")
+
+
 def test_without_an_engine_it_is_listed_and_says_what_to_do(provider, asked: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S2CHANGE_PYTHON", "/nowhere/python")
     assert ALGORITHM in [one.id() for one in provider.algorithms()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -54,12 +53,6 @@ class _Part:
         """What it holds."""
         itemsize: int = np.dtype(dataset.dtypes[self.indexes[0] - 1]).itemsize
         return self.place[2] * self.place[3] * len(self.indexes) * itemsize
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    affinity: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 class BlockCache:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from rasterio.crs import CRS
@@ -19,7 +16,6 @@ from rasterio.errors import CRSError
 from rasterio.windows import Window
 
 from . import outputs
-from .blocks import cores
 from .classical import fit_predictor
 from .errors import GridMismatch, NothingObserved
 from .estimate import estimate_run, require_room, room
@@ -33,21 +29,17 @@ from .polygons import write_polygons
 from .radiometry import Array
 from .report import result_values, summary_of, version, write_record
 from .scores import GOALS
+from .threads import in_order
 from .validity import Codes, Quality
 
 if TYPE_CHECKING:
     from .model import Model
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 # With a margin of 48 on each side the network sees 1.27 times the pixels that it must, and a window with all that is made of it
 # takes 300 MB; at 512 it is 1.41 times, at 1024 1.2 times and 500 MB (docs/BENCHMARK.md).
 WINDOW_SIZE = 768
 
 
-# Each holds a window and what the network makes of it.
-_MOST_THREADS, _AHEAD = 4, 2
 # Pixels around a patch that masks are looked for in, about; what is forgotten too early is read again.
 _MASK_REACH = 40
 
@@ -268,29 +260,6 @@ def predicted(
             pair.forget(window.row_off + window.height - margin, math.inf if ends else right - margin)
 
 
-def in_order(function: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, None]:
-    """What a function gives for each item, in their order; several threads are at work, a few items ahead of what is taken."""
-    threads = min(cores(), _MOST_THREADS)
-    with ThreadPoolExecutor(threads, "window", _share_cores, (cores() // threads,)) as pool:
-        coming: deque[Future[R]] = deque()
-        try:
-            for item in items:
-                coming.append(pool.submit(function, item))
-                if len(coming) > threads + _AHEAD:
-                    yield coming.popleft().result()
-            while coming:
-                yield coming.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _share_cores(cores_of_one: int) -> None:
-    """Make this thread's tensors be computed by so many cores alone, since other threads use the others."""
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(cores_of_one)
-
-
 @contextmanager
 def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tuple[Finding, ...], Predictor]]:
     """The pair, open, what was found of it, said, and what predicts; a finding that says stop ends the run."""
@@ -312,13 +281,13 @@ def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tupl
             pair = stack.enter_context(open_pair(before, after, bands, options.pair_options()))
             findings = check_pair(pair, card, options.accept_level, options.trust_units)
         require_fit(findings)
-        predictor = fitted(options.method, model, pair)
+        predictor = fitted(options.method, model, pair, events.message)
         events.message(predictor.text)
         say_findings(findings, pair, events)
         yield pair, findings, predictor
 
 
-def fitted(method: str, model: Model | None, pair: Pair) -> Predictor:
+def fitted(method: str, model: Model | None, pair: Pair, say: Callable[[str], None] = lambda text: None) -> Predictor:
     """What predicts, fitted on the samples as windows are read: normalised, where that is asked.
 
     Raises:
@@ -327,7 +296,7 @@ def fitted(method: str, model: Model | None, pair: Pair) -> Predictor:
     before, after = [sample.before for sample in pair.samples], [sample.after.copy() for sample in pair.samples]
     for image in after:
         pair.normalisation.apply(image)
-    return model.for_pair(before, after) if model else fit_predictor(method, before, after, pair.bands)
+    return model.for_pair(before, after, say) if model else fit_predictor(method, before, after, pair.bands)
 
 
 def _asked_window(pair: Pair, options: DetectOptions) -> Window:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 from pathlib import Path
 from shutil import disk_usage
@@ -24,13 +23,12 @@ from .grid import Grid, bounds_window, grow, intersect, windows
 from .pair import Pair
 from .radiometry import Array
 from .scene import Scene, open_raster
+from .threads import cores, share_cores, window_threads
 from .validity import Quality
 
 if TYPE_CHECKING:
     from .detect import Predictor
 
-# Threads that read beside the network.
-_READERS = 1
 _FLOAT32 = 4
 # While a window is read there is, beside its reflectance, about a copy of it: stored numbers, masks.
 _COPIES = 2
@@ -38,9 +36,8 @@ _COPIES = 2
 _WRITING = 9e-8
 # Bytes per pixel at most, compressed: of a probability about one, of mask and quality next to none; overviews add a third.
 _PROBABILITY_BYTES, _CODES_BYTES, _OVERVIEWS = 1.0, 0.1, 4 / 3
-# The trial: pixels of a small patch; only a run of as many whole patches is worth trying one of them, if it takes no longer
-# than this many seconds.
-_TRIAL, _LONG, _LONGEST = 256, 32, 0.5
+# Side of the patch that is tried, pixels; a try that takes longer than this many seconds is not repeated.
+_TRIAL, _LONGEST = 384, 0.5
 _POLL_S = 0.002
 # Version 2 of the kernel's control groups, then version 1: limit, what is used, and what of that is files that can be forgotten.
 _CGROUPS = (
@@ -59,8 +56,8 @@ class Work:
         seen: pixels to lay on the grid and to predict, halos counted each time.
         written: pixels of the map.
         patch: (rows, cols) that go through the predictor at once.
-        waiting: pixels of both dates' windows that are read and not yet predicted, at most.
         bands: of each date.
+        block_bytes: of decoded blocks that are held.
     """
 
     stored: int
@@ -68,18 +65,18 @@ class Work:
     seen: int
     written: int
     patch: tuple[int, int]
-    waiting: int
     bands: int
+    block_bytes: int
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What it costs here: on this machine, with this pair and this predictor.
+    """What it costs here: on this machine, with this pair and this predictor; times are of one core.
 
     Attributes:
         decode: seconds per stored pixel of a band.
         lay: seconds per pixel of both dates laid on the grid, all bands.
-        predict: seconds per pixel through the predictor, on all cores.
+        predict: seconds per pixel through the predictor.
         predict_bytes: of memory per pixel through the predictor.
         held_bytes: of memory before the first window.
     """
@@ -113,26 +110,23 @@ class Room:
     disk_bytes: int | None = None
 
 
-def estimate(work: Work, pace: Pace, rasters: Sequence[str], cores: int, cache_bytes: int) -> Estimate:
+def estimate(work: Work, pace: Pace, rasters: Sequence[str], threads: int, cache_bytes: int) -> Estimate:
     """What the work takes at this pace.
-
-    Reading goes on beside the network and shares the cores with it; whichever is slower sets the time.
 
     Args:
         work: how much.
         pace: how fast.
         rasters: "mask", "probability", "quality": those that are asked for.
-        cores: of the processor.
+        threads: that read and predict, each a window at a time.
         cache_bytes: the most that GDAL keeps of what it has read.
     """
     reading = work.stored * pace.decode + work.seen * pace.lay
-    predicting = work.seen * pace.predict
-    seconds = max(reading / _READERS, predicting + reading / cores) + work.written * _WRITING
-    tall, wide = work.patch
-    waiting = work.waiting * 2 * work.bands * _FLOAT32 * _COPIES
+    seconds = (reading + work.seen * pace.predict) / threads + work.written * _WRITING
+    reflectance = 2 * work.bands * _FLOAT32 * _COPIES
+    windows_bytes = threads * math.prod(work.patch) * (pace.predict_bytes + reflectance)
     # No more is kept of the rasters than they hold, two bytes per number; what was sampled is held already.
     sampled, stored = (min(cache_bytes, 2 * pixels) for pixels in (work.sampled, work.stored))
-    memory = pace.held_bytes + tall * wide * pace.predict_bytes + waiting + max(0, stored - sampled)
+    memory = pace.held_bytes + windows_bytes + work.block_bytes + max(0, stored - sampled)
     each = {"mask": _CODES_BYTES, "probability": _PROBABILITY_BYTES, "quality": _CODES_BYTES}
     # All three are written window by window; those that are asked for are then finished beside them.
     bytes_per_pixel = sum(each.values()) + _OVERVIEWS * sum(each[name] for name in rasters)
@@ -150,25 +144,24 @@ def estimate_run(pair: Pair, predictor: Predictor, area: Window, size: int, rast
         rasters: see `estimate`.
     """
     work = work_of(pair, predictor, area, size)
-    return estimate(work, measure_pace(pair, predictor, work), rasters, psutil.cpu_count() or 1, get_gdal_config("GDAL_CACHEMAX"))
+    return estimate(work, measure_pace(pair, predictor, work), rasters, window_threads(), get_gdal_config("GDAL_CACHEMAX"))
 
 
 def work_of(pair: Pair, predictor: Predictor, area: Window, size: int) -> Work:
     """How much `detect.predicted` has to do for an area, with windows of this size."""
     step = predictor.alignment
-    halo = _up(predictor.halo, step)
+    halo = predictor.halo
     whole = [window for window in windows(*pair.grid.shape, _up(size, step)) if intersect(window, area)]
     patches = [(_up(one.height, step) + 2 * halo, _up(one.width, step) + 2 * halo) for one in whole]
     largest = max(patches, key=math.prod)
-    waiting = (_READERS + 1) * math.prod(largest)
     return Work(
         stored_pixels(pair, [grow(area, halo)]),
         stored_pixels(pair, pair.sampled),
         sum(map(math.prod, patches)),
         int(area.width * area.height),
         largest,
-        waiting,
         len(pair.bands),
+        int(pair.bytes_per_column * min(pair.widest, area.width + 2 * halo)),
     )
 
 
@@ -194,32 +187,24 @@ def _stored_pixels(scene: Scene, pair: Pair, parts: Sequence[Window]) -> int:
 
 
 def measure_pace(pair: Pair, predictor: Predictor, work: Work) -> Pace:
-    """Read and predict a little of the pair, and see what it costs.
+    """Read and predict a little of the pair, by one thread, and see what it costs.
 
     The samples were decoded when the pair was measured; one of them read again is not, so what it takes less is the decoding.
-    A patch of the run's own size, the second time, is the truest; where that would take long, or the run is short, a
-    smaller one stands for it.
     """
     sampled = pair.sampled[-1]
     held = psutil.Process().memory_info().rss
-    lay_s, _ = _cost_of(lambda: pair.read(sampled))
-    decode_s = max(0.0, pair.sampling_s - lay_s * len(pair.sampled))
-    shapes = [(min(_TRIAL, work.patch[0]), min(_TRIAL, work.patch[1]))]
-    if work.seen > _LONG * math.prod(work.patch):
-        shapes.append(work.patch)
-    predict_s = peak = 0.0
-    for shape in shapes:
-        pixels = math.prod(shape)
-        if predict_s * pixels > _LONGEST:
-            break
-        patches = [_tiled(image, shape) for image in (pair.samples[-1].before, pair.samples[-1].after)]
-        predict = partial(predictor.probability, *patches)
-        costs = [_cost_of(predict)]
-        # The first time a shape is seen, PyTorch prepares itself for it.
-        if predict_s or costs[0][0] < _LONGEST:
-            costs.append(_cost_of(predict))
-        predict_s = min(seconds for seconds, _ in costs) / pixels
-        peak = max(0, *(most - held for _, most in costs)) / pixels
+    least = 2 * predictor.halo + predictor.alignment
+    shape = min(max(_TRIAL, least), work.patch[0]), min(max(_TRIAL, least), work.patch[1])
+    patches = [_tiled(image, shape) for image in (pair.samples[-1].before, pair.samples[-1].after)]
+    with ThreadPoolExecutor(1, "trial", share_cores, (1,)) as alone:
+        lay_s, _ = alone.submit(_cost_of, lambda: pair.read(sampled)).result()
+        costs = [alone.submit(_cost_of, lambda: predictor.probability(*patches)).result()]
+        # The first time, PyTorch prepares itself.
+        if costs[0][0] < _LONGEST:
+            costs.append(alone.submit(_cost_of, lambda: predictor.probability(*patches)).result())
+    predict_s = min(seconds for seconds, _ in costs) / math.prod(shape)
+    peak = max(0, *(most - held for _, most in costs)) / math.prod(shape)
+    decode_s = max(0.0, pair.sampling_s * cores() - lay_s * len(pair.sampled))
     # What shows nothing of both dates is not predicted.
     observed = np.mean([(sample.quality == Quality.OBSERVED).any() for sample in pair.samples])
     return Pace(

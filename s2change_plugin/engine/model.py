@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
@@ -18,11 +19,12 @@ from safetensors.torch import save as save_tensors
 from ..paths import shipped_models, user_models
 from .appearance import Appearance, measure_appearance
 from .bands import BANDS
-from .batches import is_out_of_memory
 from .errors import ModelError
 from .folded import FoldedNet
 from .radiometry import Array
 from .scores import GOALS, Beta, calibrated
+from .threads import window_threads
+from .turns import Turns
 from .unet import VIEWS, ChangeNet, halo
 
 DEFAULT_MODEL = "oscd-urban-2"
@@ -150,22 +152,25 @@ class Model:
     precision: str
     goal: str = "f1"
 
-    def for_pair(self, before: Sequence[Array], after: Sequence[Array]) -> PairModel:
+    def for_pair(
+        self, before: Sequence[Array], after: Sequence[Array], say: Callable[[str], None] = lambda text: None
+    ) -> PairModel:
         """The model with what a pair looks like as a whole.
 
         Args:
             before, after: parts of the pair, (band, row, col) reflectance in the card's order, NaN where not observed.
+            say: gets a sentence where the memory is too short for as many windows at a time as there are threads.
 
         Raises:
             NothingObserved: too few pixels are observed on both dates.
         """
-        return self.for_appearance(measure_appearance(before, after, self.card.std))
+        return self.for_appearance(measure_appearance(before, after, self.card.std), say)
 
-    def for_appearance(self, appearance: Appearance) -> PairModel:
-        """The model for a pair that looks like that as a whole."""
+    def for_appearance(self, appearance: Appearance, say: Callable[[str], None] = lambda text: None) -> PairModel:
+        """The model for a pair that looks like that as a whole; `say` as in `for_pair`."""
         folded = FoldedNet(self.network).eval().to(self.device, _DTYPES[self.precision])
         folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return PairModel(self, appearance, folded)
+        return PairModel(self, appearance, folded, Turns(window_threads(), say))
 
 
 @dataclass(frozen=True)
@@ -176,11 +181,13 @@ class PairModel:
         model: the weights.
         appearance: of the pair.
         folded: the network, as it is used.
+        turns: of windows on the device.
     """
 
     model: Model
     appearance: Appearance
     folded: FoldedNet
+    turns: Turns
 
     @property
     def halo(self) -> int:
@@ -232,14 +239,12 @@ class PairModel:
         """
         model = self.model
         shown = self.appearance.shown(before, after, model.card.mean, model.card.std, _DTYPES[model.precision])
-        try:
+
+        def logits() -> Array:
             with torch.inference_mode():
-                logits = self.folded(shown.to(model.device)).float().cpu().numpy()
-        except RuntimeError as error:
-            if is_out_of_memory(error):
-                raise MemoryError(str(error)) from error
-            raise
-        return calibrated(logits, model.card.calibration)
+                return np.asarray(self.folded(shown.to(model.device)).float().cpu().numpy(), np.float32)
+
+        return calibrated(self.turns.take(logits), model.card.calibration)
 
 
 def list_models() -> list[tuple[Path, ModelCard]]:

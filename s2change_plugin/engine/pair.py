@@ -14,7 +14,7 @@ from affine import Affine
 from rasterio.windows import Window
 
 from .bands import TEN_BANDS
-from .blocks import BUDGET, BlockCache, cores
+from .blocks import BUDGET, BlockCache
 from .errors import BandsUnknown, GridMismatch, UnreadableInput
 from .grid import Grid, base_grid, bounds_window, place_of, sample_windows
 from .masks import BUFFER_M, CLOUDS, Area, MaskReader, masks_of, require_buffer
@@ -23,6 +23,7 @@ from .normalisation import fit_normalisation
 from .radiometry import Array
 from .registration import NOT_ASKED, Shift, measure_displacement, with_residual
 from .scene import Scene, SceneReader, open_raster
+from .threads import cores
 from .validity import Codes, Mask, Quality, date_quality, pair_quality, worse
 
 # Enough ground for statistics and for the shift: 16 samples of 2.56 km.
@@ -206,9 +207,14 @@ class Pair:
         self._after.forget(row, col)
 
     @property
+    def bytes_per_column(self) -> float:
+        """What is held in memory for each column of the grid while it is read row by row and each block decoded once."""
+        return _ROWS_HELD * (self._before.bytes_per_column + self._after.bytes_per_column)
+
+    @property
     def widest(self) -> int:
-        """Columns that can be read row by row, each block of the files decoded once, in the memory that blocks may take."""
-        held = _ROWS_HELD * (self._before.bytes_per_column + self._after.bytes_per_column)
+        """Columns that can be so read in the memory that blocks may take."""
+        held = self.bytes_per_column
         return int(BUDGET / held) if held else self.grid.width
 
     def close(self) -> None:

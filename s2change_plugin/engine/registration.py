@@ -15,8 +15,8 @@ from scipy.ndimage import binary_erosion, gaussian_filter, gaussian_gradient_mag
 from scipy.optimize import least_squares
 from skimage.registration import phase_cross_correlation
 
-from .blocks import cores
 from .radiometry import Array
+from .threads import cores
 
 Floats = NDArray[np.float64]
 Place = tuple[float, float]

@@ -34,16 +34,15 @@ from s2change_plugin.engine.scene import open_scene
 from tests.conftest import textured, write_stack
 from tests.standin import write_standin
 
-WORK = Work(stored=2000, sampled=0, seen=150, written=100, patch=(10, 10), waiting=200, bands=10)
+WORK = Work(stored=2000, sampled=0, seen=150, written=100, patch=(10, 10), bands=10, block_bytes=7000)
 PACE = Pace(decode=0.001, lay=0.01, predict=0.1, predict_bytes=100.0, held_bytes=5000)
 ALL = ("mask", "probability", "quality")
 
 
-def test_reading_goes_on_beside_the_network_and_the_slower_of_the_two_sets_the_time() -> None:
-    # Reading takes 2 + 1.5 seconds and the network 15; on two cores half of the reading is time that the network lacks.
-    assert estimate(WORK, PACE, ALL, 2, 0).seconds == pytest.approx(15 + 3.5 / 2, rel=1e-4)
-    # A hundred times the decoding, which one thread does.
-    assert estimate(WORK, replace(PACE, decode=0.1), ALL, 2, 0).seconds == pytest.approx(200 + 1.5, rel=1e-4)
+def test_threads_share_reading_and_predicting() -> None:
+    # Reading takes 2 + 1.5 seconds of a core, and the network 15.
+    assert estimate(WORK, PACE, ALL, 1, 0).seconds == pytest.approx(18.5, rel=1e-4)
+    assert estimate(WORK, PACE, ALL, 2, 0).seconds == pytest.approx(18.5 / 2, rel=1e-4)
 
 
 def test_time_and_disk_are_linear_in_pixels() -> None:
@@ -54,8 +53,8 @@ def test_time_and_disk_are_linear_in_pixels() -> None:
 
 
 def test_memory_does_not_grow_with_the_raster_beyond_what_gdal_may_keep_of_it() -> None:
-    # 200 pixels of two dates and ten bands in float32, each twice; a patch of 100 pixels at 100 bytes.
-    assert estimate(WORK, PACE, ALL, 2, 0).memory_bytes == 5000 + 10_000 + 200 * 2 * 10 * 4 * 2
+    # For each thread a patch of 100 pixels at 100 bytes, and two dates of ten bands of it in float32, each twice.
+    assert estimate(WORK, PACE, ALL, 2, 0).memory_bytes == 5000 + 7000 + 2 * 100 * (100 + 2 * 10 * 4 * 2)
     small, large = (estimate(replace(WORK, stored=stored), PACE, ALL, 2, 3000).memory_bytes for stored in (1000, 10**6))
     assert large - small == 1000
     # What the samples brought into GDAL's cache is held already.
@@ -162,7 +161,7 @@ class Clock:
 class SlowPredictor:
     """Takes a millionth of a second for a pixel, and three times that for a shape it has not seen."""
 
-    halo, alignment = 5, 4
+    halo, alignment = 8, 4
 
     def __init__(self, clock: Clock) -> None:
         self.clock, self.shapes = clock, list[tuple[int, ...]]()
@@ -182,7 +181,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_halos_are_read_and_predicted_each_time(pair: Pair, clock: Clock) -> None:
-    # Windows of 102 round up to 104, the halo of 5 to 8; three rows of four windows, the last ones smaller and whole.
+    # Windows of 102 round up to 104, and the halo is 8; three rows of four windows, the last ones smaller and whole.
     work = work_of(pair, SlowPredictor(clock), pair.grid.window, 102)
     assert work.patch == (120, 120)
     assert work.seen == (3 * 16 + 104 + 104 + 92) * (4 * 16 + 104 * 3 + 28)
@@ -200,17 +199,18 @@ def test_the_pace_is_what_samples_and_patches_take_without_what_is_done_but_once
         return read(window)
 
     monkeypatch.setattr(pair, "read", reading)
-    pair.sampling_s = 0.5 * len(pair.sampled) + 3
+    monkeypatch.setattr(module, "cores", lambda: 2)
+    pair.sampling_s = (0.5 * len(pair.sampled) + 3) / 2
     predictor = SlowPredictor(clock)
     work = work_of(pair, predictor, pair.grid.window, 64)
     pace = measure_pace(pair, predictor, work)
     assert pace.decode == pytest.approx(3 / stored_pixels(pair, pair.sampled))
     assert pace.lay == pytest.approx(0.5 / (256 * 256))
     assert pace.predict == pytest.approx(1e-6)
-    # Twenty-odd windows are a short run: one small shape will do.
     assert predictor.shapes == [(80, 80)] * 2
-    measure_pace(pair, predictor, replace(work, patch=(512, 512), seen=10**9))
-    assert predictor.shapes[2:] == [(256, 256)] * 2 + [(512, 512)] * 2
+    # Of a large patch a part will do.
+    measure_pace(pair, predictor, replace(work, patch=(912, 612)))
+    assert predictor.shapes[2:] == [(384, 384)] * 2
 
 
 def test_a_slow_machine_is_tried_on_one_small_patch_only(pair: Pair, clock: Clock) -> None:
@@ -219,8 +219,8 @@ def test_a_slow_machine_is_tried_on_one_small_patch_only(pair: Pair, clock: Cloc
         predictor.probability,
         lambda *images: (clock_of(*images), setattr(clock, "now", clock.now + 9)),
     )
-    measure_pace(pair, predictor, replace(WORK, patch=(512, 512), seen=10**9))
-    assert predictor.shapes == [(256, 256)]
+    measure_pace(pair, predictor, replace(WORK, patch=(512, 512)))
+    assert predictor.shapes == [(384, 384)]
 
 
 def test_what_shows_nothing_of_both_dates_takes_the_network_no_time(pair: Pair, clock: Clock) -> None:

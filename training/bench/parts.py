@@ -6,11 +6,10 @@ the plain way, so that a slow engine has no slow measure.
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +23,11 @@ import torch
 from rasterio.windows import Window
 from torch import Tensor, nn
 
+from s2change_plugin.engine.__main__ import keep_freed_memory
+from s2change_plugin.engine.appearance import Appearance
 from s2change_plugin.engine.grid import windows
 from s2change_plugin.engine.model import DEFAULT_MODEL, Model, load_model
+from s2change_plugin.engine.threads import cores, share_cores
 
 from .scenes import BLOCK, SHIFT
 
@@ -36,7 +38,7 @@ Part = dict[str, Any]
 PATCHES = (256, 512, 1024)
 # There are tens of layers, and three sizes of patch for each.
 _LAYER_SHARE = 0.1
-_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_CORES = cores()
 
 
 def read_blocks(*paths: Path) -> Part:
@@ -129,13 +131,13 @@ def _write_one(result: tuple[npt.NDArray[np.uint8], Path]) -> None:
 
 
 def network(size: int, steady: float) -> Part:
-    """The shipped network over size² pixels, in patches of their best size that share no pixel, `steady` seconds each."""
+    """The shipped network over size² pixels, in patches of their best size that share no pixel, `steady` seconds each.
+
+    The margin that the engine's network leaves out on its way up lies within the patch here, and counts as done.
+    """
     model = load_model(DEFAULT_MODEL)
-    forward = forward_of(model)
-    per_pixel = {}
-    for patch in _patches_within(size):
-        inputs = _patches_of(model, patch)
-        per_pixel[patch] = _seconds(lambda given=inputs: forward(given), steady) / patch**2  # type: ignore[misc]
+    folded = _folded(model)
+    per_pixel = {patch: _seconds_of_each(folded, _patch_of(model, patch), steady) / patch**2 for patch in _patches_within(size)}
     best = min(per_pixel, key=lambda patch: per_pixel[patch])
     flops = sum(layer.flops * times for layer, times in layers_of(model, best).items()) / best**2
     note = f"{best}² patches, {model.precision}, {flops / per_pixel[best] / 1e9:,.0f} GFLOP/s, scaled up from {steady:g} s"
@@ -147,21 +149,16 @@ def _patches_within(size: int) -> list[int]:
     return [patch for patch in PATCHES if patch <= size]
 
 
-def forward_of(model: Model) -> Callable[[Sequence[Tensor]], Tensor]:
-    """What turns a batch into logits as the engine does it."""
-
-    def forward(inputs: Sequence[Tensor]) -> Tensor:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=model.precision == "bfloat16"):
-            logits: Tensor = model.network(*inputs)
-            return logits
-
-    return forward
+def _folded(model: Model) -> nn.Module:
+    """The network as the engine runs it."""
+    bands = len(model.card.bands)
+    return model.for_appearance(Appearance(np.zeros((2, bands)), np.zeros(bands), np.eye(bands))).folded
 
 
-def _patches_of(model: Model, patch: int) -> list[Tensor]:
-    """The network's three inputs, random, as the engine lays them out."""
-    shape = (1, len(model.card.bands), patch, patch)
-    return [torch.randn(shape).to(memory_format=torch.channels_last) for _ in range(3)]
+def _patch_of(model: Model, patch: int) -> Tensor:
+    """The network's input, random, as the engine lays it out."""
+    kind = torch.bfloat16 if model.precision == "bfloat16" else torch.float32
+    return torch.randn(3, len(model.card.bands), patch, patch).to(kind).to(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)
@@ -169,7 +166,7 @@ class Layer:
     """A layer as the network runs it; equal ones are one.
 
     Attributes:
-        kind: "conv", "up" (transposed convolution) or "pool".
+        kind: "conv" or "up" (transposed convolution).
         side: of its kernel, pixels.
         inputs, outputs: channels.
         shape: of its input, (n, c, h, w).
@@ -185,8 +182,6 @@ class Layer:
 
     def build(self) -> nn.Module:
         """A layer like it, with random weights and a bias."""
-        if self.kind == "pool":
-            return nn.MaxPool2d(self.side)
         if self.kind == "up":
             return nn.ConvTranspose2d(self.inputs, self.outputs, self.side, self.side)
         return nn.Conv2d(self.inputs, self.outputs, self.side, padding=self.side // 2)
@@ -195,27 +190,26 @@ class Layer:
 def layers_of(model: Model, patch: int) -> Counter[Layer]:
     """Layers that the network runs for a patch, and how often each.
 
-    Convolutions, transposed convolutions and pooling. Batch norm and ReLU count as nothing: they can be folded into what is
-    before them.
+    Convolutions and transposed convolutions; what else it does, such as pooling, counts as nothing.
     """
     found: Counter[Layer] = Counter()
 
     def note(module: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
         found[_described(module, tuple(given[0].shape), tuple(result.shape))] += 1
 
-    kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d)
-    hooks = [module.register_forward_hook(note) for module in model.network.modules() if isinstance(module, kinds)]
-    forward_of(model)(_patches_of(model, patch))
+    folded = _folded(model)
+    kinds = (nn.Conv2d, nn.ConvTranspose2d)
+    hooks = [module.register_forward_hook(note) for module in folded.modules() if isinstance(module, kinds)]
+    with torch.inference_mode():
+        folded(_patch_of(model, patch))
     for hook in hooks:
         hook.remove()
     return found
 
 
 def _described(module: nn.Module, given: tuple[int, ...], result: tuple[int, ...]) -> Layer:
-    if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        return Layer("pool", given[2] // result[2], given[1], result[1], given, 0)
     kind, place = ("conv", result) if isinstance(module, nn.Conv2d) else ("up", given)
-    side = module.kernel_size[0]
+    side = int(module.kernel_size[0])  # type: ignore[index]
     flops = 2 * side**2 * given[1] * result[1] * place[0] * place[2] * place[3]
     return Layer(kind, side, given[1], result[1], given, flops)
 
@@ -252,8 +246,18 @@ def _timed(layer: Layer, times: int, steady: float) -> Part:
 def _layer_seconds(layer: Layer, kind: torch.dtype, steady: float) -> float:
     module = layer.build().to(kind).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     given = torch.randn(layer.shape).to(kind).to(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        return _seconds(lambda: module(given), steady)
+    return _seconds_of_each(module, given, steady)
+
+
+def _seconds_of_each(module: nn.Module, given: Tensor, least: float) -> float:
+    """Seconds that a module takes for an input, where each core works on one of its own, as the engine has it."""
+
+    def run(_: int) -> None:
+        with torch.inference_mode():
+            module(given)
+
+    with ThreadPoolExecutor(_CORES, initializer=share_cores, initargs=(1,)) as pool:
+        return _seconds(lambda: list(pool.map(run, range(_CORES))), least) / _CORES
 
 
 def _seconds(work: Callable[[], T], least: float) -> float:
@@ -278,6 +282,7 @@ PARTS: dict[str, Callable[..., Part]] = {
 
 def run_part(name: str, arguments: Iterable[str]) -> Part:
     """One of `PARTS`, with its arguments as a command line gives them: numbers, and paths."""
+    keep_freed_memory()
     return PARTS[name](*map(_argument, arguments))
 
 

@@ -28,6 +28,7 @@ from .validity import Codes, Mask, Quality, date_quality, pair_quality, worse
 
 # Enough ground for statistics and for the shift: 16 samples of 2.56 km.
 _SAMPLES, _SAMPLE_SIZE = 16, 256
+_FEW_SAMPLES = 9
 # Around a sample, what masks and interpolation look at.
 _SAMPLE_MARGIN = 40
 # Rows of blocks that are held while windows walk along one: its own, the next, and some of the last.
@@ -230,7 +231,7 @@ class Pair:
         found = self._measured_shift()
         if found.matters:
             self._read_after_on(found.moved_transform(self.grid.transform))
-            found = with_residual(found, self._measured_shift())
+            found = with_residual(found, self._measured_shift(every=2 if len(self.samples) > _FEW_SAMPLES else 1))
             if not found.measured:
                 self._read_after_on(self.grid.transform)
         self.shift = found
@@ -244,12 +245,13 @@ class Pair:
         with ThreadPoolExecutor(cores()) as readers:
             return list(readers.map(self.read, self.sampled))
 
-    def _measured_shift(self) -> Shift:
+    def _measured_shift(self, every: int = 1) -> Shift:
+        """From every so many-th sample; half of many are enough to see whether it helps to take the shift out."""
         chosen = [place for place, name in enumerate(self.bands) if name in _REGISTRATION_BANDS]
         chosen = chosen or list(range(len(self.bands)))
         centres = [(window.row_off + window.height / 2, window.col_off + window.width / 2) for window in self.sampled]
-        before, after = ([getattr(sample, side)[chosen] for sample in self.samples] for side in ("before", "after"))
-        return measure_displacement(before, after, centres, self.grid.shape)
+        before, after = ([getattr(sample, side)[chosen] for sample in self.samples[::every]] for side in ("before", "after"))
+        return measure_displacement(before, after, centres[::every], self.grid.shape)
 
 
 @contextmanager

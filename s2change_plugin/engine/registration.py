@@ -250,13 +250,26 @@ def _lengths(vectors: Floats) -> Floats:
 
 
 def _place_shift(before: Array, after: Array) -> Floats | str:
-    """(rows, cols) by which one sample is displaced against another, or why there is none."""
+    """(rows, cols) by which one sample is displaced against another, or why there is none.
+
+    Edges are compared above their surroundings', tapered to the sample's borders, and 0 at and near unseen ground.
+    """
     if min(before.shape[1:]) < _SMALLEST_SIDE:
         return _SMALL
     seen = np.asarray((np.isfinite(before) & np.isfinite(after)).all(axis=0), np.bool_)
     if seen.mean() < _LEAST_SEEN:
         return _UNSEEN
-    edges = [(_edges(one, seen), _edges(other, seen)) for one, other in zip(before, after, strict=True)]
+    # The hole itself is the same on both dates: its outline and its mean would pull the estimate to no shift.
+    inside = np.asarray(binary_erosion(seen, iterations=4, border_value=1), np.float32)
+    share = np.maximum(gaussian_filter(inside, 4.0), 1e-3)
+    taper = np.outer(np.hanning(seen.shape[0]), np.hanning(seen.shape[1]))
+
+    def edges_of(image: Array) -> Array:
+        found = _edges(image, seen)
+        around = gaussian_filter(found * inside, 4.0) / share
+        return np.asarray((found - around) * inside * taper, np.float32)
+
+    edges = [(edges_of(one), edges_of(other)) for one, other in zip(before, after, strict=True)]
     clear = [pair for pair in edges if min(map(np.std, pair)) > _LEAST_CONTRAST]
     if not clear:
         return _FLAT
@@ -279,13 +292,8 @@ def _image_shift(one: Array, other: Array) -> tuple[Floats, float]:
 
 
 def _edges(image: Array, seen: NDArray[np.bool_]) -> Array:
-    """Gradient magnitude above its surroundings', tapered to the sample's borders, 0 at and near unseen ground."""
-    filled = np.where(seen, image, np.median(image[seen]))
+    """Gradient magnitude; unseen ground is flat."""
+    filled = image if seen.all() else np.where(seen, image, np.median(image[seen]))
     # Bright roofs and clouds must not outweigh all other edges.
     low, high = np.percentile(filled[seen], (1, 99))
-    edges = gaussian_gradient_magnitude(np.clip(filled, low, high), 1.0)
-    # The hole itself is the same on both dates: its outline and its mean would pull the estimate to no shift.
-    clear = binary_erosion(seen, iterations=4, border_value=1).astype(np.float32)
-    around = gaussian_filter(edges * clear, 4.0) / np.maximum(gaussian_filter(clear, 4.0), 1e-3)
-    window = np.outer(np.hanning(edges.shape[0]), np.hanning(edges.shape[1]))
-    return np.asarray((edges - around) * clear * window, np.float32)
+    return np.asarray(gaussian_gradient_magnitude(np.clip(filled, low, high), 1.0), np.float32)

@@ -1,20 +1,22 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from threading import Barrier, current_thread
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from rasterio.windows import Window
 
 from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.classical import fit_predictor
-from s2change_plugin.engine.detect import DetectOptions, Predictor, predicted
+from s2change_plugin.engine.detect import DetectOptions, Predictor, detect, predicted
 from s2change_plugin.engine.errors import OutputError
 from s2change_plugin.engine.folded import FoldedNet
 from s2change_plugin.engine.grid import slices_in
 from s2change_plugin.engine.model import Model, ModelCard
 from s2change_plugin.engine.outputs import to_levels
-from s2change_plugin.engine.pair import Pair, PairOptions, open_pair
+from s2change_plugin.engine.pair import Pair, PairOptions, PairWindow, open_pair
 from s2change_plugin.engine.scene import open_scene
 from s2change_plugin.engine.unet import ChangeNet, halo
 from tests.conftest import textured, write_stack
@@ -71,6 +73,27 @@ def predictor(request: pytest.FixtureRequest, model: Model, pair: Pair) -> Predi
     return fit_predictor(request.param, before, after, pair.bands)
 
 
+class Quiet:
+    """Events that nobody listens to."""
+
+    def started(self, workdir: str) -> None:
+        pass
+
+    def progress(self, stage: str, items: Sequence) -> Iterator:
+        yield from items
+
+    def message(self, text: str, level: str = "info") -> None:
+        pass
+
+    def result(self, values: dict, summary: str) -> None:
+        pass
+
+
+def read_layer(path: Path) -> np.ndarray:
+    with rasterio.open(path) as raster:
+        return raster.read(1)
+
+
 def mosaic(pair: Pair, predictor: Predictor, size: int, area: Window | None = None) -> np.ndarray:
     """Stored probability of an area, put together from its windows."""
     area = area or pair.grid.window
@@ -89,6 +112,50 @@ def test_the_result_does_not_depend_on_the_window_size(pair: Pair, predictor: Pr
         # Sums in another order may round to the neighbouring step of 0.004.
         assert np.abs(whole - parts).max() <= 1
         assert (whole != parts).mean() < 1e-2
+
+
+def test_the_result_does_not_depend_on_the_number_of_threads(
+    pair: Pair, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr("s2change_plugin.engine.threads.cores", lambda count=threads: count)
+        found.append(mosaic(pair, predictor, 96))
+    np.testing.assert_array_equal(*found)
+
+
+def test_windows_are_read_by_several_threads_at_a_time_and_answered_in_their_order(
+    pair: Pair, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s2change_plugin.engine.threads.cores", lambda: 3)
+    read, together, names = pair.read, Barrier(3, timeout=30), set[str]()
+
+    def meet(window: Window) -> PairWindow:
+        if len(names) < 3:
+            names.add(current_thread().name)
+            together.wait()
+        return read(window)
+
+    monkeypatch.setattr(pair, "read", meet)
+    predictor = model.for_pair(*([getattr(sample, side) for sample in pair.samples] for side in ("before", "after")))
+    windows = [window for window, _, _ in predicted(pair, predictor, pair.grid.window, 96, iter)]
+    assert len(names) == 3
+    assert windows == sorted(windows, key=lambda window: (window.row_off, window.col_off))
+
+
+@pytest.mark.parametrize("city", ["hongkong", "beihai"])
+def test_on_real_pairs_bfloat16_moves_few_pixels_and_those_at_the_threshold_alone(oscd: Path, tmp_path: Path, city: str) -> None:
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        outputs = {name: tmp_path / f"{precision}-{name}.tif" for name in ("mask", "probability")}
+        dates = {side: str(oscd / city / f"imgs_{number}") for side, number in (("before", 1), ("after", 2))}
+        detect(DetectOptions(**dates, **outputs, precision=precision), Quiet())
+        found[precision] = [read_layer(outputs[name]) for name in ("mask", "probability")]
+    (mask, probability), (other, short) = found["float32"], found["bfloat16"]
+    moved = mask != other
+    assert moved.sum() <= 0.01 * (mask == 1).sum()
+    assert (np.abs(probability.astype(int) - short)[moved] <= 0.02 / 0.004).all()
+    assert (mask == 1).sum() > 1000
 
 
 def test_an_area_is_the_exact_crop_of_the_whole(pair: Pair, predictor: Predictor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -363,6 +364,8 @@ def _finish(
             write_polygons(writers["probability"].path, run.threshold, drawn)
         finished[drawn] = options.polygons
     asked = [(name, getattr(options, name)) for name in options.rasters]
-    for name, target in events.progress("write", asked):
-        finished[writers[name].finish(target)] = target
+    with ThreadPoolExecutor(len(asked), "write") as pool:
+        ready = pool.map(lambda item: writers[item[0]].finish(item[1]), asked)
+        for _, target in events.progress("write", asked):
+            finished[next(ready)] = target
     return finished

@@ -63,7 +63,9 @@ def main(context: click.Context, size: int, repeats: int, jpeg2000: bool, steady
                 found[row] = measure()
                 click.echo(f"Round {number + 1} of {repeats}, {row}: {found[row].seconds:.1f} s", err=True)
             rounds.append(found)
-        click.echo(write_report(rounds, size, missing, report).read_text(encoding="utf-8"))
+            # After each, so that an interruption leaves what was measured.
+            page = write_report(rounds, size, missing, report)
+        click.echo(page.read_text(encoding="utf-8"))
 
 
 @main.command(hidden=True)

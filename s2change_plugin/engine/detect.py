@@ -360,8 +360,9 @@ def _finish(
     if options.polygons:
         drawn = outputs.in_workdir(workdir, "polygons", options.polygons)
         with stage(events, "polygons"):
-            writers["probability"].close()
-            write_polygons(writers["probability"].path, run.threshold, drawn)
+            for name in ("mask", "probability"):
+                writers[name].close()
+            write_polygons(writers["mask"].path, writers["probability"].path, drawn)
         finished[drawn] = options.polygons
     asked = [(name, getattr(options, name)) for name in options.rasters]
     with ThreadPoolExecutor(len(asked), "write") as pool:

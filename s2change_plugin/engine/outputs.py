@@ -29,7 +29,7 @@ from .grid import Grid
 from .radiometry import Array
 from .validity import QUALITY_COLOURS, QUALITY_NAMES, Codes, Quality
 
-NOT_OBSERVED = 255
+CHANGE, NOT_OBSERVED = 1, 255
 # Probability is stored as 0–250, so that GDAL's scale shows it as 0–1 and 255 is free for "not observed".
 PROBABILITY_STEP = 0.004
 _TOP_LEVEL = round(1 / PROBABILITY_STEP)

@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
 import rasterio
-from rasterio.features import shapes
-from scipy.ndimage import label
+from numpy.typing import NDArray
+from rasterio.features import rasterize, shapes
+from shapely import STRtree, box
 from shapely.geometry import shape
 
-from .grid import geodesic_areas_m2
-from .outputs import PROBABILITY_STEP, to_mask
+from .grid import geodesic_areas_m2, windows
+from .outputs import CHANGE, PROBABILITY_STEP
 
 LAYER = "change"
+_WINDOW = 2048
 
 
-def write_polygons(probability: Path, threshold: float, target: Path) -> int:
+def write_polygons(mask: Path, probability: Path, target: Path) -> int:
     """Write the connected areas of change as a GeoPackage and give their number.
 
-    Pixels that share an edge are one area. Each has `area_ha` (geodesic, hectares) and `mean_probability` (0–1).
+    Pixels that share an edge are one area. Each has `area_ha` (geodesic, hectares) and `mean_probability` (0–1). The rasters are
+    walked row by row and window by window, however large they are.
 
     Args:
-        probability: the stored probability raster.
-        threshold: as it was used for the mask.
+        mask: the change mask.
+        probability: the stored probability.
         target: GeoPackage, made anew.
     """
-    with rasterio.open(probability) as raster:
-        levels, transform, crs = raster.read(1), raster.transform, raster.crs
-    changed = to_mask(levels, threshold) == 1
-    labels, count = label(changed, output=np.int32)
-    inside = labels[changed]
-    sums = np.bincount(inside, weights=levels[changed], minlength=count + 1)
-    means = sums[1:] / np.bincount(inside, minlength=count + 1)[1:] * PROBABILITY_STEP
-    found = [(shape(outline), int(number)) for outline, number in shapes(labels, mask=changed, transform=transform)]
-    areas = geodesic_areas_m2([outline for outline, _ in found], crs) / 1e4
+    with rasterio.open(mask) as raster:
+        band = rasterio.band(raster, 1)
+        # Of the mask 0 is left out at once, and what was not observed afterwards.
+        found = [shape(outline) for outline, value in shapes(band, mask=band, transform=raster.transform) if value == CHANGE]
+        crs = raster.crs
+    means = _mean_levels(probability, found) * PROBABILITY_STEP
+    areas = geodesic_areas_m2(found, crs) / 1e4
     table = geopandas.GeoDataFrame(
-        {"area_ha": areas.round(4), "mean_probability": [round(float(means[number - 1]), 4) for _, number in found]},
-        geometry=[outline for outline, _ in found],
-        crs=crs.to_wkt(),
+        {"area_ha": areas.round(4), "mean_probability": means.round(4)}, geometry=found, crs=crs.to_wkt()
     )
     table = table.astype({"area_ha": float, "mean_probability": float}).sort_values("area_ha", ascending=False)
     # Version 1.2 is what every supported QGIS reads without a warning.
@@ -47,4 +48,22 @@ def write_polygons(probability: Path, threshold: float, target: Path) -> int:
     table.to_file(
         target, layer=LAYER, driver="GPKG", engine="pyogrio", geometry_type="Polygon", index=False, dataset_options=options
     )
-    return int(count)
+    return len(found)
+
+
+def _mean_levels(probability: Path, outlines: Sequence[Any]) -> NDArray[np.float64]:
+    """Mean stored probability of the pixels of each outline, which follow pixel edges."""
+    sums, counts = np.zeros((2, len(outlines) + 1))
+    tree = STRtree(outlines)
+    with rasterio.open(probability) as raster:
+        for window in windows(raster.height, raster.width, _WINDOW):
+            near = tree.query(box(*raster.window_bounds(window)))
+            if not len(near):
+                continue
+            burnt = [(outlines[place], int(place) + 1) for place in near]
+            shown = (int(window.height), int(window.width))
+            numbers = rasterize(burnt, shown, transform=raster.window_transform(window), dtype="int32").ravel()
+            levels = raster.read(1, window=window).ravel()
+            sums += np.bincount(numbers, levels, len(sums))
+            counts += np.bincount(numbers, minlength=len(sums))
+    return np.asarray(sums[1:] / np.maximum(counts[1:], 1), np.float64)

@@ -1,6 +1,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Barrier, current_thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from rasterio.windows import Window
 
 from s2change_plugin.engine.bands import TEN_BANDS
+from s2change_plugin.engine.blocks import BlockCache
 from s2change_plugin.engine.classical import fit_predictor
 from s2change_plugin.engine.detect import DetectOptions, Predictor, detect, predicted
 from s2change_plugin.engine.errors import OutputError
@@ -122,6 +124,45 @@ def test_the_result_does_not_depend_on_the_number_of_threads(
         monkeypatch.setattr("s2change_plugin.engine.threads.cores", lambda count=threads: count)
         found.append(mosaic(pair, predictor, 96))
     np.testing.assert_array_equal(*found)
+
+
+def test_a_raster_too_wide_for_its_blocks_to_be_held_is_walked_in_stripes_with_the_same_result(
+    pair: Pair, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = mosaic(pair, predictor, 64)
+    monkeypatch.setattr(Pair, "widest", 130)
+    np.testing.assert_array_equal(mosaic(pair, predictor, 64), whole)
+    order = [window for window, _, _ in predicted(pair, predictor, pair.grid.window, 64, iter)]
+    assert [int(window.col_off) // 128 for window in order] == sorted(int(window.col_off) // 128 for window in order)
+
+
+def test_the_blocks_of_a_pair_are_decoded_once_and_forgotten_behind_the_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interpolated ones too: the later date lies half a pixel off."""
+    tiles = {"tiled": True, "blockxsize": 256, "blockysize": 256}
+    before = open_scene(str(write_stack(tmp_path / "a.tif", textured(10, 1600, 1100, 1), **tiles)))
+    after = open_scene(str(write_stack(tmp_path / "b.tif", textured(10, 1600, 1100, 2), origin=(500005, 5000005), **tiles)))
+    decoded, held = list[tuple[str, int, int]](), list[int]()
+    with open_pair(before, after, TEN_BANDS, PairOptions(register=False, clouds="none")) as opened:
+        opened._blocks._parts.clear()
+        decode = BlockCache._decoded
+
+        def counted(self: BlockCache, part: Any, dataset: Any) -> np.ndarray:
+            if part not in self._parts:
+                decoded.append((part.path, *part.place[:2]))
+            held.append(len(self._parts))
+            return decode(self, part, dataset)
+
+        monkeypatch.setattr(BlockCache, "_decoded", counted)
+        monkeypatch.setattr("s2change_plugin.engine.threads.cores", lambda: 1)
+        dates = ([getattr(sample, side) for sample in opened.samples] for side in ("before", "after"))
+        mosaic(opened, fit_predictor("cva", *dates, opened.bands), 256)
+    assert sorted(decoded) == sorted(set(decoded))
+    assert len(decoded) == 2 * 4 * 3
+    # Two rows of three for each date, one of those before, and what the windows ahead have begun.
+    assert max(held) <= 2 * 3 * 3 + 2
+    assert held[-1] < 2 * 4 * 3
 
 
 def test_windows_are_read_by_several_threads_at_a_time_and_answered_in_their_order(

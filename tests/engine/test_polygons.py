@@ -15,10 +15,12 @@ GRID = Grid(CRS.from_epsg(32631), Affine(10, 0, 500000, 0, -10, 5000000), 60, 80
 
 
 def drawn(tmp_path: Path, levels: np.ndarray, threshold: float = 0.5) -> geopandas.GeoDataFrame:
-    writer = outputs.RasterWriter(tmp_path / "raw", GRID, outputs.PROBABILITY, {})
-    writer.write(levels, GRID.window)
-    writer.close()
-    write_polygons(writer.path, threshold, tmp_path / "change.gpkg")
+    layers = {"mask": (outputs.MASK, outputs.to_mask(levels, threshold)), "probability": (outputs.PROBABILITY, levels)}
+    for name, (layer, values) in layers.items():
+        writer = outputs.RasterWriter(tmp_path / name, GRID, layer, {})
+        writer.write(values, GRID.window)
+        writer.close()
+    write_polygons(tmp_path / "mask", tmp_path / "probability", tmp_path / "change.gpkg")
     return geopandas.read_file(tmp_path / "change.gpkg", layer="change")
 
 
@@ -48,6 +50,15 @@ def test_each_polygon_has_its_area_and_mean_probability(tmp_path: Path, levels: 
     table = drawn(tmp_path, levels)
     assert table.area_ha.tolist() == pytest.approx([1.96 / 0.9996**2, 0.99 / 0.9996**2, 0.01], rel=1e-3)
     assert table.mean_probability.tolist() == pytest.approx([0.8, 0.6, 1.0])
+
+
+def test_an_area_that_spans_windows_has_one_mean(tmp_path: Path, levels: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels[10:20, 20:30] = 150
+    whole = drawn(tmp_path, levels)
+    monkeypatch.setattr("s2change_plugin.engine.polygons._WINDOW", 16)
+    assert drawn(tmp_path, levels).mean_probability.tolist() == whole.mean_probability.tolist()
+    # 96 pixels at 0.8, 100 at 0.6.
+    assert whole.mean_probability[0] == pytest.approx((96 * 0.8 + 100 * 0.6) / 196, abs=1e-4)
 
 
 def test_no_change_is_an_empty_layer_that_opens(tmp_path: Path) -> None:

@@ -126,13 +126,15 @@ def test_cubic_weights_give_a_parabola_back() -> None:
 
 def test_the_layers_are_all_convolutions_of_the_network_with_their_work() -> None:
     model = load_model(DEFAULT_MODEL, "cpu", "float32")
-    found = layers_of(model, 64)
+    found = layers_of(model, 128)
     first = next(layer for layer in found if layer.inputs == 10)
-    assert (first.kind, first.side, first.shape) == ("conv", 3, (2, 10, 64, 64))
-    assert first.flops == 2 * 9 * 10 * first.outputs * 2 * 64 * 64
-    # Blocks of two on depth + 1 levels down and depth up, and a head, in each network.
-    depth, networks = model.card.depth, len(model.card.views)
-    assert sum(times for layer, times in found.items() if layer.kind == "conv") == networks * (4 * depth + 3)
+    assert (first.kind, first.side, first.shape) == ("conv", 3, (2, 10, 128, 128))
+    assert first.flops == 2 * 9 * 10 * first.outputs * 2 * 128 * 128
+    # Blocks of two, down on depth levels below the finest and up on those between; and for the networks that share their finest
+    # level a block down, one up and a head there.
+    depth, networks, views = model.card.depth, len(model.card.views), len(set(model.card.views))
+    expected = networks * (2 * depth + 2 * (depth - 1)) + views * 5
+    assert sum(times for layer, times in found.items() if layer.kind == "conv") == expected
     assert sum(times for layer, times in found.items() if layer.kind == "up") == networks * depth
     for layer in found:
         assert layer.build().eval()(torch.zeros(layer.shape)).shape[1] == layer.outputs

@@ -306,7 +306,7 @@ def _draw_shares(axes: Axes, rounds: Sequence[Round]) -> None:
         left = 0.0
         for part, seconds in found.items():
             axes.barh(place, seconds, left=left, color=_COLOURS[part], label=part if place == 0 else None, height=0.6)
-            if seconds > 0.06 * sum(found.values()):
+            if seconds > 0.05 * max(sum(each.values()) for each in runs.values()):
                 axes.text(
                     left + seconds / 2,
                     place,

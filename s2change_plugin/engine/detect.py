@@ -222,6 +222,7 @@ def predicted(
 ) -> Iterator[tuple[Window, Array, Codes]]:
     """Windows of an area with their probability and quality, each (row, col); several are read and predicted at a time.
 
+    They walk row by row; a raster that is too wide for its rows of blocks to be held is walked in stripes of columns.
     Windows are aligned to the pair's grid and predicted whole, with an exact halo, so that neither their size nor the
     area changes a result. A window in which nothing is observed is not predicted.
 
@@ -235,7 +236,8 @@ def predicted(
     step = predictor.alignment
     size = math.ceil(size / step) * step
     halo = predictor.halo
-    stripe = max(pair.widest // size, 1) * size
+    stripes = math.ceil(pair.grid.width / max(pair.widest, size))
+    stripe = math.ceil(pair.grid.width / stripes / size) * size
     whole = [window for window in windows(*pair.grid.shape, size) if intersect(window, area)]
     whole.sort(key=lambda window: (window.col_off // stripe, window.row_off, window.col_off))
 

@@ -144,7 +144,7 @@ def typed(fake_engine, provider, tmp_path: Path):
 # An engine that keeps its arguments, and results as any command gives them.
 _REPEAT = """
 open(WORK + "-said", "w").write(json.dumps(sys.argv[1:]))
-numbers = "severity shift_rows shift_cols shift_residual usable_share overlap_before overlap_after days day_of_year_gap sun_difference brightness"
+numbers = "severity shift_rows shift_cols shift_residual usable_share overlap_before overlap_after days day_of_year_gap sun_difference brightness run_seconds run_memory_gb run_disk_gb"
 measured = {
     "scores": "f1 precision recall iou kappa accuracy prevalence pixels",
     "pixels": "true_positive false_positive false_negative true_negative unobserved unlabelled",

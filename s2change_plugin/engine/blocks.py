@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,17 +49,38 @@ class _Part:
         """The first column right of it."""
         return self.place[0] + self.place[2]
 
-    def bytes_in(self, dataset: DatasetReader) -> int:
-        """What it holds."""
-        itemsize: int = np.dtype(dataset.dtypes[self.indexes[0] - 1]).itemsize
-        return self.place[2] * self.place[3] * len(self.indexes) * itemsize
+
+@dataclass(frozen=True)
+class _File:
+    """What is known of a file, and its open handles.
+
+    Attributes:
+        shape: (height, width).
+        sides: (rows, cols) of its parts: whole blocks, of at least `_SMALLEST` pixels each way.
+        dtype: of its values.
+        idle: open handles that no thread uses.
+    """
+
+    shape: tuple[int, int]
+    sides: tuple[int, int]
+    dtype: np.dtype[Any]
+    idle: list[DatasetReader]
+
+    def parts_under(self, window: Window) -> list[Window]:
+        """The parts that a window touches."""
+        (height, width), (tall, wide) = self.shape, self.sides
+        return [
+            Window(col, row, min(wide, width - col), min(tall, height - row))
+            for row in range(int(window.row_off) // tall * tall, int(window.row_off + window.height), tall)
+            for col in range(int(window.col_off) // wide * wide, int(window.col_off + window.width), wide)
+        ]
 
 
 class BlockCache:
     """Values as stored, of any window of any file.
 
-    A part of a file is decoded by the first thread that asks for it; others that need it wait for that one. Each thread has file
-    handles of its own, since GDAL's are not made for more than one.
+    A part of a file is decoded by the first thread that asks for it; others that need it wait for that one. A file has as many
+    handles as threads read it at a time, since GDAL's are not made for more than one.
     """
 
     def __init__(self, opened: Callable[[str], DatasetReader], budget: int = BUDGET) -> None:
@@ -67,14 +88,21 @@ class BlockCache:
         self._opened, self._budget = opened, budget
         self._lock = threading.Lock()
         self._parts: OrderedDict[_Part, Future[Values]] = OrderedDict()
+        self._files: dict[str, _File] = {}
         self._layers: dict[str, tuple[int, ...]] = {}
-        self._handles = threading.local()
         self._stack = ExitStack()
 
     def add(self, path: str, indexes: Sequence[int]) -> None:
-        """Say that these layers of a file will be read; all that are read of one file are decoded together."""
-        with self._lock:
-            self._layers[path] = tuple(sorted({*self._layers.get(path, ()), *indexes}))
+        """Say that these layers of a file will be read; all that are read of one file are decoded together.
+
+        Raises:
+            what opening it raises.
+        """
+        if path not in self._files:
+            dataset = self._stack.enter_context(closing(self._opened(path)))
+            tall, wide = (side * max(1, _SMALLEST // side) for side in dataset.block_shapes[0])
+            self._files[path] = _File(dataset.shape, (tall, wide), np.dtype(dataset.dtypes[indexes[0] - 1]), [dataset])
+        self._layers[path] = tuple(sorted({*self._layers.get(path, ()), *indexes}))
 
     def read(self, path: str, indexes: Sequence[int], window: Window) -> Values:
         """The stored values of a window inside the file: (layer, row, col) of the file's type.
@@ -87,12 +115,12 @@ class BlockCache:
         Raises:
             RasterioError: it cannot be read.
         """
-        dataset, layers = self._handle(path), self._layers[path]
+        file, layers = self._files[path], self._layers[path]
         places = [layers.index(index) for index in indexes]
-        found: Values = np.empty((len(places), int(window.height), int(window.width)), dataset.dtypes[indexes[0] - 1])
-        for part in _parts_under(window, dataset):
+        found: Values = np.empty((len(places), int(window.height), int(window.width)), file.dtype)
+        for part in file.parts_under(window):
             where = int(part.col_off), int(part.row_off), int(part.width), int(part.height)
-            values = self._decoded(_Part(path, where, layers), dataset)
+            values = self._decoded(_Part(path, where, layers))
             shared = intersect(part, window) or part
             rows, cols = slices_in(shared, window)
             from_rows, from_cols = slices_in(shared, part)
@@ -107,44 +135,55 @@ class BlockCache:
                 if part.path == path and part.bottom <= above and part.right <= left and values.done():
                     del self._parts[part]
 
+    def shrink(self, most: int) -> None:
+        """Drop everything if it is more than so many bytes; no thread may be reading."""
+        if sum(self._bytes_in(part) for part in self._parts) > most:
+            self._parts.clear()
+
     def part_shape(self, path: str) -> tuple[int, int]:
         """(rows, cols) of the file that are decoded at once."""
-        return _sides(self._handle(path))
+        return self._files[path].sides
 
     def bytes_per_column(self, path: str) -> float:
         """What one column of a row of its parts holds."""
-        dataset = self._handle(path)
-        tall, _ = _sides(dataset)
-        return float(tall * len(self._layers[path]) * np.dtype(dataset.dtypes[0]).itemsize)
+        file = self._files[path]
+        return float(file.sides[0] * len(self._layers[path]) * file.dtype.itemsize)
 
     def close(self) -> None:
         """Close the files and forget what was read; no thread may be reading."""
         self._stack.close()
         self._parts.clear()
 
-    def _handle(self, path: str) -> DatasetReader:
-        """This thread's own."""
-        handles: dict[str, DatasetReader] = self._handles.__dict__.setdefault("of_path", {})
-        if path not in handles:
+    @contextmanager
+    def _handle(self, path: str) -> Iterator[DatasetReader]:
+        """An open handle that no other thread uses meanwhile."""
+        idle = self._files[path].idle
+        with self._lock:
+            dataset = idle.pop() if idle else None
+        if dataset is None:
             dataset = self._opened(path)
             with self._lock:
                 # Entered, it would have to be closed by this thread.
                 self._stack.callback(dataset.close)
-            handles[path] = dataset
-        return handles[path]
+        try:
+            yield dataset
+        finally:
+            with self._lock:
+                idle.append(dataset)
 
-    def _decoded(self, part: _Part, dataset: DatasetReader) -> Values:
+    def _decoded(self, part: _Part) -> Values:
         with self._lock:
             coming = self._parts.get(part)
             mine = coming is None
             if coming is None:
-                self._make_room(part.bytes_in(dataset))
+                self._make_room(self._bytes_in(part))
                 coming = self._parts[part] = Future()
             else:
                 self._parts.move_to_end(part)
         if mine:
             try:
-                coming.set_result(dataset.read(part.indexes, window=Window(*part.place)))
+                with self._handle(part.path) as dataset:
+                    coming.set_result(dataset.read(part.indexes, window=Window(*part.place)))
             except BaseException as error:
                 with self._lock:
                     self._parts.pop(part, None)
@@ -154,25 +193,14 @@ class BlockCache:
 
     def _make_room(self, wanted: int) -> None:
         """Forget what was asked for longest ago until so many bytes fit."""
-        held = sum(future.result().nbytes for future in self._parts.values() if future.done())
+        held = sum(map(self._bytes_in, self._parts))
         for part in list(self._parts):
             if held + wanted <= self._budget:
                 break
             if self._parts[part].done():
-                held -= self._parts.pop(part).result().nbytes
+                held -= self._bytes_in(part)
+                del self._parts[part]
 
-
-def _sides(dataset: DatasetReader) -> tuple[int, int]:
-    """(rows, cols) of the parts of a file: whole blocks, of at least `_SMALLEST` pixels each way."""
-    tall, wide = (side * max(1, _SMALLEST // side) for side in dataset.block_shapes[0])
-    return tall, wide
-
-
-def _parts_under(window: Window, dataset: DatasetReader) -> list[Window]:
-    """The parts of a file that a window touches."""
-    tall, wide = _sides(dataset)
-    return [
-        Window(col, row, min(wide, dataset.width - col), min(tall, dataset.height - row))
-        for row in range(int(window.row_off) // tall * tall, int(window.row_off + window.height), tall)
-        for col in range(int(window.col_off) // wide * wide, int(window.col_off + window.width), wide)
-    ]
+    def _bytes_in(self, part: _Part) -> int:
+        _, _, width, height = part.place
+        return width * height * len(part.indexes) * self._files[part.path].dtype.itemsize

@@ -23,7 +23,7 @@ from .grid import Grid, bounds_window, grow, intersect, windows
 from .pair import Pair
 from .radiometry import Array
 from .scene import Scene, open_raster
-from .threads import cores, share_cores, window_threads
+from .threads import share_cores, window_threads
 from .validity import Quality
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def measure_pace(pair: Pair, predictor: Predictor, work: Work) -> Pace:
             costs.append(alone.submit(_cost_of, lambda: predictor.probability(*patches)).result())
     predict_s = min(seconds for seconds, _ in costs) / math.prod(shape)
     peak = max(0, *(most - held for _, most in costs)) / math.prod(shape)
-    decode_s = max(0.0, pair.sampling_s * cores() - lay_s * len(pair.sampled))
+    decode_s = max(0.0, pair.sampling_s * window_threads() - lay_s * len(pair.sampled))
     # What shows nothing of both dates is not predicted.
     observed = np.mean([(sample.quality == Quality.OBSERVED).any() for sample in pair.samples])
     return Pace(

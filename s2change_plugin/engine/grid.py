@@ -27,8 +27,6 @@ Bounds = tuple[float, float, float, float]
 TARGET_GSD_M = 10.0
 # A grid whose pixels measure this much on the ground is a Sentinel-2 10 m grid, whatever its CRS.
 NATIVE_GSD_M = (8.0, 12.0)
-# A tenth of a thousandth of a pixel: below it two grids are the same.
-_SAME_PIXEL = 1e-4
 # Every ellipsoid of the Earth in use has its larger radius between these, and no other body's has.
 _EARTH_RADIUS_M = (6.3e6, 6.5e6)
 _WGS84 = Geod(ellps="WGS84")
@@ -170,17 +168,6 @@ def slices_in(window: Window, frame: Window) -> tuple[slice, slice]:
     """Where a window lies in an array that holds the frame: (rows, cols)."""
     row, col = int(window.row_off - frame.row_off), int(window.col_off - frame.col_off)
     return slice(row, row + int(window.height)), slice(col, col + int(window.width))
-
-
-def pixel_place(grid: Grid, frame: Grid) -> tuple[int, int] | None:
-    """(col, row) of a grid's corner on another where their pixels coincide, else None."""
-    if grid.crs != frame.crs:
-        return None
-    col, row = ~frame.transform @ (grid.transform.c, grid.transform.f)
-    far_col, far_row = ~frame.transform @ (grid.transform @ (grid.width, grid.height))
-    same = [col - round(col), row - round(row), far_col - round(col) - grid.width, far_row - round(row) - grid.height]
-    straight = grid.north_up and frame.north_up
-    return (round(col), round(row)) if straight and max(map(abs, same)) < _SAME_PIXEL else None
 
 
 def pixel_area_m2(grid: Grid, window: Window) -> float:

@@ -26,7 +26,8 @@ from rasterio.windows import Window
 from .blocks import BlockCache
 from .clouds import BANDS, REACH, TEST_NAME, can_test, spectral_clouds
 from .errors import GridMismatch, UnreadableInput
-from .grid import Grid, bounds_window, grow, intersect, is_on_earth, pixel_place, pixel_size_m, place_of, slices_in
+from .grid import Grid, bounds_window, grow, intersect, is_on_earth, pixel_size_m, place_of, slices_in
+from .placement import placement_of
 from .scene import Scene, SceneReader, damaged, open_raster
 from .validity import ClassRaster, Codes, Mask, MaskPolygons, Quality, SpectralTest, classes_to_codes, dilate, worse
 
@@ -214,9 +215,9 @@ def nearest_on(dataset: DatasetReader, grid: Grid, opened: ExitStack, **warp: An
         opened: gets to close what is opened.
         warp: further options of `rasterio.vrt.WarpedVRT`, which covers the whole grid.
     """
-    place = pixel_place(Grid(dataset.crs, dataset.transform, dataset.height, dataset.width), grid)
-    if place is not None:
-        return dataset, Window(*place, dataset.width, dataset.height)
+    placement = placement_of(grid, Grid(dataset.crs, dataset.transform, dataset.height, dataset.width))
+    if placement and placement.exact:
+        return dataset, Window(-round(placement.col), -round(placement.row), dataset.width, dataset.height)
     laid = WarpedVRT(
         dataset,
         crs=grid.crs,

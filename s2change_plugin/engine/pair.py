@@ -23,12 +23,14 @@ from .normalisation import fit_normalisation
 from .radiometry import Array
 from .registration import NOT_ASKED, Shift, measure_displacement, with_residual
 from .scene import Scene, SceneReader, open_raster
-from .threads import cores
+from .threads import window_threads
 from .validity import Codes, Mask, Quality, date_quality, pair_quality, worse
 
 # Enough ground for statistics and for the shift: 16 samples of 2.56 km.
 _SAMPLES, _SAMPLE_SIZE = 16, 256
 _FEW_SAMPLES = 9
+# What samples decoded is kept until windows come to it, if it is no more than this, bytes: a block of 512² of ten bands for each.
+_SAMPLE_BLOCKS = 200 << 20
 # Around a sample, what masks and interpolation look at.
 _SAMPLE_MARGIN = 40
 # Rows of blocks that are held while windows walk along one: its own, the next, and some of the last.
@@ -177,6 +179,7 @@ class Pair:
         self.sampling_s = perf_counter() - begun
         if self.options.register:
             self._take_out_shift()
+        self._blocks.shrink(_SAMPLE_BLOCKS)
         if self.options.normalise:
             self.normalisation = fit_normalisation(
                 [sample.before for sample in self.samples], [sample.after for sample in self.samples], self.bands
@@ -242,7 +245,7 @@ class Pair:
         self.samples = self._read_samples()
 
     def _read_samples(self) -> list[PairWindow]:
-        with ThreadPoolExecutor(cores()) as readers:
+        with ThreadPoolExecutor(window_threads()) as readers:
             return list(readers.map(self.read, self.sampled))
 
     def _measured_shift(self, every: int = 1) -> Shift:

@@ -16,8 +16,8 @@ from rasterio.windows import Window
 from .grid import Grid
 from .radiometry import Array
 
-# A thousandth of a pixel over the whole raster: below it two grids are the same, or parallel.
-_SAME = 1e-3
+# A tenth of a thousandth of a pixel over the whole raster: below it two grids are the same, or parallel.
+_SAME = 1e-4
 # The largest factor by which pixels are made finer: 60 m to 10 m.
 _FINEST = 6
 # Pixels that the kernel reaches before the one at or before a place, and how many it takes.

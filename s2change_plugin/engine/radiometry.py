@@ -30,9 +30,12 @@ _OFFSET_NEARNESS, _OFFSET_SPREAD, _OFFSET_FARTHEST = 300.0, 150.0, 500.0
 _SWIR = ("B11", "B12")
 # Per cent of the pixels that make the dark floor: enough to be no faulty pixels, few enough to find a river.
 _FLOOR_PERCENT = 0.5
+# How near to a whole number an offset is one: 0.1 and 0.0001 are none exactly.
+_WHOLE = 1e-6
 # Fewer pixels have no such per cent.
-_MOST_PIXELS = 250_000
 _FEWEST_PIXELS = 1000
+# More pixels say the same, and take longer.
+_MOST_PIXELS = 250_000
 # A floor below this disproves an added 0.1; the 0.02 between are for what atmospheric correction takes too much of shadows.
 _DISPROVED = 0.08
 # A floor below this disproves that an offset may be taken off: no ground reflects less than nothing.
@@ -68,6 +71,12 @@ class DnRule:
     origin: str
     assured: bool = True
     product: bool = False
+
+    @property
+    def whole_offset(self) -> float:
+        """The offset in digital numbers where it is a whole number of them, which floating point adds without rounding; else 0."""
+        numbers = self.offset / self.scale
+        return float(round(numbers)) if abs(numbers - round(numbers)) < _WHOLE else 0.0
 
 
 _WORDS = {
@@ -178,8 +187,11 @@ def to_reflectance(dn: Array, rule: DnRule, out: Array | None = None) -> Array:
 
     Source: ESA, Sentinel-2 Products Specification Document, sections on RADIO_ADD_OFFSET and BOA_ADD_OFFSET.
     """
-    out = np.multiply(dn, np.float32(rule.scale), out=out, dtype=np.float32)
-    out += np.float32(rule.offset)
+    whole = rule.whole_offset
+    out = np.add(dn, np.float32(whole), out=out, dtype=np.float32)
+    out *= np.float32(rule.scale)
+    if not whole:
+        out += np.float32(rule.offset)
     return out
 
 

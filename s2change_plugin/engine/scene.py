@@ -339,6 +339,14 @@ class _ParallelFile:
         self.blocks.forget(self.bands[0].path, above, left)
 
     @property
+    def added(self) -> list[float]:
+        """What is in each band's numbers beside those that are stored: a whole offset where there is interpolation.
+
+        Not where another value than 0 is nodata: there 0 in all bands may be nodata too, and has to stay 0.
+        """
+        return [0.0 if self.placement.exact or band.nodata != 0 else band.rule.whole_offset for band in self.bands]
+
+    @property
     def block_shape(self) -> tuple[int, int]:
         """(rows, cols) of what is decoded at once, in the file's pixels."""
         return self.blocks.part_shape(self.bands[0].path)
@@ -355,8 +363,10 @@ class _ParallelFile:
                 layer[layer == band.nodata] = np.nan
         if self.zero_filled:
             values[:, (values == 0).all(0)] = np.nan
-        found = interpolated(values, window, self.placement)
         saturated = values >= SATURATED_DN
+        # Before anything is rounded, so that ground looks the same whatever offset its product has.
+        values += np.array(self.added, np.float32)[:, None, None]
+        found = interpolated(values, window, self.placement)
         if self.bands[0].rule.scale < _SCALE_OF_DN and saturated.any():
             # Beside a saturated pixel the kernel gives anything at all, below zero too.
             found[spread(saturated, window, self.placement)] = _SATURATION
@@ -436,6 +446,10 @@ class SceneReader:
             self._stack = stack
             self._blocks = blocks or stack.enter_context(closing(BlockCache(open_raster)))
             self._files = [self._opened(path, members) for path, members in by_path.items()]
+            self._added = np.zeros(len(scene.bands), np.float32)
+            for file in self._files:
+                if isinstance(file, _ParallelFile):
+                    self._added[file.places] = file.added
             self._stack = stack.pop_all()
 
     def read(self, window: Window) -> Array:
@@ -453,7 +467,7 @@ class SceneReader:
     def within_block(self, window: Window, margin: int) -> Window:
         """A window as near as can be whose pixels, and a margin around it, lie in one block of the first file, for less to decode.
 
-        The same where blocks are smaller than that, or are no few of the grid's height and width.
+        The same where blocks are smaller than that, or the grid has few of them along a side.
         """
         file = self._files[0]
         if not isinstance(file, _ParallelFile):
@@ -483,14 +497,15 @@ class SceneReader:
 
     def _opened(self, path: str, members: Sequence[tuple[int, BandSource]]) -> _ParallelFile | _WarpedFile:
         """The file on the grid: as it is where they are parallel, else resampled by GDAL."""
-        dataset = self._stack.enter_context(open_raster(path))
         places, bands = [place for place, _ in members], [band for _, band in members]
         band = bands[0]
         placement = placement_of(self.grid, band.grid)
-        if placement and (placement.exact or self._resampling == Resampling.cubic):
-            self._blocks.add(path, [band.index for band in bands])
-            return _ParallelFile(self._blocks, bands, places, placement, _is_zero_filled(dataset, band))
         indexes = [band.index for band in bands]
+        if placement and (placement.exact or self._resampling == Resampling.cubic):
+            self._blocks.add(path, indexes)
+            with closing(open_raster(path)) as dataset:
+                return _ParallelFile(self._blocks, bands, places, placement, _is_zero_filled(dataset, band))
+        dataset = self._stack.enter_context(open_raster(path))
         warped = self._warped(dataset, band, self._resampling)
         if band.rule.scale >= _SCALE_OF_DN or self._resampling != Resampling.cubic:
             return _WarpedFile(warped, self.grid.window, places, indexes)
@@ -519,16 +534,16 @@ class SceneReader:
         return self._stack.enter_context(vrt)
 
     def _reflectance(self, dn: Array) -> Array:
-        """Reflectance of numbers as stored, with nodata and saturation marked."""
+        """Reflectance of the files' numbers, with nodata and saturation marked."""
         bands = tuple(self.scene.bands.values())
         if all(band.nodata != 0 for band in bands):
             # ESA: 0 is nodata; and an export that declares another value, or none, fills with it too. No ground is 0 in every band.
             dn[:, (dn == 0).all(0)] = np.nan
-        for layer, band in zip(dn, bands, strict=True):
-            if not np.isnan(band.nodata):
+        for layer, band, added in zip(dn, bands, self._added, strict=True):
+            if not np.isnan(band.nodata) and not added:
                 layer[layer == band.nodata] = np.nan
-            saturated = layer >= SATURATED_DN if band.rule.scale < _SCALE_OF_DN else None
-            to_reflectance(layer, band.rule, out=layer)
+            saturated = layer >= SATURATED_DN + added if band.rule.scale < _SCALE_OF_DN else None
+            to_reflectance(layer, replace(band.rule, offset=0.0) if added else band.rule, out=layer)
             if saturated is not None:
                 layer[saturated] = np.inf
         return dn

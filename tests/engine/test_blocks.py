@@ -77,6 +77,40 @@ def test_each_block_is_decoded_once_however_many_windows_and_threads_need_it(sta
     blocks.close()
 
 
+def test_a_file_has_no_more_handles_than_threads_read_it_at_a_time_and_all_are_closed(stack: str) -> None:
+    handles: list[Counted] = []
+
+    def opened(path: str) -> Any:
+        handles.append(Counted(path, [], []))
+        return handles[-1]
+
+    blocks = BlockCache(opened)
+    blocks.add(stack, [1, 2, 3])
+    for _ in range(3):
+        # Other threads each time.
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(lambda pair: blocks.read(stack, [1, 2, 3], pair[1]), walk()))
+        blocks.shrink(0)
+    assert len(handles) <= 2
+    blocks.close()
+    assert all(handle.closed for handle in handles)
+
+
+def test_blocks_are_dropped_together_where_they_are_more_than_may_be_kept(stack: str) -> None:
+    one = 512 * 512 * 2
+    blocks, reads, _ = cache()
+    blocks.add(stack, [1])
+    for col in (0, 512):
+        blocks.read(stack, [1], Window(col, 0, 512, 512))
+    blocks.shrink(2 * one)
+    blocks.read(stack, [1], Window(0, 0, 512, 512))
+    assert len(reads) == 2
+    blocks.shrink(2 * one - 1)
+    blocks.read(stack, [1], Window(0, 0, 512, 512))
+    assert len(reads) == 3
+    blocks.close()
+
+
 def test_what_windows_have_left_behind_is_forgotten_and_no_block_is_decoded_twice_for_it(stack: str) -> None:
     blocks, reads, _ = cache()
     blocks.add(stack, [1, 2, 3])

@@ -148,11 +148,11 @@ def test_the_blocks_of_a_pair_are_decoded_once_and_forgotten_behind_the_windows(
         opened._blocks._parts.clear()
         decode = BlockCache._decoded
 
-        def counted(self: BlockCache, part: Any, dataset: Any) -> np.ndarray:
+        def counted(self: BlockCache, part: Any) -> np.ndarray:
             if part not in self._parts:
                 decoded.append((part.path, *part.place[:2]))
             held.append(len(self._parts))
-            return decode(self, part, dataset)
+            return decode(self, part)
 
         monkeypatch.setattr(BlockCache, "_decoded", counted)
         monkeypatch.setattr("s2change_plugin.engine.threads.cores", lambda: 1)

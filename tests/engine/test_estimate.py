@@ -199,7 +199,7 @@ def test_the_pace_is_what_samples_and_patches_take_without_what_is_done_but_once
         return read(window)
 
     monkeypatch.setattr(pair, "read", reading)
-    monkeypatch.setattr(module, "cores", lambda: 2)
+    monkeypatch.setattr(module, "window_threads", lambda: 2)
     pair.sampling_s = (0.5 * len(pair.sampled) + 3) / 2
     predictor = SlowPredictor(clock)
     work = work_of(pair, predictor, pair.grid.window, 64)

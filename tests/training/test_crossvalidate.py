@@ -12,7 +12,7 @@ from training.__main__ import main
 from training.crossvalidate import _cities, balanced_folds, crossvalidate
 from training.options import FitOptions
 
-TINY = FitOptions(epochs=5, batch=4, patch=32, width=4, depth=2, learning_rate=0.02, ema=0.8)
+TINY = FitOptions(epochs=10, batch=4, patch=32, width=4, depth=2, learning_rate=0.02, ema=0.8)
 PLACES = {
     "paris": (2.35, 48.86),
     "bercy": (2.38, 48.84),
@@ -56,9 +56,8 @@ def test_what_is_plain_to_see_is_found_out_of_fold_and_a_finished_fold_is_kept(
     apart(monkeypatch)
     said: list[str] = []
     found = crossvalidate(data, tmp_path / "cv", TINY, 2, 1, 1, said.append)
-    # Above what bfloat16 and float32 make of so short a fit.
-    assert found["l1c"]["mean"]["f1"] > 0.8
-    assert found["l2a"]["mean"]["f1"] > 0.7
+    assert found["l1c"]["mean"]["f1"] > 0.9
+    assert found["l2a"]["mean"]["f1"] > 0.8
     assert sorted(name for fold in found["folds"] for name in fold) == city_names(data)
     assert json.loads((tmp_path / "cv" / "scores.json").read_text())["l1c"] == found["l1c"]
     kept = tmp_path / "cv" / "seed-0" / "l1c" / "bern.tif"

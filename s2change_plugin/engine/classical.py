@@ -260,6 +260,11 @@ class ClassicalPredictor:
     limit: float
     pixels: int
 
+    @property
+    def bytes_per_pixel(self) -> int:
+        """Of memory at most, for each pixel of a patch while it is predicted, beside its reflectance: both dates and the variates."""
+        return 3 * len(self.bands) * np.dtype(np.float64).itemsize
+
     def probability(self, before: Array, after: Array) -> Array:
         """How clearly each pixel changed: float32 (row, col), 0–1; s² / (s² + limit²), with s² the sum of squared variates.
 

@@ -120,6 +120,10 @@ class Predictor(Protocol):
         """Windows start at, and patches measure, multiples of this many pixels."""
 
     @property
+    def bytes_per_pixel(self) -> int:
+        """Of memory at most, for each pixel of a patch while it is predicted, beside its reflectance."""
+
+    @property
     def threshold(self) -> float:
         """Probability from which a pixel is change, where the user does not say."""
 

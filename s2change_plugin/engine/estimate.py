@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,13 +31,12 @@ if TYPE_CHECKING:
 _FLOAT32 = 4
 # While a window is read there is, beside its reflectance, about a copy of it: stored numbers, masks.
 _COPIES = 2
-# Three rasters written and made Cloud Optimized GeoTIFFs, a tenth of a run: seconds per pixel of the map, as measured on two cores.
-_WRITING = 9e-8
+# Three rasters made Cloud Optimized GeoTIFFs: seconds per pixel of the map, as measured on two cores (docs/BENCHMARK.md).
+_WRITING = 3.2e-8
 # Bytes per pixel at most, compressed: of a probability about one, of mask and quality next to none; overviews add a third.
 _PROBABILITY_BYTES, _CODES_BYTES, _OVERVIEWS = 1.0, 0.1, 4 / 3
 # Side of the patch that is tried, pixels; a try that takes longer than this many seconds is not repeated.
 _TRIAL, _LONGEST = 384, 0.5
-_POLL_S = 0.002
 # Version 2 of the kernel's control groups, then version 1: limit, what is used, and what of that is files that can be forgotten.
 _CGROUPS = (
     ("memory.max", "memory.current", "inactive_file"),
@@ -56,7 +54,7 @@ class Work:
         seen: pixels to lay on the grid and to predict, halos counted each time.
         written: pixels of the map.
         patch: (rows, cols) that go through the predictor at once.
-        bands: of each date.
+        pixel_bytes: of memory for each pixel of a patch, read and predicted.
         block_bytes: of decoded blocks that are held.
     """
 
@@ -65,7 +63,7 @@ class Work:
     seen: int
     written: int
     patch: tuple[int, int]
-    bands: int
+    pixel_bytes: int
     block_bytes: int
 
 
@@ -77,14 +75,12 @@ class Pace:
         decode: seconds per stored pixel of a band.
         lay: seconds per pixel of both dates laid on the grid, all bands.
         predict: seconds per pixel through the predictor.
-        predict_bytes: of memory per pixel through the predictor.
         held_bytes: of memory before the first window.
     """
 
     decode: float
     lay: float
     predict: float
-    predict_bytes: float
     held_bytes: int
 
 
@@ -122,8 +118,7 @@ def estimate(work: Work, pace: Pace, rasters: Sequence[str], threads: int, cache
     """
     reading = work.stored * pace.decode + work.seen * pace.lay
     seconds = (reading + work.seen * pace.predict) / threads + work.written * _WRITING
-    reflectance = 2 * work.bands * _FLOAT32 * _COPIES
-    windows_bytes = threads * math.prod(work.patch) * (pace.predict_bytes + reflectance)
+    windows_bytes = threads * math.prod(work.patch) * work.pixel_bytes
     # No more is kept of the rasters than they hold, two bytes per number; what was sampled is held already.
     sampled, stored = (min(cache_bytes, 2 * pixels) for pixels in (work.sampled, work.stored))
     memory = pace.held_bytes + windows_bytes + work.block_bytes + max(0, stored - sampled)
@@ -160,7 +155,7 @@ def work_of(pair: Pair, predictor: Predictor, area: Window, size: int) -> Work:
         sum(map(math.prod, patches)),
         int(area.width * area.height),
         largest,
-        len(pair.bands),
+        2 * len(pair.bands) * _FLOAT32 * _COPIES + predictor.bytes_per_pixel,
         int(pair.bytes_per_column * min(pair.widest, area.width + 2 * halo)),
     )
 
@@ -189,26 +184,26 @@ def _stored_pixels(scene: Scene, pair: Pair, parts: Sequence[Window]) -> int:
 def measure_pace(pair: Pair, predictor: Predictor, work: Work) -> Pace:
     """Read and predict a little of the pair, by one thread, and see what it costs.
 
-    The samples were decoded when the pair was measured; one of them read again is not, so what it takes less is the decoding.
+    What reading the samples took at first, beyond what it takes again, is the decoding.
     """
     sampled = pair.sampled[-1]
-    held = psutil.Process().memory_info().rss
     least = 2 * predictor.halo + predictor.alignment
     shape = min(max(_TRIAL, least), work.patch[0]), min(max(_TRIAL, least), work.patch[1])
     patches = [_tiled(image, shape) for image in (pair.samples[-1].before, pair.samples[-1].after)]
     with ThreadPoolExecutor(1, "trial", share_cores, (1,)) as alone:
-        lay_s, _ = alone.submit(_cost_of, lambda: pair.read(sampled)).result()
-        costs = [alone.submit(_cost_of, lambda: predictor.probability(*patches)).result()]
+        lay_s = min(alone.submit(_seconds_of, lambda: pair.read(sampled)).result() for _ in range(2))
+        predict_s = alone.submit(_seconds_of, lambda: predictor.probability(*patches)).result()
         # The first time, PyTorch prepares itself.
-        if costs[0][0] < _LONGEST:
-            costs.append(alone.submit(_cost_of, lambda: predictor.probability(*patches)).result())
-    predict_s = min(seconds for seconds, _ in costs) / math.prod(shape)
-    peak = max(0, *(most - held for _, most in costs)) / math.prod(shape)
+        if predict_s < _LONGEST:
+            predict_s = min(predict_s, alone.submit(_seconds_of, lambda: predictor.probability(*patches)).result())
     decode_s = max(0.0, pair.sampling_s * window_threads() - lay_s * len(pair.sampled))
     # What shows nothing of both dates is not predicted.
-    observed = np.mean([(sample.quality == Quality.OBSERVED).any() for sample in pair.samples])
+    observed = float(np.mean([(sample.quality == Quality.OBSERVED).any() for sample in pair.samples]))
     return Pace(
-        decode_s / max(1, work.sampled), lay_s / (sampled.width * sampled.height), predict_s * float(observed), peak, held
+        decode_s / max(1, work.sampled),
+        lay_s / (sampled.width * sampled.height),
+        predict_s / math.prod(shape) * observed,
+        psutil.Process().memory_info().rss,
     )
 
 
@@ -278,24 +273,10 @@ def _tiled(image: Array, shape: tuple[int, int]) -> Array:
     return np.ascontiguousarray(np.tile(image, (1, *repeats))[:, : shape[0], : shape[1]])
 
 
-def _cost_of(call: Callable[[], object]) -> tuple[float, int]:
-    """Seconds that a call takes, and the most bytes of memory that this process holds meanwhile."""
-    process, done = psutil.Process(), threading.Event()
-
-    def watch() -> int:
-        most = process.memory_info().rss
-        while not done.wait(_POLL_S):
-            most = max(most, process.memory_info().rss)
-        return int(most)
-
-    with ThreadPoolExecutor(1, "memory") as watcher:
-        watched = watcher.submit(watch)
-        begun = perf_counter()
-        try:
-            call()
-        finally:
-            done.set()
-        return perf_counter() - begun, watched.result()
+def _seconds_of(call: Callable[[], object]) -> float:
+    begun = perf_counter()
+    call()
+    return perf_counter() - begun
 
 
 def _free_in_container(root: Path) -> list[int]:

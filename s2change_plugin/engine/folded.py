@@ -12,6 +12,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from .unet import BLOCK_REACH, ChangeNet, SiameseUNet, UNet
 
+# On its way up a group holds, for each channel of its finest level: what both dates gave and how far they lie apart (3), what came
+# from below beside that (2), and a block's two results (2).
+_CHANNELS_HELD = 7
 # Processors compute so many channels in the time of fewer.
 _LANES = 16
 
@@ -21,6 +24,10 @@ class FoldedNet(nn.Module):
 
     Batch norm is folded into the convolutions. Narrow networks with one view share their finest level, where most of the work is.
     The way down sees window and margin, the way up computes of the margin only what the window needs.
+
+    Attributes:
+        margin: see `margin`.
+        channels_held: numbers that it holds at most for each pixel of its input, beside it.
     """
 
     def __init__(self, network: ChangeNet) -> None:
@@ -32,6 +39,7 @@ class FoldedNet(nn.Module):
             by_view.setdefault(type(one), []).append(one)
         together = max(1, _LANES // int(networks[0].head.in_channels))
         self.margin = margin(len(networks[0].up))
+        self.channels_held = _CHANNELS_HELD * together * int(networks[0].head.in_channels)
         self.groups = nn.ModuleList(
             _Group(like[first : first + together], len(network.networks))
             for like in by_view.values()

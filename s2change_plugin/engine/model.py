@@ -200,6 +200,11 @@ class PairModel:
         return int(2**self.model.card.depth)
 
     @property
+    def bytes_per_pixel(self) -> int:
+        """Of memory at most, for each pixel of a patch while it is predicted, beside its reflectance."""
+        return (3 * len(self.model.card.bands) + self.folded.channels_held) * _DTYPES[self.model.precision].itemsize
+
+    @property
     def threshold(self) -> float:
         """The card's, for the goal."""
         return self.model.card.thresholds[self.model.goal]

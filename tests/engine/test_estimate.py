@@ -34,8 +34,8 @@ from s2change_plugin.engine.scene import open_scene
 from tests.conftest import textured, write_stack
 from tests.standin import write_standin
 
-WORK = Work(stored=2000, sampled=0, seen=150, written=100, patch=(10, 10), bands=10, block_bytes=7000)
-PACE = Pace(decode=0.001, lay=0.01, predict=0.1, predict_bytes=100.0, held_bytes=5000)
+WORK = Work(stored=2000, sampled=0, seen=150, written=100, patch=(10, 10), pixel_bytes=260, block_bytes=7000)
+PACE = Pace(decode=0.001, lay=0.01, predict=0.1, held_bytes=5000)
 ALL = ("mask", "probability", "quality")
 
 
@@ -53,8 +53,8 @@ def test_time_and_disk_are_linear_in_pixels() -> None:
 
 
 def test_memory_does_not_grow_with_the_raster_beyond_what_gdal_may_keep_of_it() -> None:
-    # For each thread a patch of 100 pixels at 100 bytes, and two dates of ten bands of it in float32, each twice.
-    assert estimate(WORK, PACE, ALL, 2, 0).memory_bytes == 5000 + 7000 + 2 * 100 * (100 + 2 * 10 * 4 * 2)
+    # For each thread a patch of 100 pixels at 260 bytes.
+    assert estimate(WORK, PACE, ALL, 2, 0).memory_bytes == 5000 + 7000 + 2 * 100 * 260
     small, large = (estimate(replace(WORK, stored=stored), PACE, ALL, 2, 3000).memory_bytes for stored in (1000, 10**6))
     assert large - small == 1000
     # What the samples brought into GDAL's cache is held already.
@@ -161,7 +161,7 @@ class Clock:
 class SlowPredictor:
     """Takes a millionth of a second for a pixel, and three times that for a shape it has not seen."""
 
-    halo, alignment = 8, 4
+    halo, alignment, bytes_per_pixel = 8, 4, 50
 
     def __init__(self, clock: Clock) -> None:
         self.clock, self.shapes = clock, list[tuple[int, ...]]()
@@ -186,6 +186,8 @@ def test_halos_are_read_and_predicted_each_time(pair: Pair, clock: Clock) -> Non
     assert work.patch == (120, 120)
     assert work.seen == (3 * 16 + 104 + 104 + 92) * (4 * 16 + 104 * 3 + 28)
     assert work.written == 300 * 340
+    # Two dates of ten bands in float32, each twice, and what the predictor says of itself.
+    assert work.pixel_bytes == 2 * 10 * 4 * 2 + 50
     assert work_of(pair, SlowPredictor(clock), Window(10, 10, 20, 20), 102).seen == 120 * 120
 
 

@@ -188,9 +188,13 @@ def to_reflectance(dn: Array, rule: DnRule, out: Array | None = None) -> Array:
     Source: ESA, Sentinel-2 Products Specification Document, sections on RADIO_ADD_OFFSET and BOA_ADD_OFFSET.
     """
     whole = rule.whole_offset
-    out = np.add(dn, np.float32(whole), out=out, dtype=np.float32)
-    out *= np.float32(rule.scale)
-    if not whole:
+    if whole:
+        # First, so that nothing is rounded: ground looks the same whatever offset its product has.
+        out = np.add(dn, np.float32(whole), out=out, dtype=np.float32)
+        out *= np.float32(rule.scale)
+        return out
+    out = np.multiply(dn, np.float32(rule.scale), out=out, dtype=np.float32)
+    if rule.offset:
         out += np.float32(rule.offset)
     return out
 

@@ -332,3 +332,16 @@ def test_bright_snow_is_no_contradiction() -> None:
     bright = [sample * np.float32(1.5) for sample in scene((SNOW, 1))]
     for units in ("dn", "reflectance"):
         assert contradiction(bright, TEN_BANDS, [rule(units=units)] * 10) is None
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_an_offset_of_whole_numbers_leaves_no_trace_of_rounding(dtype: type) -> None:
+    dn = np.arange(1, 12000, dtype=dtype)
+    old, new = rule(), rule(units="dn+1000")
+    np.testing.assert_array_equal(to_reflectance(dn, old), to_reflectance(dn + 1000, new))
+
+
+def test_an_offset_that_is_no_whole_number_is_added_as_it_is() -> None:
+    odd = DnRule(0.0001, 0.05003, "odd")
+    assert odd.whole_offset == 0
+    assert to_reflectance(np.array([2500]), odd)[0] == pytest.approx(0.30003, abs=1e-6)

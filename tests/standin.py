@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 
 from s2change_plugin.engine.bands import TEN_BANDS
-from s2change_plugin.engine.model import ModelCard, save_model
-from s2change_plugin.engine.unet import ChangeNet, halo
+from s2change_plugin.engine.card import ModelCard
+from s2change_plugin.engine.model import save_model
+from s2change_plugin.engine.reach import halo
+from s2change_plugin.engine.unet import ChangeNet
 
 # Reflectance, summed over the bands, above which a pixel is change; the logit is 0 there.
 LIMIT = 1.5

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from s2change_plugin.engine.card import ModelCard
 from s2change_plugin.engine.errors import UnreadableInput
 from s2change_plugin.engine.labelled import city_names
-from s2change_plugin.engine.model import Model, ModelCard
+from s2change_plugin.engine.model import Model
 from s2change_plugin.engine.outputs import to_levels, to_mask
 from s2change_plugin.engine.scores import Confusion, by_threshold, confusion
 from s2change_plugin.engine.validity import Codes

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from s2change_plugin.engine.card import ModelCard, find_card
 from s2change_plugin.engine.errors import ModelError, S2ChangeError, UnreadableInput
 from s2change_plugin.engine.labelled import NEIGHBOURS_KM, Origin, centres, city_names, grids, neighbours, on_one_ground, origins
-from s2change_plugin.engine.model import Model, ModelCard, find_card, load_model, precision_on, save_model
+from s2change_plugin.engine.model import Model, load_model, precision_on, save_model
+from s2change_plugin.engine.reach import halo
 from s2change_plugin.engine.scores import Confusion
-from s2change_plugin.engine.unet import ChangeNet, halo
+from s2change_plugin.engine.unet import ChangeNet
 
 from .calibrate import ABOVE
 from .crossvalidate import SCORES

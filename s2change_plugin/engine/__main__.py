@@ -258,7 +258,7 @@ def _asked(kind: type[T], given: dict[str, Any]) -> T:
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def models(as_json: bool) -> None:
     """Show the cards of the models that are known by name: what each finds, how well, at which thresholds, and where it fails."""
-    from .model import list_models
+    from .card import list_models
     from .report import card_text
 
     say_in_any_encoding()

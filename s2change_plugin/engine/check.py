@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .card import DEFAULT_MODEL, ModelCard, find_card
 from .detect import WINDOW_SIZE, fitted
 from .errors import ModelError, S2ChangeError
 from .estimate import estimate_run, require_room, room
 from .events import Events, stage
 from .findings import OK, SEVERITIES, STOP, WARNING, Finding, check_pair, scene_findings, worst
-from .model import DEFAULT_MODEL, ModelCard, find_card, load_model
 from .options import CompareOptions
 from .outputs import in_workdir, publish, require_apart, require_folders, workdir_beside, writing
 from .pair import Pair, common_bands, open_pair
@@ -116,6 +116,9 @@ def numbers_of(findings: Sequence[Finding]) -> dict[str, float | None]:
 
 def _run_finding(options: CheckOptions, pair: Pair) -> Finding:
     """What a run on all of the pair, or of its area of interest, takes here; stop where it would not fit, or not begin."""
+    # PyTorch is slow to load, and whatever stops a run before needs none of it.
+    from .model import load_model
+
     values: dict[str, Any] = {}
     try:
         model = load_model(options.model or DEFAULT_MODEL) if options.method == "unet" else None

@@ -17,16 +17,16 @@ from rasterio.errors import CRSError
 from rasterio.windows import Window
 
 from . import outputs
+from .card import DEFAULT_MODEL, find_card
 from .classical import fit_predictor
 from .errors import GridMismatch, NothingObserved
 from .estimate import estimate_run, require_room, room
 from .events import Events, stage
 from .findings import Finding, check_pair, require_fit, say_findings, scene_findings
-from .grid import Bounds, bounds_window, grow, intersect, name_of, pixel_area_m2, place_of, slices_in, windows
+from .grid import Bounds, aligned_windows, bounds_window, grow, intersect, name_of, pixel_area_m2, place_of, slices_in
 from .options import CompareOptions
 from .outputs import RasterWriter
 from .pair import Pair, common_bands, open_pair
-from .polygons import write_polygons
 from .radiometry import Array
 from .report import result_values, summary_of, version, write_record
 from .scores import GOALS
@@ -224,24 +224,24 @@ def predicted(
 ) -> Iterator[tuple[Window, Array, Codes]]:
     """Windows of an area with their probability and quality, each (row, col); several are read and predicted at a time.
 
-    They walk row by row; a raster that is too wide for its rows of blocks to be held is walked in stripes of columns.
-    Windows are aligned to the pair's grid and predicted whole, with an exact halo, so that neither their size nor the
-    area changes a result. A window in which nothing is observed is not predicted.
+    They walk row by row; an area that is too wide for its rows of blocks to be held is walked in stripes of columns.
+    Windows begin at multiples of the predictor's alignment and are predicted with an exact halo, so that neither their size
+    nor the area changes a result. A window in which nothing is observed is not predicted.
 
     Args:
         pair: open for reading.
         predictor: sets halo and alignment.
         area: part of the pair's grid.
-        size: of the windows, pixels; rounded up to the alignment.
+        size: of the windows, pixels; see `grid.aligned_windows`.
         progress: walks the windows, and stops the walk by raising.
     """
     step = predictor.alignment
-    size = math.ceil(size / step) * step
     halo = predictor.halo
-    stripes = math.ceil(pair.grid.width / max(pair.widest, size))
-    stripe = math.ceil(pair.grid.width / stripes / size) * size
-    whole = [window for window in windows(*pair.grid.shape, size) if intersect(window, area)]
-    whole.sort(key=lambda window: (window.col_off // stripe, window.row_off, window.col_off))
+    whole = aligned_windows(area, size, step)
+    first, wide = whole[0].col_off, whole[0].width
+    stripes = math.ceil(area.width / max(pair.widest, wide))
+    stripe = math.ceil(area.width / stripes / wide) * wide
+    whole.sort(key=lambda window: ((window.col_off - first) // stripe, window.row_off, window.col_off))
 
     def predict(window: Window) -> tuple[Window, Array, Codes]:
         tall, wide = (math.ceil(length / step) * step for length in (window.height, window.width))
@@ -261,20 +261,14 @@ def predicted(
         for window in progress(whole):
             yield next(results)
             right = window.col_off + window.width
-            ends = right % stripe == 0 or right == pair.grid.width
+            ends = (right - first) % stripe == 0 or right >= area.col_off + area.width
             pair.forget(window.row_off + window.height - margin, math.inf if ends else right - margin)
 
 
 @contextmanager
 def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tuple[Finding, ...], Predictor]]:
     """The pair, open, what was found of it, said, and what predicts; a finding that says stop ends the run."""
-    model = None
-    if options.method == "unet":
-        # PyTorch is slow to load, and the other methods do without.
-        from .model import DEFAULT_MODEL, load_model
-
-        model = load_model(options.model or DEFAULT_MODEL, options.device, options.precision, options.goal)
-    card = model.card if model else None
+    card = find_card(options.model or DEFAULT_MODEL) if options.method == "unet" else None
     before, after = options.open_scene("before"), options.open_scene("after")
     bands = card.bands if card else common_bands(before, after)
     for scene in (before, after):
@@ -282,14 +276,26 @@ def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tupl
     # What the scenes say themselves, before anything is read of them.
     require_fit(scene_findings(before, after, card, options.accept_level))
     with ExitStack() as stack:
+        loader = stack.enter_context(ThreadPoolExecutor(1, "model"))
+        loading = loader.submit(_loaded, options)
         with stage(events, "register"):
             pair = stack.enter_context(open_pair(before, after, bands, options.pair_options()))
             findings = check_pair(pair, card, options.accept_level, options.trust_units)
         require_fit(findings)
+        model = loading.result()
         predictor = fitted(options.method, model, pair, events.message)
         events.message(predictor.text)
         say_findings(findings, pair, events)
         yield pair, findings, predictor
+
+
+def _loaded(options: DetectOptions) -> Model | None:
+    """The model, for which PyTorch has to be loaded, which is slow; None where the method does without."""
+    if options.method != "unet":
+        return None
+    from .model import load_model
+
+    return load_model(options.model or DEFAULT_MODEL, options.device, options.precision, options.goal)
 
 
 def fitted(method: str, model: Model | None, pair: Pair, say: Callable[[str], None] = lambda text: None) -> Predictor:
@@ -361,16 +367,19 @@ def _finish(
 ) -> dict[Path, Path]:
     """Everything that was asked for but the record, finished in the working folder; file there to its target."""
     finished: dict[Path, Path] = {}
-    if options.polygons:
-        drawn = outputs.in_workdir(workdir, "polygons", options.polygons)
-        with stage(events, "polygons"):
-            for name in ("mask", "probability"):
-                writers[name].close()
-            write_polygons(writers["mask"].path, writers["probability"].path, drawn)
-        finished[drawn] = options.polygons
+    for writer in writers.values():
+        writer.close()
     asked = [(name, getattr(options, name)) for name in options.rasters]
     with ThreadPoolExecutor(len(asked), "write") as pool:
-        ready = pool.map(lambda item: writers[item[0]].finish(item[1]), asked)
-        for _, target in events.progress("write", asked):
-            finished[next(ready)] = target
+        coming = [pool.submit(writers[name].finish, target) for name, target in asked]
+        if options.polygons:
+            # Its libraries are slow to load, and only needed now.
+            from .polygons import write_polygons
+
+            drawn = outputs.in_workdir(workdir, "polygons", options.polygons)
+            with stage(events, "polygons"):
+                write_polygons(writers["mask"].path, writers["probability"].path, drawn)
+            finished[drawn] = options.polygons
+        for made, (_, target) in zip(coming, events.progress("write", asked), strict=True):
+            finished[made.result()] = target
     return finished

@@ -18,7 +18,7 @@ from rasterio.env import get_gdal_config
 from rasterio.windows import Window
 
 from .errors import NotEnoughMemory, OutputError
-from .grid import Grid, bounds_window, grow, intersect, windows
+from .grid import Grid, aligned_windows, bounds_window, grow
 from .pair import Pair
 from .radiometry import Array
 from .scene import Scene, open_raster
@@ -146,7 +146,7 @@ def work_of(pair: Pair, predictor: Predictor, area: Window, size: int) -> Work:
     """How much `detect.predicted` has to do for an area, with windows of this size."""
     step = predictor.alignment
     halo = predictor.halo
-    whole = [window for window in windows(*pair.grid.shape, _up(size, step)) if intersect(window, area)]
+    whole = aligned_windows(area, size, step)
     patches = [(_up(one.height, step) + 2 * halo, _up(one.width, step) + 2 * halo) for one in whole]
     largest = max(patches, key=math.prod)
     return Work(

@@ -19,8 +19,8 @@ from .scene import Scene, sought_files
 from .validity import QUALITY_NAMES, Quality
 
 if TYPE_CHECKING:
+    from .card import ModelCard
     from .events import Events
-    from .model import ModelCard
 
 OK, WARNING, STOP = "ok", "warning", "stop"
 SEVERITIES = (OK, WARNING, STOP)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from .unet import BLOCK_REACH, ChangeNet, SiameseUNet, UNet
+from .reach import BLOCK_REACH, margin, needs
+from .unet import ChangeNet, SiameseUNet, UNet
 
 # On its way up a group holds, for each channel of its finest level: what both dates gave and how far they lie apart (3), what came
 # from below beside that (2), and a block's two results (2).
@@ -115,26 +116,6 @@ class _Deeper(nn.Module):
     def _raised(self, x: Tensor, level: int) -> Tensor:
         """From the level below, with the margin that this one's block needs."""
         return _inner(self.up[level](x), 2 * self.needs[level + 1] - self.needs[level] - BLOCK_REACH)
-
-
-def needs(depth: int) -> list[int]:
-    """Margin, in a level's own pixels, that what a level gives must have; the finest first, the deepest last."""
-    found = [0]
-    for _ in range(depth):
-        found.append(-(-(found[-1] + BLOCK_REACH) // 2))
-    return found
-
-
-def margin(depth: int) -> int:
-    """Margin, in pixels, of a window that starts and ends at multiples of 2 ** depth: a multiple of it too.
-
-    Less than `unet.halo`, which holds for windows that start anywhere.
-    """
-    wanted = needs(depth)[-1] + BLOCK_REACH
-    for _ in range(depth):
-        wanted = 2 * wanted + BLOCK_REACH
-    step: int = 2**depth
-    return -(-wanted // step) * step
 
 
 def _folded(block: Any) -> nn.Sequential:

@@ -29,6 +29,8 @@ TARGET_GSD_M = 10.0
 NATIVE_GSD_M = (8.0, 12.0)
 # Every ellipsoid of the Earth in use has its larger radius between these, and no other body's has.
 _EARTH_RADIUS_M = (6.3e6, 6.5e6)
+# Windows are not cut smaller than this for threads to share, pixels: context around them would outweigh what is shared.
+_SMALL = 256
 _WGS84 = Geod(ellps="WGS84")
 
 
@@ -149,6 +151,21 @@ def windows(height: int, width: int, size: int) -> list[Window]:
         for row in range(0, height, size)
         for col in range(0, width, size)
     ]
+
+
+def aligned_windows(area: Window, size: int, step: int) -> list[Window]:
+    """Windows that cover an area once, row by row, each from a multiple of `step` on.
+
+    Args:
+        area: of a grid, whole pixels.
+        size: of each at most, pixels, rounded up to a multiple of `step`; a smaller area is cut all the same, for threads to share.
+        step: of which the first row and column of each window is a multiple; the first windows may so begin before the area.
+    """
+    row, col = (int(start) // step * step for start in (area.row_off, area.col_off))
+    height, width = int(area.row_off + area.height) - row, int(area.col_off + area.width) - col
+    size = min(size, max(_SMALL, math.ceil(max(height, width) / 2)))
+    size = math.ceil(size / step) * step
+    return [Window(col + one.col_off, row + one.row_off, one.width, one.height) for one in windows(height, width, size)]
 
 
 def grow(window: Window, halo: int) -> Window:

@@ -6,14 +6,12 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import geopandas
 import numpy as np
 import rasterio
 import shapely
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
@@ -30,6 +28,9 @@ from .grid import Grid, bounds_window, grow, intersect, is_on_earth, pixel_size_
 from .placement import placement_of
 from .scene import Scene, SceneReader, damaged, open_raster
 from .validity import ClassRaster, Codes, Mask, MaskPolygons, Quality, SpectralTest, classes_to_codes, dilate, worse
+
+if TYPE_CHECKING:
+    import geopandas
 
 CLOUDS = ("auto", "product", "spectral", "none")
 # Metres. Three pixels of the scene classification: about the width of the soft edge that its clouds leave out.
@@ -109,6 +110,10 @@ def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
         UnreadableInput: no vector file, or no polygons in it.
         GridMismatch: no CRS.
     """
+    # Slow to load, and seldom needed.
+    import geopandas
+    from pyogrio.errors import DataLayerError, DataSourceError
+
     path, *rest = source.split("|")
     said = dict(part.partition("=")[::2] for part in rest)
     if not set(said) <= {"layername", "layerid", "subset"}:
@@ -288,6 +293,8 @@ class _Shapes:
 
 
 def _polygons(mask: MaskPolygons, grid: Grid) -> Callable[[Window], Codes]:
+    import geopandas
+
     polygons = geopandas.GeoSeries([shape for shape, _ in mask.shapes], crs=mask.crs.to_wkt())
     shapes = _Shapes(polygons, [code for _, code in mask.shapes], grid)
     if mask.own and shapes.window is None:

@@ -19,7 +19,6 @@ import psutil
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
@@ -237,8 +236,8 @@ def in_workdir(workdir: Path, role: str, target: Path) -> Path:
     return folder / target.name
 
 
-# GDAL's own errors have no public name in rasterio, and pyogrio's share no parent.
-_FAILURES = (OSError, RasterioError, CPLE_BaseError, DataSourceError, DataLayerError, FeatureError)
+# GDAL's own errors have no public name in rasterio.
+_FAILURES = (OSError, RasterioError, CPLE_BaseError)
 
 
 @contextmanager

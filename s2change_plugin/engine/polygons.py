@@ -10,6 +10,7 @@ import geopandas
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from rasterio.features import rasterize, shapes
 from shapely import STRtree, box
 from shapely.geometry import shape
@@ -31,6 +32,9 @@ def write_polygons(mask: Path, probability: Path, target: Path) -> int:
         mask: the change mask.
         probability: the stored probability.
         target: GeoPackage, made anew.
+
+    Raises:
+        OSError: it cannot be written.
     """
     with rasterio.open(mask) as raster:
         band = rasterio.band(raster, 1)
@@ -45,9 +49,12 @@ def write_polygons(mask: Path, probability: Path, target: Path) -> int:
     table = table.astype({"area_ha": float, "mean_probability": float}).sort_values("area_ha", ascending=False)
     # Version 1.2 is what every supported QGIS reads without a warning.
     options = {"VERSION": "1.2"}
-    table.to_file(
-        target, layer=LAYER, driver="GPKG", engine="pyogrio", geometry_type="Polygon", index=False, dataset_options=options
-    )
+    try:
+        table.to_file(
+            target, layer=LAYER, driver="GPKG", engine="pyogrio", geometry_type="Polygon", index=False, dataset_options=options
+        )
+    except (DataSourceError, DataLayerError, FeatureError) as error:
+        raise OSError(str(error)) from error
     return len(found)
 
 

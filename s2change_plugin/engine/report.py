@@ -23,9 +23,9 @@ from .scene import Scene, short_name
 from .scores import AGREEMENT_COLOURS, GOALS, NOT_COUNTED, Agreement
 
 if TYPE_CHECKING:
+    from .card import ModelCard
     from .check import CheckOptions
     from .detect import DetectOptions, Run, Tally
-    from .model import ModelCard
 
 
 _WIDTH = 110

@@ -7,9 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-# Two 3 × 3 convolutions reach this far on each side.
-BLOCK_REACH = 2
-
 
 class UNet(nn.Module):
     """What the U-Nets share: blocks of two 3 × 3 convolutions with batch norm and ReLU, max-pooling, transposed convolutions, skips.
@@ -83,6 +80,7 @@ class DifferenceUNet(UNet):
         return self.decoded(self.encoded(torch.cat([(before + after) / 2, difference], 1)))
 
 
+# By the names in `card.VIEWS`.
 VIEWS: dict[str, type[SiameseUNet | DifferenceUNet]] = {"dates": SiameseUNet, "difference": DifferenceUNet}
 
 
@@ -120,22 +118,3 @@ def block(inputs: int, outputs: int) -> nn.Sequential:
     for channels in (inputs, outputs):
         layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
-
-
-def halo(depth: int) -> int:
-    """How far, in pixels, an input pixel can be from an output pixel that it changes, for any place of that pixel.
-
-    Found by following one output pixel back through the network's levels: convolutions widen what is needed, transposed
-    convolutions of stride 2 halve it, pooling doubles it.
-    """
-    return max(_reach(pixel, depth) for pixel in range(2**depth))
-
-
-def _reach(pixel: int, depth: int) -> int:
-    first = last = pixel
-    for _ in range(depth):
-        first, last = (first - BLOCK_REACH) // 2, (last + BLOCK_REACH) // 2
-    first, last = first - BLOCK_REACH, last + BLOCK_REACH
-    for _ in range(depth):
-        first, last = 2 * first - BLOCK_REACH, 2 * last + 1 + BLOCK_REACH
-    return max(pixel - first, last - pixel)

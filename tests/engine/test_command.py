@@ -197,8 +197,12 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(tmp_path: Path, bad, cas
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
 def test_memory_does_not_grow_with_the_raster(tmp_path: Path) -> None:
-    """Four times the pixels, of which one date alone would take 230 MB, take a quarter more at most: threads vary a little."""
-    ask = "import runpy\ntry: runpy.run_module('s2change_plugin.engine', run_name='__main__')\n"
+    """Four times the pixels, of which one date alone would take 230 MB, take a sixth more at most.
+
+    On one core, since what several threads hold at once depends on who else is at work.
+    """
+    ask = "import os, runpy\nos.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])\n"
+    ask += "try: runpy.run_module('s2change_plugin.engine', run_name='__main__')\n"
     ask += "finally: print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     peaks = []
     for times in (3, 6):
@@ -219,7 +223,7 @@ def test_memory_does_not_grow_with_the_raster(tmp_path: Path) -> None:
         environment = {**os.environ, "GDAL_CACHEMAX": "16"}
         done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=environment, check=True)
         peaks.append(int(done.stdout.split("VmHWM:")[1].split()[0]))
-    assert peaks[1] < 1.25 * peaks[0]
+    assert peaks[1] < 7 / 6 * peaks[0]
 
 
 def test_events_are_json_lines_from_the_folder_to_the_result(tmp_path: Path, pair: tuple[Path, Path]) -> None:

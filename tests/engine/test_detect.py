@@ -11,16 +11,18 @@ from rasterio.windows import Window
 
 from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.blocks import BlockCache
+from s2change_plugin.engine.card import ModelCard
 from s2change_plugin.engine.classical import fit_predictor
 from s2change_plugin.engine.detect import DetectOptions, Predictor, detect, predicted
 from s2change_plugin.engine.errors import OutputError
 from s2change_plugin.engine.folded import FoldedNet
 from s2change_plugin.engine.grid import slices_in
-from s2change_plugin.engine.model import Model, ModelCard
+from s2change_plugin.engine.model import Model
 from s2change_plugin.engine.outputs import to_levels
 from s2change_plugin.engine.pair import Pair, PairOptions, PairWindow, open_pair
+from s2change_plugin.engine.reach import halo
 from s2change_plugin.engine.scene import open_scene
-from s2change_plugin.engine.unet import ChangeNet, halo
+from s2change_plugin.engine.unet import ChangeNet
 from tests.conftest import textured, write_stack
 
 

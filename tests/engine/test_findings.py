@@ -6,6 +6,7 @@ import pytest
 from rasterio.windows import Window
 
 from s2change_plugin.engine.acquisition import Acquisition
+from s2change_plugin.engine.card import ModelCard
 from s2change_plugin.engine.errors import DatesReversed, ModelError, S2ChangeError
 from s2change_plugin.engine.findings import (
     OK,
@@ -24,10 +25,9 @@ from s2change_plugin.engine.findings import (
     usable_finding,
     worst,
 )
-from s2change_plugin.engine.model import ModelCard
 from s2change_plugin.engine.pair import PairWindow
+from s2change_plugin.engine.reach import halo
 from s2change_plugin.engine.scene import Scene
-from s2change_plugin.engine.unet import halo
 from s2change_plugin.engine.validity import Quality
 
 BEFORE = Acquisition(

@@ -7,6 +7,7 @@ from shapely.geometry import box
 
 from s2change_plugin.engine.grid import (
     Grid,
+    aligned_windows,
     base_grid,
     bounds_window,
     geodesic_area_m2,
@@ -64,6 +65,23 @@ def test_windows_cover_every_pixel_once() -> None:
     for window in windows(700, 530, 256):
         seen[slices_in(window, Window(0, 0, 530, 700))] += 1
     assert (seen == 1).all()
+
+
+@pytest.mark.parametrize("area", [Window(13, 21, 530, 700), Window(16, 0, 20, 30), Window(0, 8, 300, 8)])
+def test_aligned_windows_cover_an_area_once_from_multiples_of_the_step(area: Window) -> None:
+    seen = np.zeros((800, 600), int)
+    found = aligned_windows(area, 250, 8)
+    for window in found:
+        assert window.row_off % 8 == window.col_off % 8 == 0
+        assert max(window.width, window.height) <= 256
+        seen[slices_in(window, Window(0, 0, 600, 800))] += 1
+    assert (seen[slices_in(area, Window(0, 0, 600, 800))] == 1).all()
+    assert seen.sum() == sum(window.width * window.height for window in found) < (area.width + 8) * (area.height + 8)
+
+
+def test_an_area_of_one_window_is_cut_for_threads_to_share_unless_it_is_small() -> None:
+    assert len(aligned_windows(Window(0, 0, 700, 700), 768, 8)) == 4
+    assert len(aligned_windows(Window(0, 0, 250, 250), 768, 8)) == 1
 
 
 def test_a_grown_window_holds_the_window_at_its_halo() -> None:

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from s2change_plugin.engine.appearance import Appearance, measure_appearance
+from s2change_plugin.engine.card import DEFAULT_MODEL, list_models, read_card
 from s2change_plugin.engine.errors import ModelError
-from s2change_plugin.engine.model import DEFAULT_MODEL, Model, PairModel, list_models, load_model, read_card, save_model
-from s2change_plugin.engine.unet import ChangeNet, halo
+from s2change_plugin.engine.model import Model, PairModel, load_model, save_model
+from s2change_plugin.engine.reach import halo
+from s2change_plugin.engine.unet import ChangeNet
 from s2change_plugin.paths import shipped_models
 from tests.standin import write_standin
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from s2change_plugin.engine.unet import VIEWS, ChangeNet, halo
+from s2change_plugin.engine.reach import halo
+from s2change_plugin.engine.unet import VIEWS, ChangeNet
 
 BOTH = ("dates", "difference")
 

@@ -35,7 +35,7 @@ ALGORITHMS = tuple(COMMANDS)
 _DUMP = """
 import json
 from s2change_plugin.engine.__main__ import main
-from s2change_plugin.engine.model import DEFAULT_MODEL
+from s2change_plugin.engine.card import DEFAULT_MODEL
 said = {name: {option: one.default for one in command.params for option in (*one.opts, *one.secondary_opts)} for name, command in main.commands.items()}
 choices = {name: {option: getattr(one.type, "choices", None) for one in command.params for option in one.opts} for name, command in main.commands.items()}
 print(json.dumps([said, choices, DEFAULT_MODEL], default=lambda value: None))

@@ -15,8 +15,9 @@ from click.testing import CliRunner
 from rasterio.windows import Window
 
 from s2change_plugin.engine.bands import TEN_BANDS
+from s2change_plugin.engine.card import DEFAULT_MODEL
 from s2change_plugin.engine.errors import S2ChangeError
-from s2change_plugin.engine.model import DEFAULT_MODEL, load_model
+from s2change_plugin.engine.model import load_model
 from s2change_plugin.engine.registration import measure_displacement
 from training.bench import parts, scenes
 from training.bench.__main__ import main

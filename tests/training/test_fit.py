@@ -6,8 +6,10 @@ import torch
 from scipy import special
 
 from s2change_plugin.engine.bands import L2A_BANDS
-from s2change_plugin.engine.model import Model, ModelCard
-from s2change_plugin.engine.unet import ChangeNet, halo
+from s2change_plugin.engine.card import ModelCard
+from s2change_plugin.engine.model import Model
+from s2change_plugin.engine.reach import halo
+from s2change_plugin.engine.unet import ChangeNet
 from training.fit import fit, flops_per_pixel, new_network, predict
 from training.options import FitOptions, options_from
 from training.prepare import City

@@ -12,10 +12,11 @@ import torch
 from click.testing import CliRunner
 
 from s2change_plugin.engine.bands import TEN_BANDS
+from s2change_plugin.engine.card import find_card
 from s2change_plugin.engine.detect import predicted
 from s2change_plugin.engine.errors import ModelError, S2ChangeError, UnreadableInput
 from s2change_plugin.engine.labelled import Origin, city_names
-from s2change_plugin.engine.model import find_card, load_model
+from s2change_plugin.engine.model import load_model
 from s2change_plugin.engine.outputs import to_levels
 from s2change_plugin.engine.pair import PairOptions, open_pair
 from s2change_plugin.engine.scene import open_scene

@@ -25,8 +25,9 @@ from torch import Tensor, nn
 
 from s2change_plugin.engine.__main__ import keep_freed_memory
 from s2change_plugin.engine.appearance import Appearance
+from s2change_plugin.engine.card import DEFAULT_MODEL
 from s2change_plugin.engine.grid import windows
-from s2change_plugin.engine.model import DEFAULT_MODEL, Model, load_model
+from s2change_plugin.engine.model import Model, load_model
 from s2change_plugin.engine.threads import cores, share_cores
 
 from .scenes import BLOCK, SHIFT

@@ -18,7 +18,8 @@ import torch
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from s2change_plugin.engine.model import DEFAULT_MODEL, Model, load_model
+from s2change_plugin.engine.card import DEFAULT_MODEL
+from s2change_plugin.engine.model import Model, load_model
 
 Floats = npt.NDArray[np.float32]
 # (3, band, row, col) of a tile to logits (row, col).

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from s2change_plugin.engine.bands import TEN_BANDS
+from s2change_plugin.engine.bands import BANDS, TEN_BANDS
 from s2change_plugin.engine.card import ModelCard
 from s2change_plugin.engine.model import save_model
 from s2change_plugin.engine.reach import halo
@@ -19,7 +19,7 @@ LIMIT = 1.5
 
 def standin_network(bands: int = 10, depth: int = 1) -> ChangeNet:
     """The network that computes Σ |after − before| − LIMIT, per pixel, from its full-resolution skip."""
-    whole = ChangeNet(bands, ("dates",), width=bands, depth=depth)
+    whole = ChangeNet(list(BANDS)[:bands], ("dates",), width=bands, depth=depth)
     network = whole.networks[0]
     for parameter in network.parameters():
         torch.nn.init.zeros_(parameter)

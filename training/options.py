@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from s2change_plugin.engine.bands import TEN_BANDS, USUAL_ORDERS
-from s2change_plugin.engine.unet import VIEWS
+from s2change_plugin.engine.bands import TEN_BANDS, TEN_METRE_BANDS, USUAL_ORDERS
+from s2change_plugin.engine.card import VIEWS
 
 from .losses import LOSSES
 from .muon import Muon
@@ -37,6 +37,7 @@ class FitOptions:
         paste: share of the patches that get the changed ground of another patch of the batch, both dates of it.
         turns: quarter turns over which a prediction is averaged: 1, 2 or 4.
         light: strength of the random gain and offset of dates, bands and difference.
+        zoom: patches are cut at scales from exp(−zoom) to exp(zoom) and brought to their size; 0 leaves them as they are.
         change_share: of the patches that are centred on a changed pixel.
         ema: decay of the moving average of the weights, which is what is kept.
         seed: of weights and patches.
@@ -57,6 +58,7 @@ class FitOptions:
     light: float = 1.0
     paste: float = 0.0
     turns: int = 1
+    zoom: float = 0.0
     change_share: float = 0.5
     ema: float = 0.99
     seed: int = 0
@@ -77,6 +79,10 @@ class FitOptions:
                 raise ValueError(f"{name} {value!r} is not one of {', '.join(map(str, known))}")
         if not self.views or not set(self.views) <= set(VIEWS):
             raise ValueError(f"views {', '.join(self.views)} are not some of {', '.join(VIEWS)}")
+        if "ten-metre" in self.views and not set(self.bands) & set(TEN_METRE_BANDS):
+            raise ValueError("the view ten-metre needs one of the bands of 10 m at least")
+        if not 0 <= self.zoom <= 1:
+            raise ValueError(f"zoom {self.zoom} is not between 0 and 1")
         if min(self.epochs, self.batch, self.width, self.depth) < 1 or self.learning_rate <= 0:
             raise ValueError("epochs, batch, width and depth start at 1; learning_rate is positive")
         if self.patch % self.alignment:

@@ -5,6 +5,7 @@ Turns, flips, a swap of the dates, other light, and change moved from place to p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from s2change_plugin.engine.appearance import measure_appearance, measure_haze, without_haze
 from s2change_plugin.engine.labelled import UNLABELLED
@@ -103,24 +105,26 @@ def batch(
 ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor]:
     """A batch of augmented patches, float32: before, after, difference, each (n, c, h, w); change; labelled, (n, 1, h, w).
 
-    Each patch in one of eight orientations, either date first, each date and the difference in its own light.
+    Each patch in one of eight orientations and at its own scale, either date first, each date and the difference in its own light.
     """
     size = options.patch
     images = np.empty((3, options.batch, size, size, len(options.bands)), np.float32)
     labels = np.empty((options.batch, size, size), np.uint8)
     for index in range(options.batch):
-        city, rows, cols = _place(ground, changed, options, random)
+        scale = math.exp(random.uniform(-options.zoom, options.zoom)) if options.zoom else 1.0
+        city, rows, cols = _place(ground, changed, options, random, round(size * scale))
         turns, flip, swapped = int(random.integers(4)), int(random.choice([-1, 1])), bool(random.integers(2))
         gain, offset = _light(options, random)
         if swapped:
             gain[2], offset[2] = -gain[2], -offset[2]
-        patch = np.rot90(city.images[[1, 0, 2] if swapped else [0, 1, 2], rows, cols], turns, (1, 2))[:, ::flip]
+        cut, cut_seen, cut_change = _sized(city.images[:, rows, cols], city.seen[rows, cols], city.change[rows, cols], size)
+        patch = np.rot90(cut[[1, 0, 2] if swapped else [0, 1, 2]], turns, (1, 2))[:, ::flip]
         np.multiply(patch, gain, out=images[:, index])
         images[:, index] += offset
-        seen = np.rot90(city.seen[rows, cols], turns)[::flip]
+        seen = np.rot90(cut_seen, turns)[::flip]
         if not seen.all():
             images[:, index] *= seen[None, :, :, None]
-        labels[index] = np.rot90(city.change[rows, cols], turns)[::flip]
+        labels[index] = np.rot90(cut_change, turns)[::flip]
     for index in np.flatnonzero(random.random(options.batch) < options.paste).tolist():
         other = int(random.integers(options.batch))
         mask = _grown(labels[other] == 1, random)
@@ -128,6 +132,17 @@ def batch(
     before, after, difference = (torch.from_numpy(image).permute(0, 3, 1, 2) for image in images)
     change, labelled = (torch.from_numpy(one[:, None].astype(np.float32)) for one in (labels == 1, labels != UNLABELLED))
     return (before, after, difference), change, labelled
+
+
+def _sized(images: Array, seen: NDArray[np.bool_], change: Labels, size: int) -> tuple[Array, NDArray[np.bool_], Labels]:
+    """A square cut brought to another side: images (image, row, col, band) interpolated, what is seen and labelled by nearest neighbour."""
+    side = len(change)
+    if side == size:
+        return images, seen, change
+    there = torch.from_numpy(images).permute(0, 3, 1, 2)
+    found = interpolate(there, (size, size), mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
+    nearest = ((np.arange(size) + 0.5) * side / size).astype(int)
+    return found.numpy(), seen[np.ix_(nearest, nearest)], change[np.ix_(nearest, nearest)]
 
 
 def _grown(mask: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.bool_]:
@@ -146,14 +161,14 @@ def _light(options: FitOptions, random: np.random.Generator) -> tuple[Array, Arr
 
 
 def _place(
-    ground: Sequence[Ground], changed: Sequence[NDArray[np.int64]], options: FitOptions, random: np.random.Generator
+    ground: Sequence[Ground], changed: Sequence[NDArray[np.int64]], options: FitOptions, random: np.random.Generator, size: int
 ) -> tuple[Ground, slice, slice]:
-    """Where a patch is cut: around a changed pixel, or anywhere."""
-    size = options.patch
+    """Where a patch of this size is cut: around a changed pixel, or anywhere; smaller where a city is."""
     on_change = random.random() < options.change_share and any(len(places) for places in changed)
     weights = np.array([len(places) for places in changed] if on_change else [one.change.size for one in ground], float)
     chosen = random.choice(len(ground), p=weights / weights.sum())
     shape = ground[chosen].change.shape
+    size = min(size, *shape)
     if on_change:
         at = divmod(int(random.choice(changed[chosen])), shape[1])
         corner = [place - size // 2 + int(random.integers(-size // 4, size // 4)) for place in at]

@@ -138,7 +138,7 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     for index, (view, network) in enumerate(zip(options.fit.views, whole.networks, strict=True)):
         say(f"Network {index + 1} of {len(options.fit.views)}, which looks at the {view}:")
         began = time.monotonic()
-        alone = ChangeNet(len(card.bands), [view], card.width, card.depth)
+        alone = ChangeNet(card.bands, [view], card.width, card.depth)
         for epoch in fitting(ground, options.fit, network, index, run / STATE.format(index + 1), progress):
             row = {"network": index + 1, "view": view, "epoch": epoch.number, "loss": round(epoch.loss, 5)}
             told = f"  loss {epoch.loss:.4f}"

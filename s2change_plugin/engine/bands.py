@@ -45,6 +45,7 @@ BANDS = {
     )
 }
 ALL_BANDS = tuple(BANDS)
+TEN_METRE_BANDS = tuple(name for name, band in BANDS.items() if band.gsd_m == 10)
 TEN_BANDS = tuple(name for name, band in BANDS.items() if band.gsd_m <= 20)
 L2A_BANDS = tuple(name for name in BANDS if name != "B10")
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ..paths import shipped_models, user_models
-from .bands import BANDS
+from .bands import BANDS, TEN_METRE_BANDS
 from .errors import ModelError
 from .reach import halo
 from .scores import GOALS, Beta
 
 DEFAULT_MODEL = "oscd-urban-2"
 # What a network can be shown of a pair; see `unet.VIEWS`.
-VIEWS = ("dates", "difference")
+VIEWS = ("dates", "ten-metre", "difference")
 # A bare hash on a card is taken for a secret by the plugin site's scanner.
 HASH = "sha256:"
 _ARCHITECTURE = "two-date-unets"
@@ -111,6 +111,8 @@ class ModelCard:
             raise ValueError(f"its unit {self.unit!r} is not known to this version")
         if not self.views or not set(self.views) <= set(VIEWS):
             raise ValueError(f"its views {', '.join(self.views)} are not some of {', '.join(VIEWS)}")
+        if "ten-metre" in self.views and not set(self.bands) & set(TEN_METRE_BANDS):
+            raise ValueError("it has a view of the bands of 10 m, and none of its bands is one")
         if not (1 <= self.depth <= 6 and 1 <= self.width <= 256):
             raise ValueError(f"its depth {self.depth} and width {self.width} are not a network that can be built")
         if self.halo != halo(self.depth):

@@ -276,14 +276,14 @@ def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tupl
     # What the scenes say themselves, before anything is read of them.
     require_fit(scene_findings(before, after, card, options.accept_level))
     with ExitStack() as stack:
-        loader = stack.enter_context(ThreadPoolExecutor(1, "model"))
-        loading = loader.submit(_loaded, options)
+        beside = stack.enter_context(ThreadPoolExecutor(1, "model"))
+        loading = beside.submit(_loaded, options)
         with stage(events, "register"):
             pair = stack.enter_context(open_pair(before, after, bands, options.pair_options()))
+            fitting = beside.submit(lambda: fitted(options.method, loading.result(), pair, events.message))
             findings = check_pair(pair, card, options.accept_level, options.trust_units)
         require_fit(findings)
-        model = loading.result()
-        predictor = fitted(options.method, model, pair, events.message)
+        predictor = fitting.result()
         events.message(predictor.text)
         say_findings(findings, pair, events)
         yield pair, findings, predictor

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from .reach import BLOCK_REACH, margin, needs
-from .unet import ChangeNet, SiameseUNet, UNet
+from .unet import ChangeNet, SiameseUNet, TenMetreUNet, UNet
 
 # On its way up a group holds, for each channel of its finest level: what both dates gave and how far they lie apart (3), what came
 # from below beside that (2), and a block's two results (2).
@@ -64,6 +64,7 @@ class _Group(nn.Module):
     def __init__(self, networks: Sequence[UNet], heard: int) -> None:
         super().__init__()
         self.siamese = isinstance(networks[0], SiameseUNet)
+        self.places = networks[0].places if isinstance(networks[0], TenMetreUNet) else None
         self.width = networks[0].head.in_channels
         self.first = _merged([_folded(one.encoder[0]) for one in networks], 0)
         self.last = _merged([_folded(one.decoder[0]) for one in networks], 2)
@@ -74,7 +75,12 @@ class _Group(nn.Module):
             _bias(self.head).copy_(torch.cat([_bias(one.head) for one in networks]).sum(0, keepdim=True) / heard)
 
     def forward(self, shown: Tensor, margin: int) -> Tensor:
-        x = shown[:2] if self.siamese else torch.cat([(shown[:1] + shown[1:2]) / 2, shown[2:]], 1)
+        if not self.siamese:
+            x = torch.cat([(shown[:1] + shown[1:2]) / 2, shown[2:]], 1)
+        elif self.places is None:
+            x = shown[:2]
+        else:
+            x = shown[:2, self.places].contiguous(memory_format=torch.channels_last)
         x = self.first(x)
         lower = _halved(x)
         ups = [

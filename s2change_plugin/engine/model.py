@@ -176,7 +176,7 @@ def load_model(name_or_path: str, device: str = "auto", precision: str = "auto",
         raise ModelError(
             f"{path} is damaged, or not the file that its card describes (sha256 {found[:12]}… instead of {card.sha256[:12]}…). Copy both again."
         )
-    network = ChangeNet(len(card.bands), card.views, card.width, card.depth)
+    network = ChangeNet(card.bands, card.views, card.width, card.depth)
     try:
         network.load_state_dict(load_tensors(data))
     except (SafetensorError, RuntimeError) as error:

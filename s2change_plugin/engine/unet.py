@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from .bands import TEN_METRE_BANDS
+
 
 class UNet(nn.Module):
     """What the U-Nets share: blocks of two 3 × 3 convolutions with batch norm and ReLU, max-pooling, transposed convolutions, skips.
@@ -58,9 +60,9 @@ class SiameseUNet(UNet):
     Source: Caye Daudt, Le Saux, Boulch 2018, "Fully convolutional Siamese networks for change detection" (FC-Siam-diff).
     """
 
-    def __init__(self, bands: int, width: int, depth: int) -> None:
+    def __init__(self, bands: Sequence[str], width: int, depth: int) -> None:
         """See `UNet`; bands are those of one date."""
-        super().__init__(bands, width, depth)
+        super().__init__(len(bands), width, depth)
 
     def forward(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
         """Logits of change; see `ChangeNet`."""
@@ -68,12 +70,30 @@ class SiameseUNet(UNet):
         return self.decoded([(one - other).abs() for one, other in pairs])
 
 
+class TenMetreUNet(SiameseUNet):
+    """Looks at the dates in the bands of 10 m alone, which show the most of built ground and are nowhere interpolated.
+
+    Attributes:
+        places: of these bands among those that it is shown.
+    """
+
+    def __init__(self, bands: Sequence[str], width: int, depth: int) -> None:
+        """See `UNet`; bands are those of one date, one of 10 m at least among them."""
+        places = [place for place, name in enumerate(bands) if name in TEN_METRE_BANDS]
+        super().__init__([bands[place] for place in places], width, depth)
+        self.places = places
+
+    def forward(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
+        """Logits of change; see `ChangeNet`."""
+        return super().forward(before[:, self.places], after[:, self.places], difference)
+
+
 class DifferenceUNet(UNet):
     """Looks at the mean of the dates and at how they differ from how unchanged ground does, stacked."""
 
-    def __init__(self, bands: int, width: int, depth: int) -> None:
+    def __init__(self, bands: Sequence[str], width: int, depth: int) -> None:
         """See `UNet`; bands are those of one date."""
-        super().__init__(2 * bands, width, depth)
+        super().__init__(2 * len(bands), width, depth)
 
     def forward(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
         """Logits of change; see `ChangeNet`."""
@@ -81,7 +101,11 @@ class DifferenceUNet(UNet):
 
 
 # By the names in `card.VIEWS`.
-VIEWS: dict[str, type[SiameseUNet | DifferenceUNet]] = {"dates": SiameseUNet, "difference": DifferenceUNet}
+VIEWS: dict[str, type[SiameseUNet | DifferenceUNet]] = {
+    "dates": SiameseUNet,
+    "ten-metre": TenMetreUNet,
+    "difference": DifferenceUNet,
+}
 
 
 class ChangeNet(nn.Module):
@@ -90,11 +114,11 @@ class ChangeNet(nn.Module):
     Networks that err in different places are worth more together than one of their common size.
     """
 
-    def __init__(self, bands: int, views: Sequence[str], width: int, depth: int) -> None:
+    def __init__(self, bands: Sequence[str], views: Sequence[str], width: int, depth: int) -> None:
         """Make it with random weights.
 
         Args:
-            bands: of each date.
+            bands: names of those of each date.
             views: of `VIEWS`, one for each network; one may come more than once.
             width, depth: of each network.
         """

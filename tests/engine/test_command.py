@@ -201,9 +201,9 @@ def test_memory_does_not_grow_with_the_raster(tmp_path: Path) -> None:
 
     On one core, since what several threads hold at once depends on who else is at work.
     """
-    ask = "import os, runpy\nos.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])\n"
-    ask += "try: runpy.run_module('s2change_plugin.engine', run_name='__main__')\n"
-    ask += "finally: print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+    ask = "import os\nos.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])\n"
+    ask += "from s2change_plugin.engine.__main__ import main\nmain(standalone_mode=False)\n"
+    ask += "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     peaks = []
     for times in (3, 6):
         ground = np.tile(textured(10, 400, 400, 1), (1, times, times))

@@ -30,7 +30,7 @@ from tests.conftest import textured, write_stack
 def model(ground: np.ndarray) -> Model:
     """Random weights that are all positive, so that nothing cancels and every pixel of the halo counts; spread over 0–1."""
     torch.manual_seed(0)
-    network = ChangeNet(10, ("dates", "difference"), width=4, depth=3).eval()
+    network = ChangeNet(TEN_BANDS, ("dates", "difference"), width=4, depth=3).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             module.weight.data.abs_().mul_(3)

@@ -5,20 +5,20 @@ from s2change_plugin.engine.folded import FoldedNet, margin
 from s2change_plugin.engine.reach import halo
 from s2change_plugin.engine.unet import ChangeNet
 
-MANY = ("dates", "difference", "dates", "difference", "dates")
+MANY = ("dates", "difference", "dates", "ten-metre", "difference", "dates", "ten-metre")
 
 
 def network(views: tuple[str, ...], width: int, depth: int) -> ChangeNet:
     """Random, with batch norms that have seen something."""
     torch.manual_seed(depth)
-    whole = ChangeNet(3, views, width, depth).double()
+    whole = ChangeNet(("B03", "B11", "B08"), views, width, depth).double()
     with torch.no_grad():
         for _ in range(2):
             whole(*torch.randn(3, 2, 3, 64, 64, dtype=torch.float64).unbind())
     return whole.eval()
 
 
-@pytest.mark.parametrize("views", [("dates",), ("difference",), MANY])
+@pytest.mark.parametrize("views", [("dates",), ("difference",), ("ten-metre",), MANY])
 @pytest.mark.parametrize(("width", "depth"), [(4, 1), (8, 2), (8, 3), (16, 3), (4, 4)])
 def test_folded_it_says_the_same_of_the_window_inside_the_margin(views: tuple[str, ...], width: int, depth: int) -> None:
     whole = network(views, width, depth)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from s2change_plugin.engine.appearance import Appearance, measure_appearance
+from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.card import DEFAULT_MODEL, list_models, read_card
 from s2change_plugin.engine.errors import ModelError
 from s2change_plugin.engine.model import Model, PairModel, load_model, save_model
@@ -166,7 +167,7 @@ def test_each_goal_has_its_threshold_and_one_that_the_card_lacks_is_refused_with
 
 def test_bfloat16_differs_by_little(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    network = ChangeNet(3, ("dates", "difference"), 8, 2).eval()
+    network = ChangeNet(TEN_BANDS[:3], ("dates", "difference"), 8, 2).eval()
     card = replace(
         read_card(write_standin(tmp_path, "s")),
         bands=("B02", "B03", "B04"),
@@ -184,7 +185,7 @@ def test_bfloat16_differs_by_little(tmp_path: Path) -> None:
 
 def test_a_model_is_written_and_read_back_alike(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    network = ChangeNet(10, ("dates",), 4, 3).eval()
+    network = ChangeNet(TEN_BANDS, ("dates",), 4, 3).eval()
     entries = {"simulated_levels": ("L2A",), "calibration": (0.5, 2.0, 1.5), "known_failures": ("Snow.", "Water.")}
     card = replace(read_card(write_standin(tmp_path, "s", **entries)), name="mine", width=4, depth=3, halo=halo(3))
     back = load_model(str(save_model(tmp_path, card, network)))

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from s2change_plugin.engine import card
 from s2change_plugin.engine.reach import halo
 from s2change_plugin.engine.unet import VIEWS, ChangeNet
 
@@ -9,14 +10,14 @@ BOTH = ("dates", "difference")
 
 def network(depth: int, views: tuple[str, ...] = BOTH) -> ChangeNet:
     torch.manual_seed(depth)
-    return ChangeNet(3, views, width=4, depth=depth).double().eval()
+    return ChangeNet(("B03", "B11", "B08"), views, width=4, depth=depth).double().eval()
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 @pytest.mark.parametrize("view", list(VIEWS))
 def test_the_halo_is_exact(depth: int, view: str) -> None:
     """With all weights positive nothing cancels: the farthest input that changes any output lies at the halo."""
-    net = ChangeNet(1, [view], width=1, depth=depth).double().eval()
+    net = ChangeNet(["B02"], [view], width=1, depth=depth).double().eval()
     for parameter in net.parameters():
         torch.nn.init.constant_(parameter, 0.1)
     reach, step = halo(depth), 2**depth
@@ -66,6 +67,21 @@ def test_a_view_depends_on_nothing_else() -> None:
         assert torch.equal(dates(before, after, difference), dates(before, after, difference + 1))
         assert torch.allclose(apart(before, after, difference), apart(before + 1, after - 1, difference))
         assert not torch.allclose(apart(before, after, difference), apart(before, after, difference + 1))
+
+
+def test_the_view_of_ten_metres_sees_no_other_band() -> None:
+    before, after, difference = torch.randn(3, 1, 3, 32, 32, dtype=torch.float64)
+    net = network(2, ("ten-metre",))
+    other = before.clone()
+    with torch.no_grad():
+        other[:, 1] += 1
+        assert torch.equal(net(other, after, difference + 1), net(before, after, difference))
+        other[:, 2] += 1
+        assert not torch.allclose(net(other, after, difference), net(before, after, difference))
+
+
+def test_every_view_that_a_card_may_name_can_be_built() -> None:
+    assert tuple(VIEWS) == card.VIEWS
 
 
 def test_logits_have_the_size_of_the_input() -> None:

@@ -16,6 +16,8 @@ from training.prepare import City
 from training.sampling import Ground, as_level_2a, band_statistics, batch, laid_out
 
 TINY = FitOptions(epochs=3, batch=64, patch=32, width=4, depth=2, bands=("B02", "B03"))
+CHANGE_OF_A_BLOCK = np.zeros((80, 80), np.uint8)
+CHANGE_OF_A_BLOCK[30:40, 30:40] = 1
 STATISTICS = ((0.12, 0.12), (0.1, 0.1))
 
 
@@ -89,7 +91,7 @@ def test_patches_are_half_on_change_and_zero_and_unlabelled_where_unseen() -> No
         assert size[change[:, 0] == 1].mean() > 2 * size[(labelled[:, 0] == 1) & (change[:, 0] == 0)].mean()
 
 
-@pytest.mark.parametrize("options", [replace(TINY, light=0), replace(TINY, light=0, paste=1.0)])
+@pytest.mark.parametrize("options", [replace(TINY, light=0), replace(TINY, light=0, paste=1.0), replace(TINY, light=0, zoom=0.3)])
 def test_images_and_labels_move_together(options: FitOptions) -> None:
     """A pixel is changed in the label where, and only where, the images differ much."""
     before, after, difference, change, labelled = drawn(options, ground())
@@ -98,6 +100,23 @@ def test_images_and_labels_move_together(options: FitOptions) -> None:
         agrees = (size > size.amax() / 2) == (change == 1)
         assert agrees[labelled == 1].float().mean() > 0.99
     assert change.sum() > 1000
+
+
+def test_zoom_shows_the_same_ground_at_other_sizes() -> None:
+    def sizes_of_whole_blocks(zoom: float) -> torch.Tensor:
+        change = drawn(replace(TINY, light=0, batch=256, zoom=zoom), ground(replace(city(), change=CHANGE_OF_A_BLOCK)))[3][:, 0]
+        inner = torch.zeros(32, 32)
+        inner[1:-1, 1:-1] = 1
+        whole = (change * (1 - inner)).sum((1, 2)) == 0
+        sizes = change.sum((1, 2))[whole]
+        return sizes[sizes > 0]
+
+    assert (sizes_of_whole_blocks(0) == 100).all()
+    zoomed = sizes_of_whole_blocks(0.5)
+    # 10 × 10 pixels at scales from 1/1.65 to 1.65, and a row and a column more or less by nearest neighbour.
+    assert zoomed.min() < 64 < 144 < zoomed.max()
+    assert (zoomed >= (10 / 1.65 - 1) ** 2).all()
+    assert (zoomed <= (10 * 1.65 + 1) ** 2).all()
 
 
 def test_a_swap_of_the_dates_turns_the_sign_of_the_difference() -> None:

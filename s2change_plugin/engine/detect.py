@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 # With a margin of 48 on each side the network sees 1.27 times the pixels that it must, and a window with all that is made of it
 # takes 300 MB; at 512 it is 1.41 times, at 1024 1.2 times and 500 MB.
-WINDOW_SIZE = 768
+WINDOW_SIZE = 1024
 # Pixels around a patch that masks are looked for in, about; what is forgotten too early is read again.
 _MASK_REACH = 40
 

@@ -226,6 +226,13 @@ def test_memory_does_not_grow_with_the_raster(tmp_path: Path) -> None:
     assert peaks[1] < 7 / 6 * peaks[0]
 
 
+def test_what_is_slow_to_load_is_not_loaded_before_it_is_needed() -> None:
+    ask = "import sys, s2change_plugin.engine.check, s2change_plugin.engine.detect; "
+    ask += "print(sorted({'torch', 'geopandas', 'matplotlib'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, cwd=REPOSITORY, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_events_are_json_lines_from_the_folder_to_the_result(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     done = started(tmp_path, pair, stdin=subprocess.PIPE)
     lines = [json.loads(line) for line in done.stdout]

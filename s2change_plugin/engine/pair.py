@@ -13,11 +13,12 @@ import numpy as np
 from affine import Affine
 from rasterio.windows import Window
 
+from . import clouds
 from .bands import TEN_BANDS
 from .blocks import BUDGET, BlockCache
 from .errors import BandsUnknown, GridMismatch, UnreadableInput
-from .grid import Grid, base_grid, bounds_window, place_of, sample_windows
-from .masks import BUFFER_M, CLOUDS, Area, MaskReader, masks_of, require_buffer
+from .grid import Grid, base_grid, bounds_window, grow, place_of, sample_windows, slices_in
+from .masks import BUFFER_M, CLOUDS, Area, Ground, MaskReader, masks_of, require_buffer
 from .normalisation import NOT_ASKED as NOT_NORMALISED
 from .normalisation import fit_normalisation
 from .radiometry import Array
@@ -100,6 +101,7 @@ class DateReader:
         """Open these bands and masks; clouds reach buffer_m further than the masks say. Blocks are shared with other readers."""
         with ExitStack() as stack:
             blocks = blocks or stack.enter_context(closing(BlockCache(open_raster)))
+            self._bands = tuple(bands)
             self._scene = SceneReader(scene.select(bands), grid, blocks=blocks)
             stack.callback(self._scene.close)
             self._masks = MaskReader(scene, masks, grid, buffer_m, blocks)
@@ -108,8 +110,21 @@ class DateReader:
 
     def read(self, window: Window) -> tuple[Array, Codes]:
         """Reflectance (band, row, col) as `SceneReader` gives it, and the date's codes, uint8 (row, col)."""
-        reflectance = self._scene.read(window)
-        return reflectance, worse(date_quality(reflectance), self._masks.read(window))
+        ground = None
+        wide = self._shared(window)
+        whole = self._scene.read(wide)
+        if wide is not window:
+            ground = Ground(wide, whole[[self._bands.index(name) for name in clouds.BANDS]])
+        rows, cols = slices_in(window, wide)
+        reflectance = whole[:, rows, cols]
+        return reflectance, worse(date_quality(reflectance), self._masks.read(window, ground))
+
+    def _shared(self, window: Window) -> Window:
+        """What to read of a window, so that a spectral test of clouds has enough of it: more, where that is less than reading twice."""
+        wide = grow(window, self._masks.reach)
+        more = len(self._bands) * (wide.width * wide.height - window.width * window.height)
+        twice = len(clouds.BANDS) * wide.width * wide.height
+        return wide if self._masks.reach and clouds.can_test(self._bands) and more < twice else window
 
     def within_block(self, window: Window) -> Window:
         """See `SceneReader.within_block`."""

@@ -1,6 +1,6 @@
 """What a network is shown: labelled ground cut into patches, each as it might as well have been.
 
-Turns, flips, a swap of the dates, other light, and change moved from place to place.
+Turns, flips, scales, a swap of the dates, other light, and change moved from place to place.
 """
 
 from __future__ import annotations

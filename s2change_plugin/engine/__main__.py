@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -350,7 +350,9 @@ def keep_freed_memory() -> None:
 def _end(code: int | str | None) -> None:
     """End the process at once: all files are closed, and taking PyTorch apart would take half a second."""
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        # Closed, or nobody reads it: there is nobody to tell either.
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
     os._exit(code if isinstance(code, int) else code is not None)
 
 

@@ -123,6 +123,19 @@ class ModelCard:
         """The one for the best F1."""
         return self.thresholds["f1"]
 
+    def require_goal(self, goal: str) -> None:
+        """Refuse a goal for which there is no threshold.
+
+        Raises:
+            ModelError: the text says which there are.
+        """
+        if goal not in self.thresholds:
+            there = ", ".join(self.thresholds)
+            raise ModelError(
+                f"The model {self.name} has no threshold for the goal {goal}; it has {there}. "
+                f"Choose {'that' if len(self.thresholds) == 1 else 'one of these'} with --goal, or give a --threshold in its place."
+            )
+
 
 def list_models() -> list[tuple[Path, ModelCard]]:
     """Weights and card of every model known by name: the user's own, then those that ship. A broken card is left out."""

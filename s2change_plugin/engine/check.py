@@ -116,12 +116,14 @@ def numbers_of(findings: Sequence[Finding]) -> dict[str, float | None]:
 
 def _run_finding(options: CheckOptions, pair: Pair) -> Finding:
     """What a run on all of the pair, or of its area of interest, takes here; stop where it would not fit, or not begin."""
-    # PyTorch is slow to load, and whatever stops a run before needs none of it.
-    from .model import load_model
-
     values: dict[str, Any] = {}
     try:
-        model = load_model(options.model or DEFAULT_MODEL) if options.method == "unet" else None
+        model = None
+        if options.method == "unet":
+            # PyTorch is slow to load, and whatever stops a run before needs none of it.
+            from .model import load_model
+
+            model = load_model(options.model or DEFAULT_MODEL)
         area = pair.area.window if pair.area else pair.grid.window
         expected = estimate_run(pair, fitted(options.method, model, pair), area, WINDOW_SIZE, ("mask", "probability"))
         sizes = {"memory_gb": expected.memory_bytes, "disk_gb": expected.disk_bytes}

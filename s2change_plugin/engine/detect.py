@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 # With a margin of 48 on each side the network sees 1.27 times the pixels that it must, and a window with all that is made of it
 # takes 300 MB; at 512 it is 1.41 times, at 1024 1.2 times and 500 MB.
-WINDOW_SIZE = 1024
+WINDOW_SIZE = 768
 # Pixels around a patch that masks are looked for in, about; what is forgotten too early is read again.
 _MASK_REACH = 40
 
@@ -239,8 +239,9 @@ def predicted(
     halo = predictor.halo
     whole = aligned_windows(area, size, step)
     first, wide = whole[0].col_off, whole[0].width
-    stripes = math.ceil(area.width / max(pair.widest, wide))
-    stripe = math.ceil(area.width / stripes / wide) * wide
+    end = area.col_off + area.width
+    stripes = math.ceil((end - first) / max(pair.widest, wide))
+    stripe = math.ceil((end - first) / stripes / wide) * wide
     whole.sort(key=lambda window: ((window.col_off - first) // stripe, window.row_off, window.col_off))
 
     def predict(window: Window) -> tuple[Window, Array, Codes]:
@@ -261,7 +262,7 @@ def predicted(
         for window in progress(whole):
             yield next(results)
             right = window.col_off + window.width
-            ends = (right - first) % stripe == 0 or right >= area.col_off + area.width
+            ends = (right - first) % stripe == 0 or right >= end
             pair.forget(window.row_off + window.height - margin, math.inf if ends else right - margin)
 
 
@@ -269,6 +270,8 @@ def predicted(
 def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tuple[Finding, ...], Predictor]]:
     """The pair, open, what was found of it, said, and what predicts; a finding that says stop ends the run."""
     card = find_card(options.model or DEFAULT_MODEL) if options.method == "unet" else None
+    if card:
+        card.require_goal(options.goal)
     before, after = options.open_scene("before"), options.open_scene("after")
     bands = card.bands if card else common_bands(before, after)
     for scene in (before, after):
@@ -276,11 +279,17 @@ def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tupl
     # What the scenes say themselves, before anything is read of them.
     require_fit(scene_findings(before, after, card, options.accept_level))
     with ExitStack() as stack:
-        beside = stack.enter_context(ThreadPoolExecutor(1, "model"))
-        loading = beside.submit(_loaded, options)
+        beside = ThreadPoolExecutor(1, "model")
+        # Whoever stops a run does not wait for PyTorch.
+        stack.callback(beside.shutdown, wait=False, cancel_futures=True)
+        loading: list[Future[Model | None]] = []
         with stage(events, "register"):
-            pair = stack.enter_context(open_pair(before, after, bands, options.pair_options()))
-            fitting = beside.submit(lambda: fitted(options.method, loading.result(), pair, events.message))
+            opening = open_pair(
+                before, after, bands, options.pair_options(), lambda: loading.append(beside.submit(_loaded, options))
+            )
+            pair = stack.enter_context(opening)
+            model = loading[0].result()
+            fitting = beside.submit(lambda: fitted(options.method, model, pair, events.message))
             findings = check_pair(pair, card, options.accept_level, options.trust_units)
         require_fit(findings)
         predictor = fitting.result()

@@ -161,12 +161,7 @@ def load_model(name_or_path: str, device: str = "auto", precision: str = "auto",
     """
     path = weights_of(name_or_path)
     card = read_card(path)
-    if goal not in card.thresholds:
-        there = ", ".join(card.thresholds)
-        raise ModelError(
-            f"The model {path.stem} has no threshold for the goal {goal}; it has {there}. "
-            f"Choose {'that' if len(card.thresholds) == 1 else 'one of these'} with --goal, or give a --threshold in its place."
-        )
+    card.require_goal(goal)
     try:
         data = path.read_bytes()
     except OSError as error:

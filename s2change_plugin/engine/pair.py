@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
@@ -106,25 +106,22 @@ class DateReader:
             stack.callback(self._scene.close)
             self._masks = MaskReader(scene, masks, grid, buffer_m, blocks)
             stack.callback(self._masks.close)
+            # Pixels around a window that are read with it for a spectral test of clouds. By the date, not by the window: what counts
+            # as nodata depends on the bands that are read, and no result may depend on the window.
+            shares = clouds.can_test(self._bands) and self._masks.reach <= _SAMPLE_MARGIN
+            self._shared = self._masks.reach if shares else 0
             self._stack = stack.pop_all()
 
     def read(self, window: Window) -> tuple[Array, Codes]:
         """Reflectance (band, row, col) as `SceneReader` gives it, and the date's codes, uint8 (row, col)."""
         ground = None
-        wide = self._shared(window)
+        wide = grow(window, self._shared)
         whole = self._scene.read(wide)
-        if wide is not window:
+        if self._shared:
             ground = Ground(wide, whole[[self._bands.index(name) for name in clouds.BANDS]])
         rows, cols = slices_in(window, wide)
         reflectance = whole[:, rows, cols]
         return reflectance, worse(date_quality(reflectance), self._masks.read(window, ground))
-
-    def _shared(self, window: Window) -> Window:
-        """What to read of a window, so that a spectral test of clouds has enough of it: more, where that is less than reading twice."""
-        wide = grow(window, self._masks.reach)
-        more = len(self._bands) * (wide.width * wide.height - window.width * window.height)
-        twice = len(clouds.BANDS) * wide.width * wide.height
-        return wide if self._masks.reach and clouds.can_test(self._bands) and more < twice else window
 
     def within_block(self, window: Window) -> Window:
         """See `SceneReader.within_block`."""
@@ -187,11 +184,16 @@ class Pair:
             self._stack = stack.pop_all()
         self.sampled = tuple(self._before.within_block(window) for window in self.windows_over(self.grid.window))
 
-    def measure(self) -> None:
-        """Read the samples, and measure from them what is taken out: the shift, and where asked the radiometric difference."""
+    def measure(self, when_sampled: Callable[[], object] = lambda: None) -> None:
+        """Read the samples, and measure from them what is taken out: the shift, and where asked the radiometric difference.
+
+        Args:
+            when_sampled: called between the two, to begin other work: what reading the samples took is a measure of this machine.
+        """
         begun = perf_counter()
         self.samples = self._read_samples()
         self.sampling_s = perf_counter() - begun
+        when_sampled()
         if self.options.register:
             self._take_out_shift()
         self._blocks.shrink(_SAMPLE_BLOCKS)
@@ -274,7 +276,11 @@ class Pair:
 
 @contextmanager
 def open_pair(
-    before: Scene, after: Scene, bands: Sequence[str] = TEN_BANDS, options: PairOptions | None = None
+    before: Scene,
+    after: Scene,
+    bands: Sequence[str] = TEN_BANDS,
+    options: PairOptions | None = None,
+    when_sampled: Callable[[], object] = lambda: None,
 ) -> Iterator[Pair]:
     """Two scenes on one grid, open for reading.
 
@@ -286,6 +292,7 @@ def open_pair(
         before, after: the two dates.
         bands: which to read, in this order.
         options: how; None is the default of each.
+        when_sampled: see `Pair.measure`.
 
     Raises:
         UnreadableInput: both are the same raster, or a file is damaged.
@@ -295,7 +302,7 @@ def open_pair(
     _require_two(before.source, after.source)
     pair = Pair(before, after, bands, options or PairOptions())
     try:
-        pair.measure()
+        pair.measure(when_sampled)
         yield pair
     finally:
         pair.close()

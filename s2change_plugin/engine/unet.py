@@ -71,7 +71,7 @@ class SiameseUNet(UNet):
 
 
 class TenMetreUNet(SiameseUNet):
-    """Looks at the dates in the bands of 10 m alone, which show the most of built ground and are nowhere interpolated.
+    """Looks at the dates in the bands of 10 m alone, which are the sharpest.
 
     Attributes:
         places: of these bands among those that it is shown.

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -454,6 +455,21 @@ def test_a_method_without_a_model_does_without_pytorch(tmp_path: Path, pair: tup
     done = subprocess.run([*command, "--method", "cva"], capture_output=True, text=True, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr
     assert subprocess.run([*command, "--model", "standin"], capture_output=True, cwd=REPOSITORY).returncode == 1
+    checked = subprocess.run(
+        [sys.executable, "-c", blocked, "check", *pair, "--method", "cva", "--json"],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+    )
+    assert json.loads(checked.stdout)["numbers"]["run_memory_gb"] > 0, checked.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a stream as shells do")
+def test_nobody_listening_makes_no_run_fail(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    command = f"{shlex.quote(sys.executable)} -m s2change_plugin.engine detect {shlex.join(map(str, pair))} --model standin --mask {{}} >&- 2>&-"
+    mask = tmp_path / "m.tif"
+    assert subprocess.run(["sh", "-c", command.format(shlex.quote(str(mask)))], cwd=REPOSITORY).returncode == 0
+    assert mask.exists()
 
 
 def test_the_bands_that_both_dates_share_are_enough_and_fewer_than_two_are_not(tmp_path: Path, pair: tuple[Path, Path]) -> None:

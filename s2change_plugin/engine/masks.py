@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +26,6 @@ from .clouds import BANDS, REACH, TEST_NAME, can_test, spectral_clouds
 from .errors import GridMismatch, UnreadableInput
 from .grid import Grid, bounds_window, grow, intersect, is_on_earth, pixel_size_m, place_of, slices_in
 from .placement import placement_of
-from .radiometry import Array
 from .scene import Scene, SceneReader, damaged, open_raster
 from .validity import ClassRaster, Codes, Mask, MaskPolygons, Quality, SpectralTest, classes_to_codes, dilate, worse
 
@@ -136,28 +133,8 @@ def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
     return shapes.make_valid()
 
 
-@dataclass(frozen=True)
-class Ground:
-    """What has been read of a date already.
-
-    Attributes:
-        window: of the grid.
-        reflectance: (band, row, col) of `clouds.BANDS` there.
-    """
-
-    window: Window
-    reflectance: Array
-
-
-_Read = Callable[[Window, Ground | None], Codes]
-
-
 class MaskReader:
-    """The masks of one date, open, read as its quality codes on one grid, by any number of threads.
-
-    Attributes:
-        reach: pixels around a window of which a spectral test needs the ground; 0 where there is none.
-    """
+    """The masks of one date, open, read as its quality codes on one grid, by any number of threads."""
 
     def __init__(
         self, scene: Scene, masks: Sequence[Mask], grid: Grid, buffer_m: float, blocks: BlockCache | None = None
@@ -167,43 +144,35 @@ class MaskReader:
         Blocks are what has been decoded of the scene, where others read it too.
         """
         self._blocks = blocks
-        self.reach = 0
         tall, wide = pixel_size_m(grid)
-        self._reads: list[tuple[_Read, float, float]] = []
+        self._reads: list[tuple[Callable[[Window], Codes], float, float]] = []
         with ExitStack() as stack:
             self._stack = stack
             for mask in masks:
                 left = max(0.0, buffer_m - (mask.widened if isinstance(mask, ClassRaster) else 0))
                 self._reads.append((self._opened(scene, mask, grid), left / tall, left / wide))
-                if isinstance(mask, SpectralTest):
-                    self.reach = _margin(left / tall, left / wide) + REACH
             self._stack = stack.pop_all()
 
-    def read(self, window: Window, ground: Ground | None = None) -> Codes:
-        """Codes of a window, uint8 (row, col): OBSERVED where no mask says otherwise; it may reach beyond the grid.
-
-        Args:
-            window: of the grid.
-            ground: of the window and `reach` around it, for a spectral test, which else reads it.
-        """
+    def read(self, window: Window) -> Codes:
+        """Codes of a window, uint8 (row, col): OBSERVED where no mask says otherwise; it may reach beyond the grid."""
         codes = np.zeros((int(window.height), int(window.width)), np.uint8)
         for read, rows, cols in self._reads:
-            wide = grow(window, _margin(rows, cols))
-            codes = worse(codes, dilate(read(wide, ground), rows, cols)[slices_in(window, wide)])
+            wide = grow(window, int(np.ceil(max(rows, cols) * 1.01)))
+            codes = worse(codes, dilate(read(wide), rows, cols)[slices_in(window, wide)])
         return codes
 
     def close(self) -> None:
         """Close the files."""
         self._stack.close()
 
-    def _opened(self, scene: Scene, mask: Mask, grid: Grid) -> _Read:
+    def _opened(self, scene: Scene, mask: Mask, grid: Grid) -> Callable[[Window], Codes]:
         if isinstance(mask, ClassRaster):
             return self._classes(mask, grid)
         if isinstance(mask, MaskPolygons):
             return _polygons(mask, grid)
         return self._spectral(scene, grid)
 
-    def _classes(self, mask: ClassRaster, grid: Grid) -> _Read:
+    def _classes(self, mask: ClassRaster, grid: Grid) -> Callable[[Window], Codes]:
         dataset = self._stack.enter_context(open_raster(mask.path))
         indexes = [mask.first_layer + place for place in range(len(mask.codes))]
         if dataset.count < indexes[-1] or dataset.crs is None:
@@ -216,7 +185,7 @@ class MaskReader:
         nodata = dataset.nodata
         one_at_a_time = threading.Lock()
 
-        def read(window: Window, ground: Ground | None) -> Codes:
+        def read(window: Window) -> Codes:
             codes = np.zeros((int(window.height), int(window.width)), np.uint8)
             inside = intersect(window, extent)
             if inside is not None:
@@ -231,18 +200,13 @@ class MaskReader:
 
         return read
 
-    def _spectral(self, scene: Scene, grid: Grid) -> _Read:
+    def _spectral(self, scene: Scene, grid: Grid) -> Callable[[Window], Codes]:
         reader = SceneReader(scene.select(BANDS), grid, blocks=self._blocks)
         self._stack.callback(reader.close)
 
-        def read(window: Window, ground: Ground | None) -> Codes:
+        def read(window: Window) -> Codes:
             wide = grow(window, REACH)
-            if ground is None:
-                reflectance = reader.read(wide)
-            else:
-                rows, cols = slices_in(wide, ground.window)
-                reflectance = ground.reflectance[:, rows, cols]
-            return spectral_clouds(reflectance, BANDS)[slices_in(window, wide)]
+            return spectral_clouds(reader.read(wide), BANDS)[slices_in(window, wide)]
 
         return read
 
@@ -328,19 +292,14 @@ class _Shapes:
         return np.asarray(rasterize(burnt, part.shape, transform=part.transform, dtype="uint8"), np.uint8)
 
 
-def _margin(rows: float, cols: float) -> int:
-    """Pixels around a window that codes can come from, which are widened by so much."""
-    return math.ceil(max(rows, cols) * 1.01)
-
-
-def _polygons(mask: MaskPolygons, grid: Grid) -> _Read:
+def _polygons(mask: MaskPolygons, grid: Grid) -> Callable[[Window], Codes]:
     import geopandas
 
     polygons = geopandas.GeoSeries([shape for shape, _ in mask.shapes], crs=mask.crs.to_wkt())
     shapes = _Shapes(polygons, [code for _, code in mask.shapes], grid)
     if mask.own and shapes.window is None:
         raise _elsewhere(mask.origin, grid)
-    return lambda window, ground: shapes.burnt(window)
+    return shapes.burnt
 
 
 def _elsewhere(origin: str, grid: Grid) -> GridMismatch:

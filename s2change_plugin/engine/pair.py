@@ -13,12 +13,11 @@ import numpy as np
 from affine import Affine
 from rasterio.windows import Window
 
-from . import clouds
 from .bands import TEN_BANDS
 from .blocks import BUDGET, BlockCache
 from .errors import BandsUnknown, GridMismatch, UnreadableInput
-from .grid import Grid, base_grid, bounds_window, grow, place_of, sample_windows, slices_in
-from .masks import BUFFER_M, CLOUDS, Area, Ground, MaskReader, masks_of, require_buffer
+from .grid import Grid, base_grid, bounds_window, place_of, sample_windows
+from .masks import BUFFER_M, CLOUDS, Area, MaskReader, masks_of, require_buffer
 from .normalisation import NOT_ASKED as NOT_NORMALISED
 from .normalisation import fit_normalisation
 from .radiometry import Array
@@ -101,27 +100,16 @@ class DateReader:
         """Open these bands and masks; clouds reach buffer_m further than the masks say. Blocks are shared with other readers."""
         with ExitStack() as stack:
             blocks = blocks or stack.enter_context(closing(BlockCache(open_raster)))
-            self._bands = tuple(bands)
             self._scene = SceneReader(scene.select(bands), grid, blocks=blocks)
             stack.callback(self._scene.close)
             self._masks = MaskReader(scene, masks, grid, buffer_m, blocks)
             stack.callback(self._masks.close)
-            # Pixels around a window that are read with it for a spectral test of clouds. By the date, not by the window: what counts
-            # as nodata depends on the bands that are read, and no result may depend on the window.
-            shares = clouds.can_test(self._bands) and self._masks.reach <= _SAMPLE_MARGIN
-            self._shared = self._masks.reach if shares else 0
             self._stack = stack.pop_all()
 
     def read(self, window: Window) -> tuple[Array, Codes]:
         """Reflectance (band, row, col) as `SceneReader` gives it, and the date's codes, uint8 (row, col)."""
-        ground = None
-        wide = grow(window, self._shared)
-        whole = self._scene.read(wide)
-        if self._shared:
-            ground = Ground(wide, whole[[self._bands.index(name) for name in clouds.BANDS]])
-        rows, cols = slices_in(window, wide)
-        reflectance = whole[:, rows, cols]
-        return reflectance, worse(date_quality(reflectance), self._masks.read(window, ground))
+        reflectance = self._scene.read(window)
+        return reflectance, worse(date_quality(reflectance), self._masks.read(window))
 
     def within_block(self, window: Window) -> Window:
         """See `SceneReader.within_block`."""

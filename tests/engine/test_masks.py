@@ -9,12 +9,10 @@ from rasterio.windows import Window
 from shapely.geometry import Polygon, box
 
 from s2change_plugin.engine.acquisition import Acquisition
-from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.errors import GridMismatch, UnreadableInput
 from s2change_plugin.engine.grid import Grid
 from s2change_plugin.engine.masks import Area, MaskReader, masks_of, open_mask
-from s2change_plugin.engine.pair import DateReader
-from s2change_plugin.engine.scene import Scene, SceneReader, open_scene
+from s2change_plugin.engine.scene import Scene, open_scene
 from s2change_plugin.engine.validity import ClassRaster, MaskPolygons, Quality, SpectralTest
 from tests.conftest import textured, write_stack
 
@@ -104,37 +102,6 @@ def test_the_spectral_test_reads_the_dates_own_bands(tmp_path: Path) -> None:
     reader.close()
     assert codes[26:, 26:].all()
     assert not codes[:15].any()
-
-
-def test_the_spectral_test_reads_nothing_again_and_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    values = textured(10, 620, 640, 1)
-    # Across the window's edge, and near enough outside it for the buffer.
-    values[:, 60:140, 300:400] = values[:, 515:560, 100:160] = 6500
-    path = write_stack(tmp_path / "a.tif", values)
-    # Laid half a pixel off, so that what is read is interpolated.
-    scene = open_scene(str(path))
-    grid = Grid(scene.grid.crs, scene.grid.transform @ Affine.translation(0.5, 0.5), 600, 600)
-    window, buffer = Window(90, 100, 420, 400), 60
-    alone = MaskReader(scene, [SpectralTest("")], grid, buffer)
-    expected = alone.read(window)
-    alone.close()
-    read = list[int]()
-    one_read = SceneReader.read
-    monkeypatch.setattr(SceneReader, "read", lambda self, asked: (read.append(1), one_read(self, asked))[1])
-    reader = DateReader(scene, TEN_BANDS, [SpectralTest("")], grid, buffer)
-    reflectance, codes = reader.read(window)
-    assert len(read) == 1
-    assert (expected == Quality.CLOUD).mean() > 0.02
-    np.testing.assert_array_equal(codes, expected)
-    plain = SceneReader(scene.select(TEN_BANDS), grid)
-    np.testing.assert_array_equal(reflectance, one_read(plain, window))
-    plain.close()
-    reader.close()
-    # With a wide buffer the surroundings are too large to read all bands of them.
-    reader = DateReader(scene, TEN_BANDS, [SpectralTest("")], grid, 2000)
-    reader.read(window)
-    assert len(read) == 3
-    reader.close()
 
 
 def test_what_is_no_mask_is_said(tmp_path: Path) -> None:

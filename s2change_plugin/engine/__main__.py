@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import click
 
 from .errors import Cancelled, NotEnoughMemory, S2ChangeError
-from .events import Events, JsonEvents, TerminalEvents, say_in_any_encoding, stop_when_input_closes
+from .events import Events, JsonEvents, TerminalEvents, hand_over, say_in_any_encoding, stop_when_input_closes
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -349,10 +349,7 @@ def keep_freed_memory() -> None:
 
 def _end(code: int | str | None) -> None:
     """End the process at once: all files are closed, and taking PyTorch apart would take half a second."""
-    for stream in (sys.stdout, sys.stderr):
-        # Closed, or nobody reads it: there is nobody to tell either.
-        with suppress(OSError, ValueError, AttributeError):
-            stream.flush()
+    hand_over()
     os._exit(code if isinstance(code, int) else code is not None)
 
 

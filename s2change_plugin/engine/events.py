@@ -104,6 +104,13 @@ class TerminalEvents:
         click.echo(f"Error: {error}", err=True)
 
 
+def hand_over() -> None:
+    """Hand over what was said and waits in a buffer; where a stream is closed, or nobody reads it, there is nobody to tell."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+
+
 def say_in_any_encoding() -> None:
     """Let what a terminal's encoding has no letter for be written as its number, instead of ending the run."""
     for stream in (sys.stdout, sys.stderr):

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from s2change_plugin.engine.folded import FoldedNet, margin
-from s2change_plugin.engine.reach import halo
+from s2change_plugin.engine.folded import FoldedNet
+from s2change_plugin.engine.reach import halo, margin
 from s2change_plugin.engine.unet import ChangeNet
 
 MANY = ("dates", "difference", "dates", "ten-metre", "difference", "dates", "ten-metre")

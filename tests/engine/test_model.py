@@ -75,6 +75,7 @@ def test_a_model_without_a_card_is_refused(model: Path) -> None:
         ({"level": "L2A", "simulated_levels": ["L1C"]}, "can be simulated: none"),
         ({"simulated_levels": "L2A"}, "must be a list"),
         ({"known_failures": "Seasons."}, "must be a list"),
+        ({"bands": ["B05", "B11"], "mean": [0, 0], "std": [1, 1], "views": ["ten-metre"]}, "none of its bands is one"),
     ],
 )
 def test_a_card_that_cannot_be_meant_is_refused(model: Path, values: dict, said: str) -> None:

@@ -177,6 +177,10 @@ def test_settings_are_read_with_their_types() -> None:
     for wrong in ("width=0", "patch=33", "views=none", "nothing=1"):
         with pytest.raises(ValueError, match=wrong.split("=")[0]):
             options_from([wrong])
+    with pytest.raises(ValueError, match="needs one of the bands of 10 m"):
+        options_from(["bands=B05,B11", "views=ten-metre"])
+    with pytest.raises(ValueError, match="zoom 2.0 is not between"):
+        options_from(["zoom=2"])
 
 
 def test_a_city_as_level_2a_lost_its_haze_and_keeps_a_gain_of_its_own() -> None:

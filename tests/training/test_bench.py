@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner
 from rasterio.windows import Window
 
-from s2change_plugin.engine.bands import TEN_BANDS
+from s2change_plugin.engine.bands import TEN_BANDS, TEN_METRE_BANDS
 from s2change_plugin.engine.card import DEFAULT_MODEL
 from s2change_plugin.engine.errors import S2ChangeError
 from s2change_plugin.engine.model import load_model
@@ -128,9 +128,11 @@ def test_cubic_weights_give_a_parabola_back() -> None:
 def test_the_layers_are_all_convolutions_of_the_network_with_their_work() -> None:
     model = load_model(DEFAULT_MODEL, "cpu", "float32")
     found = layers_of(model, 128)
-    first = next(layer for layer in found if layer.inputs == 10)
-    assert (first.kind, first.side, first.shape) == ("conv", 3, (2, 10, 128, 128))
-    assert first.flops == 2 * 9 * 10 * first.outputs * 2 * 128 * 128
+    # The view with the fewest bands comes first.
+    bands = len(TEN_METRE_BANDS)
+    first = next(layer for layer in found if layer.inputs == bands)
+    assert (first.kind, first.side, first.shape) == ("conv", 3, (2, bands, 128, 128))
+    assert first.flops == 2 * 9 * bands * first.outputs * 2 * 128 * 128
     # Blocks of two, down on depth levels below the finest and up on those between; and for the networks that share their finest
     # level a block down, one up and a head there.
     depth, networks, views = model.card.depth, len(model.card.views), len(set(model.card.views))

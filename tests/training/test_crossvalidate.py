@@ -14,8 +14,8 @@ from training.crossvalidate import _cities, balanced_folds, crossvalidate
 from training.options import FitOptions
 
 TINY = FitOptions(epochs=5, batch=4, patch=32, width=4, depth=2, learning_rate=0.02, ema=0.8)
-# Enough that what is plain to see is found whatever the seed: 0.94 to 0.99 with seeds 0 to 3.
-LONGER = replace(TINY, epochs=10)
+# Enough that what is plain to see is found whatever the seed and the processor's rounding: 0.99 and more with seeds 0 to 2.
+LONGER = replace(TINY, epochs=24)
 PLACES = {
     "paris": (2.35, 48.86),
     "bercy": (2.38, 48.84),

@@ -34,6 +34,7 @@ class FitOptions:
         architecture: the engine's "two-date-unets", or a baseline: "fc-ef", "fc-siam-diff".
         views: of the engine's networks, of `unet.VIEWS`, each fitted apart; a baseline has one.
         width, depth: of each of the engine's networks; the baselines have their own.
+        cell: side of the cells of pixels that the engine's networks work on.
         paste: share of the patches that get the changed ground of another patch of the batch, both dates of it.
         turns: quarter turns over which a prediction is averaged: 1, 2 or 4.
         light: strength of the random gain and offset of dates, bands and difference.
@@ -55,6 +56,7 @@ class FitOptions:
     views: tuple[str, ...] = ("dates", "difference")
     width: int = 16
     depth: int = 4
+    cell: int = 1
     light: float = 1.0
     paste: float = 0.0
     turns: int = 1
@@ -83,15 +85,15 @@ class FitOptions:
             raise ValueError("the view ten-metre needs one of the bands of 10 m at least")
         if not 0 <= self.zoom <= 1:
             raise ValueError(f"zoom {self.zoom} is not between 0 and 1")
-        if min(self.epochs, self.batch, self.width, self.depth) < 1 or self.learning_rate <= 0:
-            raise ValueError("epochs, batch, width and depth start at 1; learning_rate is positive")
+        if min(self.epochs, self.batch, self.width, self.depth, self.cell) < 1 or self.learning_rate <= 0:
+            raise ValueError("epochs, batch, width, depth and cell start at 1; learning_rate is positive")
         if self.patch % self.alignment:
-            raise ValueError(f"patch {self.patch} is not a multiple of {self.alignment}, which depth needs")
+            raise ValueError(f"patch {self.patch} is not a multiple of {self.alignment}, which depth and cell need")
 
     @property
     def alignment(self) -> int:
         """Patches measure multiples of this many pixels."""
-        return int(2**self.depth) if self.architecture == "two-date-unets" else 16
+        return int(self.cell * 2**self.depth) if self.architecture == "two-date-unets" else 16
 
 
 def options_from(settings: Sequence[str], given: dict[str, Any] | None = None) -> FitOptions:

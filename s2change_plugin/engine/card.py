@@ -35,6 +35,7 @@ class ModelCard:
         bands: in the order of the network's input.
         views: of the networks that are heard together, of `unet.VIEWS`.
         width, depth: of each network.
+        cell: side of the cells that they work on, pixels; see `unet.UNet`.
         mean, std: of each band's reflectance without haze; the networks see (reflectance − mean) / std, see `appearance`.
         thresholds: calibrated probability from which a pixel is change, a multiple of 0.004, for "f1" and any other of `scores.GOALS`.
         licence: of the weights.
@@ -77,6 +78,7 @@ class ModelCard:
     gsd_m: float = 10.0
     halo: int = 0
     architecture: str = _ARCHITECTURE
+    cell: int = 1
 
     def __post_init__(self) -> None:
         """Check what can be checked without the weights.
@@ -113,10 +115,12 @@ class ModelCard:
             raise ValueError(f"its views {', '.join(self.views)} are not some of {', '.join(VIEWS)}")
         if "ten-metre" in self.views and not set(self.bands) & set(TEN_METRE_BANDS):
             raise ValueError("it has a view of the bands of 10 m, and none of its bands is one")
-        if not (1 <= self.depth <= 6 and 1 <= self.width <= 256):
-            raise ValueError(f"its depth {self.depth} and width {self.width} are not a network that can be built")
-        if self.halo != halo(self.depth):
-            raise ValueError(f"its halo {self.halo} is not what its network needs, {halo(self.depth)}")
+        if not (1 <= self.depth <= 6 and 1 <= self.width <= 256 and 1 <= self.cell <= 4):
+            raise ValueError(
+                f"its depth {self.depth}, width {self.width} and cell {self.cell} are not a network that can be built"
+            )
+        if self.halo != halo(self.depth, self.cell):
+            raise ValueError(f"its halo {self.halo} is not what its network needs, {halo(self.depth, self.cell)}")
 
     @property
     def threshold(self) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from .reach import BLOCK_REACH, margin, needs
@@ -27,7 +28,8 @@ class FoldedNet(nn.Module):
     The way down sees window and margin, the way up computes of the margin only what the window needs.
 
     Attributes:
-        margin: see `margin`.
+        cell: side of the cells that it works on, pixels.
+        margin: pixels; see `margin`.
         channels_held: numbers that it holds at most for each pixel of its input, beside it.
     """
 
@@ -39,8 +41,9 @@ class FoldedNet(nn.Module):
         for one in networks:
             by_view.setdefault(type(one), []).append(one)
         together = max(1, _LANES // int(networks[0].head.in_channels))
-        self.margin = margin(len(networks[0].up))
-        self.channels_held = _CHANNELS_HELD * together * int(networks[0].head.in_channels)
+        self.cell = int(networks[0].cell)
+        self.margin = self.cell * margin(len(networks[0].up))
+        self.channels_held = -(-_CHANNELS_HELD * together * int(networks[0].head.in_channels) // self.cell**2)
         self.groups = nn.ModuleList(
             _Group(like[first : first + together], len(network.networks))
             for like in by_view.values()
@@ -52,10 +55,11 @@ class FoldedNet(nn.Module):
 
         Args:
             shown: before, after, difference as `appearance.Appearance.shown` gives them, (3, band, h, w), with h and w multiples of
-                2 ** depth.
+                cell · 2 ** depth.
         """
-        logits: Tensor = sum(group(shown, self.margin) for group in self.groups)
-        return logits[0, 0]
+        cells = pixel_unshuffle(shown, self.cell)
+        logits: Tensor = sum(group(cells, self.margin // self.cell) for group in self.groups)
+        return pixel_shuffle(logits, self.cell)[0, 0]
 
 
 class _Group(nn.Module):
@@ -64,15 +68,15 @@ class _Group(nn.Module):
     def __init__(self, networks: Sequence[UNet], heard: int) -> None:
         super().__init__()
         self.siamese = isinstance(networks[0], SiameseUNet)
-        self.places = networks[0].places if isinstance(networks[0], TenMetreUNet) else None
+        self.places = _of_cells(networks[0].places, networks[0].cell) if isinstance(networks[0], TenMetreUNet) else None
         self.width = networks[0].head.in_channels
         self.first = _merged([_folded(one.encoder[0]) for one in networks], 0)
         self.last = _merged([_folded(one.decoder[0]) for one in networks], 2)
         self.deeper = nn.ModuleList(_Deeper(one) for one in networks)
-        self.head = nn.Conv2d(self.width * len(networks), 1, 1)
+        self.head = nn.Conv2d(self.width * len(networks), networks[0].cell ** 2, 1)
         with torch.no_grad():
             self.head.weight.copy_(torch.cat([one.head.weight for one in networks], 1) / heard)
-            _bias(self.head).copy_(torch.cat([_bias(one.head) for one in networks]).sum(0, keepdim=True) / heard)
+            _bias(self.head).copy_(torch.stack([_bias(one.head) for one in networks]).sum(0) / heard)
 
     def forward(self, shown: Tensor, margin: int) -> Tensor:
         if not self.siamese:
@@ -122,6 +126,11 @@ class _Deeper(nn.Module):
     def _raised(self, x: Tensor, level: int) -> Tensor:
         """From the level below, with the margin that this one's block needs."""
         return _inner(self.up[level](x), 2 * self.needs[level + 1] - self.needs[level] - BLOCK_REACH)
+
+
+def _of_cells(places: Sequence[int], cell: int) -> list[int]:
+    """The channels of cells that bands at these places have."""
+    return [place * cell**2 + part for place in places for part in range(cell**2)]
 
 
 def _folded(block: Any) -> nn.Sequential:

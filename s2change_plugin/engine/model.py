@@ -92,7 +92,7 @@ class PairModel:
     @property
     def alignment(self) -> int:
         """Windows start at, and patches measure, multiples of this many pixels."""
-        return int(2**self.model.card.depth)
+        return int(self.model.card.cell * 2**self.model.card.depth)
 
     @property
     def bytes_per_pixel(self) -> int:
@@ -171,7 +171,7 @@ def load_model(name_or_path: str, device: str = "auto", precision: str = "auto",
         raise ModelError(
             f"{path} is damaged, or not the file that its card describes (sha256 {found[:12]}… instead of {card.sha256[:12]}…). Copy both again."
         )
-    network = ChangeNet(card.bands, card.views, card.width, card.depth)
+    network = ChangeNet(card.bands, card.views, card.width, card.depth, card.cell)
     try:
         network.load_state_dict(load_tensors(data))
     except (SafetensorError, RuntimeError) as error:
@@ -188,7 +188,7 @@ def save_model(folder: Path, card: ModelCard, network: ChangeNet) -> Path:
     data = save_tensors(tensors)
     path = folder / f"{card.name}.safetensors"
     path.write_bytes(data)
-    complete = {**asdict(card), "sha256": f"{HASH}{hashlib.sha256(data).hexdigest()}", "halo": halo(card.depth)}
+    complete = {**asdict(card), "sha256": f"{HASH}{hashlib.sha256(data).hexdigest()}", "halo": halo(card.depth, card.cell)}
     path.with_suffix(".json").write_text(json.dumps(complete, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 

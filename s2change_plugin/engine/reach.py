@@ -6,17 +6,21 @@ from __future__ import annotations
 BLOCK_REACH = 2
 
 
-def halo(depth: int) -> int:
+def halo(depth: int, cell: int = 1) -> int:
     """How far, in pixels, an input pixel can be from an output pixel that it changes, for any place of that pixel.
 
-    Found by following one output pixel back through the network's levels: convolutions widen what is needed, transposed
-    convolutions of stride 2 halve it, pooling doubles it.
+    Found by following one output cell back through the network's levels: convolutions widen what is needed, transposed
+    convolutions of stride 2 halve it, pooling doubles it. Of a cell, the pixels on its other side are the farthest.
+
+    Args:
+        depth: of the network.
+        cell: side of the cells that it works on, pixels.
     """
-    return max(_reach(pixel, depth) for pixel in range(2**depth))
+    return cell * max(_reach(place, depth) for place in range(2**depth)) + cell - 1
 
 
 def needs(depth: int) -> list[int]:
-    """Margin, in a level's own pixels, that what a level gives must have; the finest first, the deepest last."""
+    """Margin, in a level's own cells, that what a level gives must have; the finest first, the deepest last."""
     found = [0]
     for _ in range(depth):
         found.append(-(-(found[-1] + BLOCK_REACH) // 2))
@@ -24,9 +28,9 @@ def needs(depth: int) -> list[int]:
 
 
 def margin(depth: int) -> int:
-    """Margin, in pixels, of a window that starts and ends at multiples of 2 ** depth: a multiple of it too.
+    """Margin, in cells, of a window that starts and ends at multiples of 2 ** depth cells: a multiple of it too.
 
-    Less than `halo`, which holds for windows that start anywhere.
+    Less than the `halo`, which holds for windows that start anywhere.
     """
     wanted = needs(depth)[-1] + BLOCK_REACH
     for _ in range(depth):
@@ -35,11 +39,11 @@ def margin(depth: int) -> int:
     return -(-wanted // step) * step
 
 
-def _reach(pixel: int, depth: int) -> int:
-    first = last = pixel
+def _reach(place: int, depth: int) -> int:
+    first = last = place
     for _ in range(depth):
         first, last = (first - BLOCK_REACH) // 2, (last + BLOCK_REACH) // 2
     first, last = first - BLOCK_REACH, last + BLOCK_REACH
     for _ in range(depth):
         first, last = 2 * first - BLOCK_REACH, 2 * last + 1 + BLOCK_REACH
-    return max(pixel - first, last - pixel)
+    return max(place - first, last - place)

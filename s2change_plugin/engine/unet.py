@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from .bands import TEN_METRE_BANDS
 
@@ -13,28 +14,47 @@ from .bands import TEN_METRE_BANDS
 class UNet(nn.Module):
     """What the U-Nets share: blocks of two 3 × 3 convolutions with batch norm and ReLU, max-pooling, transposed convolutions, skips.
 
-    Nothing pools over the whole patch: what a pixel gets depends only on what lies within `halo` of it.
+    They work on square cells of pixels: a cell's pixels lie beside each other as channels, and so do the logits that are said of them.
+    With cells of 2 × 2 the finest level has a quarter of the places, where a processor is quicker with twice the channels.
+    Nothing pools over the whole patch: what a pixel gets depends only on what lies within `reach.halo` of it.
 
-    Source: Ronneberger, Fischer, Brox 2015, "U-Net".
+    Source: Ronneberger, Fischer, Brox 2015, "U-Net"; cells: Shi et al. 2016, "Real-time single image and video super-resolution
+    using an efficient sub-pixel convolutional neural network".
     """
 
-    def __init__(self, inputs: int, width: int, depth: int) -> None:
+    def __init__(self, inputs: int, width: int, depth: int, cell: int) -> None:
         """Make it with random weights.
 
         Args:
-            inputs: channels.
+            inputs: channels of a pixel.
             width: channels of the first level; each deeper level has twice as many.
             depth: how often resolution is halved.
+            cell: side of the cells, pixels; 1 has none.
         """
         super().__init__()
         widths = [width * 2**level for level in range(depth + 1)]
-        self.encoder = nn.ModuleList(block(before, after) for before, after in zip([inputs, *widths[:-1]], widths, strict=True))
+        first = inputs * cell**2
+        self.cell = cell
+        self.encoder = nn.ModuleList(block(before, after) for before, after in zip([first, *widths[:-1]], widths, strict=True))
         self.pool = nn.MaxPool2d(2)
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(wide, narrow, 2, 2) for narrow, wide in zip(widths[:-1], widths[1:], strict=True)
         )
         self.decoder = nn.ModuleList(block(2 * narrow, narrow) for narrow in widths[:-1])
-        self.head = nn.Conv2d(width, 1, 1)
+        self.head = nn.Conv2d(width, cell**2, 1)
+
+    def forward(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
+        """Logits of change; see `ChangeNet`."""
+        levels = self.encoded(pixel_unshuffle(self.view(before, after, difference), self.cell))
+        return pixel_shuffle(self.decoded([self.compared(level) for level in levels]), self.cell)
+
+    def view(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
+        """What it looks at."""
+        raise NotImplementedError
+
+    def compared(self, level: Tensor) -> Tensor:
+        """What a level hands on to the way up, of what it found."""
+        return level
 
     def encoded(self, x: Tensor) -> list[Tensor]:
         """What each level finds, the finest first."""
@@ -44,7 +64,7 @@ class UNet(nn.Module):
         return levels
 
     def decoded(self, levels: list[Tensor]) -> Tensor:
-        """Logits, (n, 1, h, w), from what each level found."""
+        """Logits of each cell's pixels, (n, cell², h, w), from what each level found."""
         *skips, x = levels
         for up, decode, skip in zip(reversed(self.up), reversed(self.decoder), reversed(skips), strict=True):
             x = decode(torch.cat([up(x), skip], 1))
@@ -60,14 +80,18 @@ class SiameseUNet(UNet):
     Source: Caye Daudt, Le Saux, Boulch 2018, "Fully convolutional Siamese networks for change detection" (FC-Siam-diff).
     """
 
-    def __init__(self, bands: Sequence[str], width: int, depth: int) -> None:
+    def __init__(self, bands: Sequence[str], width: int, depth: int, cell: int) -> None:
         """See `UNet`; bands are those of one date."""
-        super().__init__(len(bands), width, depth)
+        super().__init__(len(bands), width, depth, cell)
 
-    def forward(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
-        """Logits of change; see `ChangeNet`."""
-        pairs = (level.chunk(2) for level in self.encoded(torch.cat([before, after])))  # each (2n, c, h, w)
-        return self.decoded([(one - other).abs() for one, other in pairs])
+    def view(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
+        """Both dates, one behind the other."""
+        return torch.cat([before, after])
+
+    def compared(self, level: Tensor) -> Tensor:
+        """How far the dates' features, (2n, c, h, w), lie apart."""
+        one, other = level.chunk(2)
+        return (one - other).abs()
 
 
 class TenMetreUNet(SiameseUNet):
@@ -77,27 +101,27 @@ class TenMetreUNet(SiameseUNet):
         places: of these bands among those that it is shown.
     """
 
-    def __init__(self, bands: Sequence[str], width: int, depth: int) -> None:
+    def __init__(self, bands: Sequence[str], width: int, depth: int, cell: int) -> None:
         """See `UNet`; bands are those of one date, one of 10 m at least among them."""
         places = [place for place, name in enumerate(bands) if name in TEN_METRE_BANDS]
-        super().__init__([bands[place] for place in places], width, depth)
+        super().__init__([bands[place] for place in places], width, depth, cell)
         self.places = places
 
-    def forward(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
-        """Logits of change; see `ChangeNet`."""
-        return super().forward(before[:, self.places], after[:, self.places], difference)
+    def view(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
+        """Both dates' bands of 10 m."""
+        return super().view(before[:, self.places], after[:, self.places], difference)
 
 
 class DifferenceUNet(UNet):
     """Looks at the mean of the dates and at how they differ from how unchanged ground does, stacked."""
 
-    def __init__(self, bands: Sequence[str], width: int, depth: int) -> None:
+    def __init__(self, bands: Sequence[str], width: int, depth: int, cell: int) -> None:
         """See `UNet`; bands are those of one date."""
-        super().__init__(2 * len(bands), width, depth)
+        super().__init__(2 * len(bands), width, depth, cell)
 
-    def forward(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
-        """Logits of change; see `ChangeNet`."""
-        return self.decoded(self.encoded(torch.cat([(before + after) / 2, difference], 1)))
+    def view(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
+        """Mean and difference."""
+        return torch.cat([(before + after) / 2, difference], 1)
 
 
 # By the names in `card.VIEWS`.
@@ -114,23 +138,23 @@ class ChangeNet(nn.Module):
     Networks that err in different places are worth more together than one of their common size.
     """
 
-    def __init__(self, bands: Sequence[str], views: Sequence[str], width: int, depth: int) -> None:
+    def __init__(self, bands: Sequence[str], views: Sequence[str], width: int, depth: int, cell: int = 1) -> None:
         """Make it with random weights.
 
         Args:
             bands: names of those of each date.
             views: of `VIEWS`, one for each network; one may come more than once.
-            width, depth: of each network.
+            width, depth, cell: of each network.
         """
         super().__init__()
-        self.networks = nn.ModuleList(VIEWS[view](bands, width, depth) for view in views)
+        self.networks = nn.ModuleList(VIEWS[view](bands, width, depth, cell) for view in views)
 
     def forward(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
         """Logits of change, (n, 1, h, w).
 
         Args:
             before, after, difference: as `appearance.Appearance.shown` gives them, (n, band, h, w), with h and w multiples of
-                2 ** depth.
+                cell · 2 ** depth.
         """
         logits: Tensor = sum(network(before, after, difference) for network in self.networks)
         return logits / len(self.networks)

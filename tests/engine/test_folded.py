@@ -8,21 +8,27 @@ from s2change_plugin.engine.unet import ChangeNet
 MANY = ("dates", "difference", "dates", "ten-metre", "difference", "dates", "ten-metre")
 
 
-def network(views: tuple[str, ...], width: int, depth: int) -> ChangeNet:
+def network(views: tuple[str, ...], width: int, depth: int, cell: int = 1) -> ChangeNet:
     """Random, with batch norms that have seen something."""
     torch.manual_seed(depth)
-    whole = ChangeNet(("B03", "B11", "B08"), views, width, depth).double()
+    whole = ChangeNet(("B03", "B11", "B08"), views, width, depth, cell).double()
     with torch.no_grad():
         for _ in range(2):
-            whole(*torch.randn(3, 2, 3, 64, 64, dtype=torch.float64).unbind())
+            whole(*torch.randn(3, 2, 3, 96, 96, dtype=torch.float64).unbind())
     return whole.eval()
 
 
 @pytest.mark.parametrize("views", [("dates",), ("difference",), ("ten-metre",), MANY])
-@pytest.mark.parametrize(("width", "depth"), [(4, 1), (8, 2), (8, 3), (16, 3), (4, 4)])
-def test_folded_it_says_the_same_of_the_window_inside_the_margin(views: tuple[str, ...], width: int, depth: int) -> None:
-    whole = network(views, width, depth)
-    folded, rim, step = FoldedNet(whole).double(), margin(depth), 2**depth
+@pytest.mark.parametrize(
+    ("width", "depth", "cell"),
+    [(4, 1, 1), (8, 2, 1), (8, 3, 1), (16, 3, 1), (4, 4, 1), (16, 2, 2), (8, 1, 2), (4, 3, 2), (4, 1, 3)],
+)
+def test_folded_it_says_the_same_of_the_window_inside_the_margin(
+    views: tuple[str, ...], width: int, depth: int, cell: int
+) -> None:
+    whole = network(views, width, depth, cell)
+    folded, rim, step = FoldedNet(whole).double(), cell * margin(depth), cell * 2**depth
+    assert folded.margin == rim
     shown = torch.randn(3, 3, 2 * rim + 3 * step, 2 * rim + 2 * step, dtype=torch.float64)
     with torch.no_grad():
         expected = whole(*(view[None] for view in shown))[0, 0, rim:-rim, rim:-rim]
@@ -31,9 +37,10 @@ def test_folded_it_says_the_same_of_the_window_inside_the_margin(views: tuple[st
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 4])
-def test_what_lies_beyond_the_margin_changes_nothing_and_what_lies_within_reach_does(depth: int) -> None:
-    folded, rim, step = FoldedNet(network(("dates", "difference"), 4, depth)).double(), margin(depth), 2**depth
+@pytest.mark.parametrize(("depth", "cell"), [(1, 1), (2, 1), (3, 1), (4, 1), (1, 2), (2, 2)])
+def test_what_lies_beyond_the_margin_changes_nothing_and_what_lies_within_reach_does(depth: int, cell: int) -> None:
+    folded = FoldedNet(network(("dates", "difference"), 4, depth, cell)).double()
+    rim, step = cell * margin(depth), cell * 2**depth
     shown = torch.randn(3, 3, 4 * rim, 4 * rim, dtype=torch.float64)
     beyond = shown.clone()
     beyond[..., : rim // step * step, :] = 9
@@ -44,7 +51,8 @@ def test_what_lies_beyond_the_margin_changes_nothing_and_what_lies_within_reach_
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
-def test_the_margin_suffices_and_is_no_more_than_the_halo_rounded_up(depth: int) -> None:
-    step = 2**depth
-    assert margin(depth) % step == 0
-    assert margin(depth) <= -(-halo(depth) // step) * step
+@pytest.mark.parametrize("cell", [1, 2, 4])
+def test_the_margin_suffices_and_is_no_more_than_the_halo_rounded_up(depth: int, cell: int) -> None:
+    step = cell * 2**depth
+    assert cell * margin(depth) % step == 0
+    assert cell * margin(depth) <= -(-halo(depth, cell) // step) * step

@@ -8,21 +8,21 @@ from s2change_plugin.engine.unet import VIEWS, ChangeNet
 BOTH = ("dates", "difference")
 
 
-def network(depth: int, views: tuple[str, ...] = BOTH) -> ChangeNet:
+def network(depth: int, views: tuple[str, ...] = BOTH, cell: int = 1) -> ChangeNet:
     torch.manual_seed(depth)
-    return ChangeNet(("B03", "B11", "B08"), views, width=4, depth=depth).double().eval()
+    return ChangeNet(("B03", "B11", "B08"), views, width=4, depth=depth, cell=cell).double().eval()
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+@pytest.mark.parametrize(("depth", "cell"), [(1, 1), (2, 1), (3, 1), (4, 1), (1, 2), (2, 2), (3, 2), (2, 3)])
 @pytest.mark.parametrize("view", list(VIEWS))
-def test_the_halo_is_exact(depth: int, view: str) -> None:
+def test_the_halo_is_exact(depth: int, cell: int, view: str) -> None:
     """With all weights positive nothing cancels: the farthest input that changes any output lies at the halo."""
-    net = ChangeNet(["B02"], [view], width=1, depth=depth).double().eval()
+    net = ChangeNet(["B02"], [view], width=1, depth=depth, cell=cell).double().eval()
     for parameter in net.parameters():
         torch.nn.init.constant_(parameter, 0.1)
-    reach, step = halo(depth), 2**depth
+    reach, step = halo(depth, cell), cell * 2**depth
     size = (2 * reach // step + 3) * step
-    image = torch.zeros(1, 1, 8, size, dtype=torch.float64).repeat(1, 1, step, 1)
+    image = torch.zeros(1, 1, step, size, dtype=torch.float64)
     farthest = 0
     with torch.no_grad():
         calm = net(image, image, image)
@@ -35,17 +35,19 @@ def test_the_halo_is_exact(depth: int, view: str) -> None:
     assert farthest == reach
 
 
-def test_a_window_with_its_halo_gives_what_the_whole_gives() -> None:
-    net, reach = network(2), 8 * -(-halo(2) // 8)
-    images = torch.randn(3, 1, 3, 192, 208, dtype=torch.float64)
+@pytest.mark.parametrize("cell", [1, 2])
+def test_a_window_with_its_halo_gives_what_the_whole_gives(cell: int) -> None:
+    net, reach = network(2, cell=cell), 8 * -(-halo(2, cell) // 8)
+    images = torch.randn(3, 1, 3, 224, 240, dtype=torch.float64)
     with torch.no_grad():
         whole = net(*images)
-        part = net(*(image[..., 64 - reach : 128 + reach, 72 - reach : 136 + reach] for image in images))
-    torch.testing.assert_close(part[..., reach:-reach, reach:-reach], whole[..., 64:128, 72:136], rtol=0, atol=1e-10)
+        part = net(*(image[..., 80 - reach : 144 + reach, 88 - reach : 152 + reach] for image in images))
+    torch.testing.assert_close(part[..., reach:-reach, reach:-reach], whole[..., 80:144, 88:152], rtol=0, atol=1e-10)
 
 
-def test_dates_may_be_swapped_where_they_are_looked_at_by_themselves() -> None:
-    net = network(3, ("dates",))
+@pytest.mark.parametrize("cell", [1, 2])
+def test_dates_may_be_swapped_where_they_are_looked_at_by_themselves(cell: int) -> None:
+    net = network(3, ("dates",), cell)
     before, after, difference = torch.randn(3, 2, 3, 64, 64, dtype=torch.float64)
     with torch.no_grad():
         torch.testing.assert_close(net(before, after, difference), net(after, before, -difference), rtol=0, atol=1e-12)
@@ -69,9 +71,10 @@ def test_a_view_depends_on_nothing_else() -> None:
         assert not torch.allclose(apart(before, after, difference), apart(before, after, difference + 1))
 
 
-def test_the_view_of_ten_metres_sees_no_other_band() -> None:
+@pytest.mark.parametrize("cell", [1, 2])
+def test_the_view_of_ten_metres_sees_no_other_band(cell: int) -> None:
     before, after, difference = torch.randn(3, 1, 3, 32, 32, dtype=torch.float64)
-    net = network(2, ("ten-metre",))
+    net = network(2, ("ten-metre",), cell)
     other = before.clone()
     with torch.no_grad():
         other[:, 1] += 1
@@ -84,5 +87,25 @@ def test_every_view_that_a_card_may_name_can_be_built() -> None:
     assert tuple(VIEWS) == card.VIEWS
 
 
-def test_logits_have_the_size_of_the_input() -> None:
-    assert network(3)(*torch.randn(3, 2, 3, 48, 32, dtype=torch.float64)).shape == (2, 1, 48, 32)
+def test_what_is_said_of_a_pixel_of_a_cell_lies_at_its_place() -> None:
+    """A network that hands its finest level through: what it sees of a pixel is what it says there."""
+    net = ChangeNet(["B02"], ["dates"], width=4, depth=1, cell=2).double().eval()
+    (unet,) = net.networks
+    for parameter in net.parameters():
+        torch.nn.init.zeros_(parameter)
+    with torch.no_grad():
+        for block in (unet.encoder[0], unet.decoder[0]):
+            for at in (0, 3):
+                for place in range(4):
+                    # The way up has what came from below before the skip.
+                    block[at].weight[place, block[at].in_channels - 4 + place, 1, 1] = 1
+                torch.nn.init.ones_(block[at + 1].weight)
+                block[at + 1].eps = 0
+        unet.head.weight[:] = torch.eye(4, dtype=torch.float64)[..., None, None]
+        before, after = torch.rand(2, 1, 1, 8, 12, dtype=torch.float64)
+        torch.testing.assert_close(net(before, after, before), (before - after).abs())
+
+
+@pytest.mark.parametrize("cell", [1, 2])
+def test_logits_have_the_size_of_the_input(cell: int) -> None:
+    assert network(3, cell=cell)(*torch.randn(3, 2, 3, 48, 32, dtype=torch.float64)).shape == (2, 1, 48, 32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from .errors import NothingObserved
 from .radiometry import Array
 
 _Floats = NDArray[np.float64]
+# Before, after, difference.
+Images = tuple[Tensor, Tensor, Tensor]
 
 # Dark objects: this share of the pixels, and what they reflect (Chavez 1988: 1 %).
 _DARK_SHARE, _DARK_REFLECTANCE = 0.001, 0.01
@@ -53,20 +55,29 @@ class Appearance:
             "whitening": np.round(self.whitening, 4).tolist(),
         }
 
-    def shown(
-        self, before: Array, after: Array, mean: Sequence[float], deviation: Sequence[float], dtype: torch.dtype = torch.float32
-    ) -> Tensor:
-        """What a network is shown of a patch: both dates without haze, and their difference, about ±1; channels last.
+    def shown(self, before: Array, after: Array, mean: Sequence[float], deviation: Sequence[float]) -> Tensor:
+        """What a network is shown of a patch, whole: float32 (3, band, row, col), channels last; see `blocks`."""
+        bands, height, width = before.shape
+        found = torch.empty((3, height, width, bands))
+        for row, images in self.blocks(before, after, mean, deviation):
+            for whole, image in zip(found, images, strict=True):
+                whole[row : row + image.shape[1]] = image.permute(1, 2, 0)
+        return found.permute(0, 3, 1, 2)
+
+    def blocks(
+        self, before: Array, after: Array, mean: Sequence[float], deviation: Sequence[float], step: int = 1
+    ) -> Iterator[tuple[int, Images]]:
+        """What a network is shown of a patch, some rows at a time: both dates without haze, and their difference, about ±1.
 
         The difference is compared with how unchanged ground differs, and squashed. What is not finite on both dates is 0.
 
         Args:
             before, after: float32 (band, row, col) reflectance; NaN where it is not usable.
             mean, deviation: of each band, of reflectance without haze.
-            dtype: of the result.
+            step: every block has a multiple of so many rows, if the patch has.
 
-        Returns:
-            (3, band, row, col).
+        Yields:
+            the first row, and before, after and difference, each float32 (band, rows, col).
 
         Source: whitening by the inverse root of the covariance (ZCA) is the one that stays closest to the bands, so that a band
         means the same in every pair: Kessy, Lewin, Strimmer 2018, "Optimal whitening and decorrelation".
@@ -78,20 +89,19 @@ class Appearance:
         lines = [_columns(gain[date], -self.haze[date] * gain[date] - centre / spread) for date in (0, 1)]
         (lowest,), whitening = _columns(-centre / spread), self.whitening / 2
         turn, (start,) = torch.from_numpy(whitening.astype(np.float32)), _columns(-whitening @ self.usual)
-        found = torch.empty((3, height, width, bands), dtype=dtype)
-        rows = max(1, _PIXELS_AT_ONCE // width)
+        rows = max(1, _PIXELS_AT_ONCE // width // step) * step
         for row in range(0, height, rows):
             dates = []
             for image, (times, plus) in zip((before, after), lines, strict=True):
                 date = torch.from_numpy(image[:, row : row + rows]).reshape(bands, -1)
                 dates.append(torch.maximum(torch.addcmul(plus, date, times), lowest))
-            difference = _asinh(torch.addmm(start, turn, dates[1] - dates[0]))
+            one, other = dates
+            difference = _asinh(torch.addmm(start, turn, other - one))
             unseen = ~difference.sum(0).isfinite()
-            for view, values in zip(found[:, row : row + rows], (*dates, difference), strict=True):
-                if unseen.any():
+            if unseen.any():
+                for values in (one, other, difference):
                     values[:, unseen] = 0
-                view.copy_(values.reshape(bands, -1, width).permute(1, 2, 0))
-        return found.permute(0, 3, 1, 2)
+            yield row, (one.view(bands, -1, width), other.view(bands, -1, width), difference.view(bands, -1, width))
 
 
 def _asinh(x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from .appearance import Images
 from .reach import BLOCK_REACH, margin, needs
-from .unet import ChangeNet, SiameseUNet, TenMetreUNet, UNet
+from .unet import ChangeNet, SiameseUNet, UNet
 
 # On its way up a group holds, for each channel of its finest level: what both dates gave and how far they lie apart (3), what came
 # from below beside that (2), and a block's two results (2).
@@ -30,35 +31,62 @@ class FoldedNet(nn.Module):
     Attributes:
         cell: side of the cells that it works on, pixels.
         margin: pixels; see `margin`.
-        channels_held: numbers that it holds at most for each pixel of its input, beside it.
+        views: what is looked at, of before, after and difference.
+        channels_held: numbers that it and its input hold at most for each pixel of a patch.
     """
 
     def __init__(self, network: ChangeNet) -> None:
         """Fold a network with what its batch norms have seen so far; it stays as it is."""
         super().__init__()
-        networks: list[Any] = list(network.networks)
-        by_view: dict[type[UNet], list[UNet]] = {}
-        for one in networks:
+        by_view: dict[type[nn.Module], list[Any]] = {}
+        for one in network.networks:
             by_view.setdefault(type(one), []).append(one)
-        together = max(1, _LANES // int(networks[0].head.in_channels))
-        self.cell = int(networks[0].cell)
-        self.margin = self.cell * margin(len(networks[0].up))
-        self.channels_held = -(-_CHANNELS_HELD * together * int(networks[0].head.in_channels) // self.cell**2)
-        self.groups = nn.ModuleList(
-            _Group(like[first : first + together], len(network.networks))
-            for like in by_view.values()
-            for first in range(0, len(like), together)
+        alike: list[list[Any]] = list(by_view.values())
+        first = alike[0][0]
+        together = max(1, _LANES // first.width)
+        self.cell: int = first.cell
+        self.margin: int = first.cell * margin(len(first.up))
+        self.views = [networks[0].view for networks in alike]
+        self.groups: Any = nn.ModuleList(
+            nn.ModuleList(
+                _Group(networks[start : start + together], len(network.networks)) for start in range(0, len(networks), together)
+            )
+            for networks in alike
         )
+        inputs = sum((1 + isinstance(one, SiameseUNet)) * one.encoder[0][0].in_channels for one, *_ in alike)
+        self.channels_held: int = -(-(inputs + _CHANNELS_HELD * together * first.width) // first.cell**2)
 
-    def forward(self, shown: Tensor) -> Tensor:
+    def laid_out(self, blocks: Iterable[tuple[int, Images]], height: int, width: int, dtype: torch.dtype) -> list[Tensor]:
+        """The network's input of a patch, for each view, in cells.
+
+        It is put together block by block, while these are in the processor's cache.
+
+        Args:
+            blocks: as `appearance.Appearance.blocks` gives them, with the cell as step.
+            height, width: of the patch, pixels, multiples of cell · 2 ** depth.
+            dtype: of the input.
+        """
+        found: list[Tensor] = []
+        for row, images in blocks:
+            parts = [pixel_unshuffle(view(*(image[None] for image in images)), self.cell) for view in self.views]
+            found = found or [
+                torch.empty(
+                    (*part.shape[:2], height // self.cell, width // self.cell), dtype=dtype, memory_format=torch.channels_last
+                )
+                for part in parts
+            ]
+            for whole, part in zip(found, parts, strict=True):
+                whole[:, :, row // self.cell :][:, :, : part.shape[2]] = part
+        return found
+
+    def forward(self, laid_out: Sequence[Tensor]) -> Tensor:
         """Logits of change of the window inside the margin: (h − 2 margin, w − 2 margin).
 
         Args:
-            shown: before, after, difference as `appearance.Appearance.shown` gives them, (3, band, h, w), with h and w multiples of
-                cell · 2 ** depth.
+            laid_out: see there.
         """
-        cells = pixel_unshuffle(shown, self.cell)
-        logits: Tensor = sum(group(cells, self.margin // self.cell) for group in self.groups)
+        rim = self.margin // self.cell
+        logits: Tensor = sum(group(x, rim) for x, groups in zip(laid_out, self.groups, strict=True) for group in groups)
         return pixel_shuffle(logits, self.cell)[0, 0]
 
 
@@ -67,9 +95,7 @@ class _Group(nn.Module):
 
     def __init__(self, networks: Sequence[UNet], heard: int) -> None:
         super().__init__()
-        self.siamese = isinstance(networks[0], SiameseUNet)
-        self.places = _of_cells(networks[0].places, networks[0].cell) if isinstance(networks[0], TenMetreUNet) else None
-        self.width = networks[0].head.in_channels
+        self.siamese, self.width = isinstance(networks[0], SiameseUNet), networks[0].width
         self.first = _merged([_folded(one.encoder[0]) for one in networks], 0)
         self.last = _merged([_folded(one.decoder[0]) for one in networks], 2)
         self.deeper = nn.ModuleList(_Deeper(one) for one in networks)
@@ -78,13 +104,7 @@ class _Group(nn.Module):
             self.head.weight.copy_(torch.cat([one.head.weight for one in networks], 1) / heard)
             _bias(self.head).copy_(torch.stack([_bias(one.head) for one in networks]).sum(0) / heard)
 
-    def forward(self, shown: Tensor, margin: int) -> Tensor:
-        if not self.siamese:
-            x = torch.cat([(shown[:1] + shown[1:2]) / 2, shown[2:]], 1)
-        elif self.places is None:
-            x = shown[:2]
-        else:
-            x = shown[:2, self.places].contiguous(memory_format=torch.channels_last)
+    def forward(self, x: Tensor, margin: int) -> Tensor:
         x = self.first(x)
         lower = _halved(x)
         ups = [
@@ -126,11 +146,6 @@ class _Deeper(nn.Module):
     def _raised(self, x: Tensor, level: int) -> Tensor:
         """From the level below, with the margin that this one's block needs."""
         return _inner(self.up[level](x), 2 * self.needs[level + 1] - self.needs[level] - BLOCK_REACH)
-
-
-def _of_cells(places: Sequence[int], cell: int) -> list[int]:
-    """The channels of cells that bands at these places have."""
-    return [place * cell**2 + part for place in places for part in range(cell**2)]
 
 
 def _folded(block: Any) -> nn.Sequential:

@@ -97,7 +97,7 @@ class PairModel:
     @property
     def bytes_per_pixel(self) -> int:
         """Of memory at most, for each pixel of a patch while it is predicted, beside its reflectance."""
-        return (3 * len(self.model.card.bands) + self.folded.channels_held) * _DTYPES[self.model.precision].itemsize
+        return self.folded.channels_held * _DTYPES[self.model.precision].itemsize
 
     @property
     def threshold(self) -> float:
@@ -137,12 +137,15 @@ class PairModel:
             before, after: reflectance (band, row, col) in the card's order, NaN where unusable; rows and cols are multiples
                 of `alignment`. Where one date is unusable in any band, both are taken to be alike.
         """
-        model = self.model
-        shown = self.appearance.shown(before, after, model.card.mean, model.card.std, _DTYPES[model.precision])
+        model, card = self.model, self.model.card
+        blocks = self.appearance.blocks(before, after, card.mean, card.std, card.cell)
+        _, height, width = before.shape
+        laid_out = self.folded.laid_out(blocks, height, width, _DTYPES[model.precision])
 
         def logits() -> Array:
             with torch.inference_mode():
-                return np.asarray(self.folded(shown.to(model.device)).float().cpu().numpy(), np.float32)
+                found = self.folded([one.to(model.device) for one in laid_out])
+                return np.asarray(found.float().cpu().numpy(), np.float32)
 
         return calibrated(self.turns.take(logits), model.card.calibration)
 

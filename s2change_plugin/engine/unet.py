@@ -34,7 +34,7 @@ class UNet(nn.Module):
         super().__init__()
         widths = [width * 2**level for level in range(depth + 1)]
         first = inputs * cell**2
-        self.cell = cell
+        self.width, self.cell = width, cell
         self.encoder = nn.ModuleList(block(before, after) for before, after in zip([first, *widths[:-1]], widths, strict=True))
         self.pool = nn.MaxPool2d(2)
         self.up = nn.ModuleList(

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from s2change_plugin.engine.__main__ import keep_freed_memory
 from s2change_plugin.engine.appearance import Appearance
 from s2change_plugin.engine.card import DEFAULT_MODEL
+from s2change_plugin.engine.folded import FoldedNet
 from s2change_plugin.engine.grid import windows
 from s2change_plugin.engine.model import Model, load_model
 from s2change_plugin.engine.threads import cores, share_cores
@@ -150,16 +151,17 @@ def _patches_within(size: int) -> list[int]:
     return [patch for patch in PATCHES if patch <= size]
 
 
-def _folded(model: Model) -> nn.Module:
+def _folded(model: Model) -> FoldedNet:
     """The network as the engine runs it."""
     bands = len(model.card.bands)
     return model.for_appearance(Appearance(np.zeros((2, bands)), np.zeros(bands), np.eye(bands))).folded
 
 
-def _patch_of(model: Model, patch: int) -> Tensor:
+def _patch_of(model: Model, patch: int) -> list[Tensor]:
     """The network's input, random, as the engine lays it out."""
     kind = torch.bfloat16 if model.precision == "bfloat16" else torch.float32
-    return torch.randn(3, len(model.card.bands), patch, patch).to(kind).to(memory_format=torch.channels_last)
+    before, after, difference = torch.randn(3, len(model.card.bands), patch, patch)
+    return _folded(model).laid_out([(0, (before, after, difference))], patch, patch, kind)
 
 
 @dataclass(frozen=True)
@@ -250,7 +252,7 @@ def _layer_seconds(layer: Layer, kind: torch.dtype, steady: float) -> float:
     return _seconds_of_each(module, given, steady)
 
 
-def _seconds_of_each(module: nn.Module, given: Tensor, least: float) -> float:
+def _seconds_of_each(module: nn.Module, given: Tensor | list[Tensor], least: float) -> float:
     """Seconds that a module takes for an input, where each core works on one of its own, as the engine has it."""
 
     def run(_: int) -> None:

@@ -18,6 +18,8 @@ from .unet import ChangeNet, SiameseUNet, UNet
 # On its way up a group holds, for each channel of its finest level: what both dates gave and how far they lie apart (3), what came
 # from below beside that (2), and a block's two results (2).
 _CHANNELS_HELD = 7
+# What PyTorch's own compiler calls for a convolution and what follows it. It is no public name, so it may not be there.
+_IN_ONE: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None) if torch.backends.mkldnn.is_available() else None  # type: ignore[no-untyped-call]
 # Processors compute so many channels in the time of fewer.
 _LANES = 16
 
@@ -148,23 +150,32 @@ class _Deeper(nn.Module):
         return _inner(self.up[level](x), 2 * self.needs[level + 1] - self.needs[level] - BLOCK_REACH)
 
 
+class _ConvolutionReLU(nn.Conv2d):
+    """A convolution of 3 × 3 and a ReLU; on processors in one pass over the memory, where PyTorch can."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if _IN_ONE is None or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
+            return super().forward(x).relu_()
+        result: Tensor = _IN_ONE(x, self.weight, self.bias, self.padding, self.stride, self.dilation, 1, "relu", [], "")
+        return result
+
+
 def _folded(block: Any) -> nn.Sequential:
     """A `unet.block` with its batch norm in its convolutions."""
     first, norm, _, second, other, _ = block
-    return _relus(_with_norm(first, norm), _with_norm(second, other))
+    return nn.Sequential(_with_norm(first, norm), _with_norm(second, other))
 
 
-def _with_norm(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    """A convolution that does what it and the batch norm after it do in use."""
-    whole = nn.Conv2d(convolution.in_channels, convolution.out_channels, 3, padding=1)
+def _with_norm(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> _ConvolutionReLU:
+    """A convolution that does what it, the batch norm and the ReLU after it do in use."""
+    whole = _ConvolutionReLU(convolution.in_channels, convolution.out_channels)
     running: Any = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
     whole.weight, bias = fuse_conv_bn_weights(convolution.weight, convolution.bias, *running)
     whole.bias = bias
     return whole
-
-
-def _relus(*convolutions: nn.Conv2d) -> nn.Sequential:
-    return nn.Sequential(*(layer for one in convolutions for layer in (one, nn.ReLU(inplace=True))))
 
 
 def _merged(blocks: Sequence[Any], parts: int) -> nn.Sequential:
@@ -175,12 +186,12 @@ def _merged(blocks: Sequence[Any], parts: int) -> nn.Sequential:
         parts: of which each block's input consists; the merged input has the first parts of all, then the second ones. 0: all
             have the same input.
     """
-    return _relus(_beside([block[0] for block in blocks], parts), _beside([block[2] for block in blocks], 1))
+    return nn.Sequential(_beside([block[0] for block in blocks], parts), _beside([block[1] for block in blocks], 1))
 
 
-def _beside(convolutions: Sequence[nn.Conv2d], parts: int) -> nn.Conv2d:
+def _beside(convolutions: Sequence[nn.Conv2d], parts: int) -> _ConvolutionReLU:
     each_in, each_out, count = convolutions[0].in_channels, convolutions[0].out_channels, len(convolutions)
-    whole = nn.Conv2d(each_in * (count if parts else 1), each_out * count, 3, padding=1)
+    whole = _ConvolutionReLU(each_in * (count if parts else 1), each_out * count)
     with torch.no_grad():
         whole.weight.zero_()
         _bias(whole).copy_(torch.cat([_bias(one) for one in convolutions]))

@@ -44,6 +44,15 @@ def test_folded_it_says_the_same_of_the_window_inside_the_margin(
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_a_convolution_and_its_relu_in_one_are_the_same_as_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    folded = FoldedNet(network(MANY, 8, 2, 2).float())
+    shown = torch.randn(3, 3, 96, 104)
+    with torch.no_grad():
+        found = said(folded, shown)
+        monkeypatch.setattr("s2change_plugin.engine.folded._IN_ONE", None)
+        torch.testing.assert_close(said(folded, shown), found, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(("depth", "cell"), [(1, 1), (2, 1), (3, 1), (4, 1), (1, 2), (2, 2)])
 def test_what_lies_beyond_the_margin_changes_nothing_and_what_lies_within_reach_does(depth: int, cell: int) -> None:
     folded = FoldedNet(network(("dates", "difference"), 4, depth, cell)).double()

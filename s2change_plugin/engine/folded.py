@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
+from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import pixel_shuffle
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from .appearance import Images
@@ -68,17 +69,21 @@ class FoldedNet(nn.Module):
             height, width: of the patch, pixels, multiples of cell · 2 ** depth.
             dtype: of the input.
         """
-        found: list[Tensor] = []
+        cell, found = self.cell, list[Tensor]()
         for row, images in blocks:
-            parts = [pixel_unshuffle(view(*(image[None] for image in images)), self.cell) for view in self.views]
-            found = found or [
-                torch.empty(
-                    (*part.shape[:2], height // self.cell, width // self.cell), dtype=dtype, memory_format=torch.channels_last
-                )
-                for part in parts
-            ]
+            parts = [view(*(image[None] for image in images)).to(dtype) for view in self.views]
+            if not found:
+                found = [
+                    torch.empty(
+                        (n, channels * cell**2, height // cell, width // cell), dtype=dtype, memory_format=torch.channels_last
+                    )
+                    for n, channels, *_ in (part.shape for part in parts)
+                ]
             for whole, part in zip(found, parts, strict=True):
-                whole[:, :, row // self.cell :][:, :, : part.shape[2]] = part
+                rows = whole[:, :, row // cell : (row + part.shape[2]) // cell]
+                # As `pixel_unshuffle`, which goes about it a number at a time.
+                for place, (down, right) in enumerate(product(range(cell), repeat=2)):
+                    rows[:, place :: cell**2] = part[:, :, down::cell, right::cell]
         return found
 
     def forward(self, laid_out: Sequence[Tensor]) -> Tensor:

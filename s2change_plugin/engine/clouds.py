@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, minimum_filter
 
 from .errors import BandsUnknown
 from .radiometry import Array
@@ -24,6 +24,8 @@ _SNOW_NDSI = 0.4
 # Pixels. Bright roofs pass the test too: what is at most 2 × 8 pixels wide (160 m at 10 m) is left alone. On the 28 OSCD
 # dates a radius of 5 already leaves no bright roof masked; 8 has room for the larger halls that are built elsewhere.
 _RADIUS = 8
+# Side of the largest square of an odd number of pixels whose corners lie in a disk of that radius around its middle.
+_SQUARE = 2 * int(_RADIUS / 2**0.5) + 1
 # Pixels by which what is left reaches further: the rim of a cloud is thinner, and no longer bright enough for the test.
 _RIM = 8
 REACH = 2 * _RADIUS + _RIM
@@ -77,16 +79,22 @@ def spectral_clouds(reflectance: Array, bands: Sequence[str]) -> Codes:
 def _wide(mask: NDArray[np.bool_], rim: int) -> NDArray[np.bool_]:
     """The part of a mask that disks cover which lie wholly inside it (morphological opening, radius `_RADIUS`), and a rim."""
     found = np.zeros_like(mask)
-    rows, cols = (_span(np.asarray(mask.any(axis)), _RADIUS + rim) for axis in (1, 0))
-    if rows and cols:
-        # A rim of False, because outside the array nothing is known.
-        inside = np.asarray(distance_transform_edt(np.pad(mask[rows, cols], 1))[1:-1, 1:-1] > _RADIUS)
-        if inside.any():
-            found[rows, cols] = distance_transform_edt(~inside) <= _RADIUS + rim
+    # A disk holds this square. Distances take ten times as long as it does, and roofs, which have no such square, are everywhere.
+    core = minimum_filter(mask.view(np.uint8), _SQUARE, mode="constant").view(np.bool_)
+    near = _around(core, _RADIUS)
+    if near:
+        inside = np.zeros_like(mask)
+        # A rim of False, because outside the array nothing is known; inside it, it is too far off to count.
+        inside[near] = distance_transform_edt(np.pad(mask[near], 1))[1:-1, 1:-1] > _RADIUS
+        near = _around(inside, _RADIUS + rim)
+        if near:
+            found[near] = distance_transform_edt(~inside[near]) <= _RADIUS + rim
     return found
 
 
-def _span(there: NDArray[np.bool_], more: int) -> slice | None:
-    """From the first True to the last, and so much more on both sides; None without any."""
-    places = np.flatnonzero(there)
-    return slice(max(0, places[0] - more), places[-1] + more + 1) if len(places) else None
+def _around(mask: NDArray[np.bool_], more: int) -> tuple[slice, slice] | None:
+    """Rows and columns from the first True to the last, and so many more on all sides; None without any."""
+    rows, cols = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return None
+    return slice(max(0, rows[0] - more), rows[-1] + more + 1), slice(max(0, cols[0] - more), cols[-1] + more + 1)

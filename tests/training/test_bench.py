@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -128,17 +129,19 @@ def test_cubic_weights_give_a_parabola_back() -> None:
 def test_the_layers_are_all_convolutions_of_the_network_with_their_work() -> None:
     model = load_model(DEFAULT_MODEL, "cpu", "float32")
     found = layers_of(model, 128)
+    card = model.card
     # The view with the fewest bands comes first.
-    bands = len(TEN_METRE_BANDS)
-    first = next(layer for layer in found if layer.inputs == bands)
-    assert (first.kind, first.side, first.shape) == ("conv", 3, (2, bands, 128, 128))
-    assert first.flops == 2 * 9 * bands * first.outputs * 2 * 128 * 128
+    channels, side = len(TEN_METRE_BANDS) * card.cell**2, 128 // card.cell
+    first = next(layer for layer in found if layer.inputs == channels)
+    assert (first.kind, first.side, first.shape) == ("conv", 3, (2, channels, side, side))
+    assert first.flops == 2 * 9 * channels * first.outputs * 2 * side * side
     # Blocks of two, down on depth levels below the finest and up on those between; and for the networks that share their finest
     # level a block down, one up and a head there.
-    depth, networks, views = model.card.depth, len(model.card.views), len(set(model.card.views))
-    expected = networks * (2 * depth + 2 * (depth - 1)) + views * 5
+    together = max(1, 16 // card.width)
+    groups = sum(math.ceil(card.views.count(view) / together) for view in set(card.views))
+    expected = len(card.views) * (2 * card.depth + 2 * (card.depth - 1)) + groups * 5
     assert sum(times for layer, times in found.items() if layer.kind == "conv") == expected
-    assert sum(times for layer, times in found.items() if layer.kind == "up") == networks * depth
+    assert sum(times for layer, times in found.items() if layer.kind == "up") == len(card.views) * card.depth
     for layer in found:
         assert layer.build().eval()(torch.zeros(layer.shape)).shape[1] == layer.outputs
 

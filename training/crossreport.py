@@ -40,7 +40,7 @@ from .crossvalidate import (
     read_predictions,
 )
 from .crossvalidate import SCORES as SCORES_FILE
-from .options import FitOptions
+from .options import FitOptions, completed
 from .prepare import Labels, read_city
 
 PAGE, VALUES = "report.html", "report.json"
@@ -101,7 +101,7 @@ def read_rival(folder: Path, data: Path, split: Sequence[Fold], options: FitOpti
     Raises:
         S2ChangeError: it is not finished, or has other folds, cities or pixels.
     """
-    there, settings = _read_json(folder / SCORES_FILE), _read_json(folder / OPTIONS)
+    there, settings = _read_json(folder / SCORES_FILE), completed(_read_json(folder / OPTIONS))
     if sorted(map(sorted, there["folds"])) != sorted(map(sorted, split)):
         theirs, ours = (" | ".join(sorted(", ".join(sorted(fold)) for fold in folds)) for folds in (there["folds"], split))
         raise S2ChangeError(
@@ -116,7 +116,7 @@ def read_rival(folder: Path, data: Path, split: Sequence[Fold], options: FitOpti
     _require_grids(folder, seeds, truth)
     scores, counts = _read_scores(folder, seeds, truth, split)
     own = json.loads(json.dumps(asdict(options)))
-    different = [name for name in own if name in settings and settings[name] != own[name] and name != "seed"]
+    different = [name for name in own if settings[name] != own[name] and name != "seed"]
     other = [f"{name} {' '.join(settings[name]) if name in ('bands', 'views') else settings[name]}" for name in different]
     note = f"Otherwise than this run: {', '.join(other) or 'nothing'}. Threshold of the other folds."
     name = f"{_ARCHITECTURES.get(settings['architecture'], settings['architecture'])} ({folder.name})"

@@ -26,7 +26,7 @@ from s2change_plugin.engine.validity import Codes
 from .calibrate import card_values, summary
 from .failures import failures
 from .fit import fit, flops_per_pixel, predict
-from .options import FitOptions
+from .options import FitOptions, completed
 from .prepare import City, Labels, read_city
 from .sampling import as_level_2a, band_statistics, laid_out
 
@@ -214,7 +214,7 @@ def _begin(output: Path, options: FitOptions, folds: int) -> None:
     wanted = json.loads(json.dumps({"folds": folds, **asdict(options)}))
     saved = output / OPTIONS
     if saved.exists():
-        there = json.loads(saved.read_text(encoding="utf-8"))
+        there = completed(json.loads(saved.read_text(encoding="utf-8")))
         other = [f"{name} {there.get(name)!r} instead of {value!r}" for name, value in wanted.items() if there.get(name) != value]
         if other:
             raise S2ChangeError(f"{output} holds a run with other options ({'; '.join(other)}). Choose another folder.")

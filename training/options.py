@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from s2change_plugin.engine.bands import TEN_BANDS, TEN_METRE_BANDS, USUAL_ORDERS
-from s2change_plugin.engine.card import VIEWS
+from s2change_plugin.engine.card import CELLS, VIEWS
 
 from .losses import LOSSES
 from .muon import Muon
@@ -85,8 +86,10 @@ class FitOptions:
             raise ValueError("the view ten-metre needs one of the bands of 10 m at least")
         if not 0 <= self.zoom <= 1:
             raise ValueError(f"zoom {self.zoom} is not between 0 and 1")
-        if min(self.epochs, self.batch, self.width, self.depth, self.cell) < 1 or self.learning_rate <= 0:
-            raise ValueError("epochs, batch, width, depth and cell start at 1; learning_rate is positive")
+        if min(self.epochs, self.batch, self.width, self.depth) < 1 or self.learning_rate <= 0:
+            raise ValueError("epochs, batch, width and depth start at 1; learning_rate is positive")
+        if self.cell not in CELLS:
+            raise ValueError(f"cell {self.cell} is not one of {', '.join(map(str, CELLS))}")
         if self.patch % self.alignment:
             raise ValueError(f"patch {self.patch} is not a multiple of {self.alignment}, which depth and cell need")
 
@@ -114,6 +117,11 @@ def options_from(settings: Sequence[str], given: dict[str, Any] | None = None) -
             raise ValueError(f"There is no training option {name!r}; there are {', '.join(kinds)}")
         values[name] = _PARSED.get(name, kinds[name])(value)
     return FitOptions(**values)
+
+
+def completed(saved: dict[str, Any]) -> dict[str, Any]:
+    """Options as they were saved, and the defaults of those that there were not yet."""
+    return {**json.loads(json.dumps(asdict(FitOptions()))), **saved}
 
 
 def _bands(text: str) -> tuple[str, ...]:

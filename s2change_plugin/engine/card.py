@@ -19,6 +19,8 @@ DEFAULT_MODEL = "oscd-urban-3"
 VIEWS = ("dates", "ten-metre", "difference")
 # A bare hash on a card is taken for a secret by the plugin site's scanner.
 HASH = "sha256:"
+# Sides of the cells that a network may work on, pixels.
+CELLS = (1, 2, 3, 4)
 _ARCHITECTURE = "two-date-unets"
 # Processing levels, each with those that can be imitated from its images: taking the atmosphere out, not putting it in.
 _SIMULATED = {"L1C": ("L2A",), "L2A": ()}
@@ -115,7 +117,7 @@ class ModelCard:
             raise ValueError(f"its views {', '.join(self.views)} are not some of {', '.join(VIEWS)}")
         if "ten-metre" in self.views and not set(self.bands) & set(TEN_METRE_BANDS):
             raise ValueError("it has a view of the bands of 10 m, and none of its bands is one")
-        if not (1 <= self.depth <= 6 and 1 <= self.width <= 256 and 1 <= self.cell <= 4):
+        if not (1 <= self.depth <= 6 and 1 <= self.width <= 256 and self.cell in CELLS):
             raise ValueError(
                 f"its depth {self.depth}, width {self.width} and cell {self.cell} are not a network that can be built"
             )

@@ -79,12 +79,12 @@ def spectral_clouds(reflectance: Array, bands: Sequence[str]) -> Codes:
 def _wide(mask: NDArray[np.bool_], rim: int) -> NDArray[np.bool_]:
     """The part of a mask that disks cover which lie wholly inside it (morphological opening, radius `_RADIUS`), and a rim."""
     found = np.zeros_like(mask)
-    # A disk holds this square. Distances take ten times as long as it does, and roofs, which have no such square, are everywhere.
+    # A disk holds this square. Distances take ten times as long as it does, and most of the roofs, which are everywhere, end here.
     core = minimum_filter(mask.view(np.uint8), _SQUARE, mode="constant").view(np.bool_)
     near = _around(core, _RADIUS)
     if near:
         inside = np.zeros_like(mask)
-        # A rim of False, because outside the array nothing is known; inside it, it is too far off to count.
+        # A rim of False, because outside the array nothing is known; where it is the cut's, it is too far from the core to count.
         inside[near] = distance_transform_edt(np.pad(mask[near], 1))[1:-1, 1:-1] > _RADIUS
         near = _around(inside, _RADIUS + rim)
         if near:

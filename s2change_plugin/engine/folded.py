@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -19,8 +20,6 @@ from .unet import ChangeNet, SiameseUNet, UNet
 # On its way up a group holds, for each channel of its finest level: what both dates gave and how far they lie apart (3), what came
 # from below beside that (2), and a block's two results (2).
 _CHANNELS_HELD = 7
-# What PyTorch's own compiler calls for a convolution and what follows it. It is no public name, so it may not be there.
-_IN_ONE: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None) if torch.backends.mkldnn.is_available() else None  # type: ignore[no-untyped-call]
 # Processors compute so many channels in the time of fewer.
 _LANES = 16
 
@@ -33,7 +32,7 @@ class FoldedNet(nn.Module):
 
     Attributes:
         cell: side of the cells that it works on, pixels.
-        margin: pixels; see `margin`.
+        margin: pixels, `cell` times `reach.margin`.
         views: what is looked at, of before, after and difference.
         channels_held: numbers that it and its input hold at most for each pixel of a patch.
     """
@@ -59,26 +58,22 @@ class FoldedNet(nn.Module):
         inputs = sum((1 + isinstance(one, SiameseUNet)) * one.encoder[0][0].in_channels for one, *_ in alike)
         self.channels_held: int = -(-(inputs + _CHANNELS_HELD * together * first.width) // first.cell**2)
 
-    def laid_out(self, blocks: Iterable[tuple[int, Images]], height: int, width: int, dtype: torch.dtype) -> list[Tensor]:
+    def laid_out(self, blocks: Iterable[tuple[int, Images]], height: int, dtype: torch.dtype) -> list[Tensor]:
         """The network's input of a patch, for each view, in cells.
 
         It is put together block by block, while these are in the processor's cache.
 
         Args:
-            blocks: as `appearance.Appearance.blocks` gives them, with the cell as step.
-            height, width: of the patch, pixels, multiples of cell · 2 ** depth.
+            blocks: as `appearance.Appearance.blocks` gives them, rows and columns multiples of `cell`.
+            height: of the patch; it and the width are multiples of cell · 2 ** depth pixels.
             dtype: of the input.
         """
         cell, found = self.cell, list[Tensor]()
         for row, images in blocks:
             parts = [view(*(image[None] for image in images)).to(dtype) for view in self.views]
             if not found:
-                found = [
-                    torch.empty(
-                        (n, channels * cell**2, height // cell, width // cell), dtype=dtype, memory_format=torch.channels_last
-                    )
-                    for n, channels, *_ in (part.shape for part in parts)
-                ]
+                shapes = [(part.shape[0], part.shape[1] * cell**2, height // cell, part.shape[3] // cell) for part in parts]
+                found = [torch.empty(shape, dtype=dtype, memory_format=torch.channels_last) for shape in shapes]
             for whole, part in zip(found, parts, strict=True):
                 rows = whole[:, :, row // cell : (row + part.shape[2]) // cell]
                 # As `pixel_unshuffle`, which goes about it a number at a time.
@@ -111,14 +106,14 @@ class _Group(nn.Module):
             self.head.weight.copy_(torch.cat([one.head.weight for one in networks], 1) / heard)
             _bias(self.head).copy_(torch.stack([_bias(one.head) for one in networks]).sum(0) / heard)
 
-    def forward(self, x: Tensor, margin: int) -> Tensor:
+    def forward(self, x: Tensor, rim: int) -> Tensor:
         x = self.first(x)
         lower = _halved(x)
         ups = [
-            deeper(lower[:, place * self.width : (place + 1) * self.width], margin // 2, self.siamese)
+            deeper(lower[:, place * self.width : (place + 1) * self.width], rim // 2, self.siamese)
             for place, deeper in enumerate(self.deeper)
         ]
-        inner = _inner(x, margin - BLOCK_REACH)
+        inner = _inner(x, rim - BLOCK_REACH)
         x = self.last(torch.cat([*ups, _apart(inner) if self.siamese else inner], 1))
         return _inner(self.head(x), BLOCK_REACH)
 
@@ -134,15 +129,15 @@ class _Deeper(nn.Module):
         self.up = deepcopy(network.up)
         self.needs = needs(len(network.up))
 
-    def forward(self, x: Tensor, margin: int, siamese: bool) -> Tensor:
-        """What the finest level gets from below, with as much margin as its convolutions reach."""
+    def forward(self, x: Tensor, rim: int, siamese: bool) -> Tensor:
+        """What the finest level gets from below, with as much around it as its convolutions reach; `rim` in cells of x."""
         skips = []
         for level, encode in enumerate(self.encoder, start=1):
             x = encode(x)
-            skip = _inner(x, margin - self.needs[level] - (BLOCK_REACH if level < len(self.encoder) else 0))
+            skip = _inner(x, rim - self.needs[level] - (BLOCK_REACH if level < len(self.encoder) else 0))
             skips.append(_apart(skip) if siamese else skip)
             if level < len(self.encoder):
-                x, margin = _halved(x), margin // 2
+                x, rim = _halved(x), rim // 2
         x = skips.pop()
         for level in range(len(skips), 0, -1):
             x = self._raised(x, level)
@@ -162,10 +157,27 @@ class _ConvolutionReLU(nn.Conv2d):
         super().__init__(inputs, outputs, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        if _IN_ONE is None or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
+        if x.device.type != "cpu" or not _computes_both(x.dtype):
             return super().forward(x).relu_()
-        result: Tensor = _IN_ONE(x, self.weight, self.bias, self.padding, self.stride, self.dilation, 1, "relu", [], "")
-        return result
+        return _in_one(x, self)
+
+
+def _in_one(x: Tensor, layer: nn.Conv2d) -> Tensor:
+    """What PyTorch's own compiler calls for a convolution and the ReLU after it; no public name."""
+    both: Any = torch.ops.mkldnn._convolution_pointwise
+    result: Tensor = both(x, layer.weight, layer.bias, layer.padding, layer.stride, layer.dilation, 1, "relu", [], "")
+    return result
+
+
+@cache
+def _computes_both(dtype: torch.dtype) -> bool:
+    """Whether this PyTorch has `_in_one` for this processor and type of number, found by trying."""
+    try:
+        with torch.inference_mode():
+            _in_one(torch.zeros(1, 1, 3, 3, dtype=dtype), nn.Conv2d(1, 1, 3, padding=1, dtype=dtype))
+    except (AttributeError, RuntimeError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _folded(block: Any) -> nn.Sequential:

@@ -139,8 +139,7 @@ class PairModel:
         """
         model, card = self.model, self.model.card
         blocks = self.appearance.blocks(before, after, card.mean, card.std, card.cell)
-        _, height, width = before.shape
-        laid_out = self.folded.laid_out(blocks, height, width, _DTYPES[model.precision])
+        laid_out = self.folded.laid_out(blocks, before.shape[1], _DTYPES[model.precision])
 
         def logits() -> Array:
             with torch.inference_mode():

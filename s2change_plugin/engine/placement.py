@@ -22,6 +22,8 @@ _SAME = 1e-4
 _FINEST = 6
 # Pixels that the kernel reaches before the one at or before a place, and how many it takes.
 _BEFORE, _TAPS = 1, 4
+# Lines that are interpolated at a time.
+_LINES = 64
 # Of a sum of weights.
 _ROUNDING = 2e-6
 # Of an interpolated value, the least share of its weight that must lie on pixels that are there.
@@ -115,7 +117,6 @@ def _both_ways(values: Array, window: Window, placement: Placement, absolute: bo
     columns = _phases(window.col_off, window.width, placement.col, placement.factor, absolute)
     rows = _phases(window.row_off, window.height, placement.row, placement.factor, absolute)
     between = np.empty((found.shape[1], values.shape[2]), np.float32)
-    # One band at a time stays in the processor's cache.
     for band, out in zip(values, found, strict=True):
         _along(band, between, rows)
         _along(between.T, out.T, columns)
@@ -123,14 +124,16 @@ def _both_ways(values: Array, window: Window, placement: Placement, absolute: bo
 
 
 def _along(values: Array, out: Array, phases: list[tuple[int, int, int, int, Array]]) -> None:
-    """Interpolate along the first axis."""
-    for start, step, first, count, weights in phases:
-        taps = [(values[first + tap : first + tap + count], weight) for tap, weight in enumerate(weights) if weight]
-        total = taps[0][0] * taps[0][1]
-        share = np.empty_like(total)
-        for there, weight in taps[1:]:
-            total += np.multiply(there, weight, out=share)
-        out[start::step] = total
+    """Interpolate along the first axis, some lines at a time, which stay in the processor's cache from one tap to the next."""
+    for line in range(0, values.shape[1], _LINES):
+        lines = slice(line, line + _LINES)
+        for start, step, first, count, weights in phases:
+            taps = [(values[first + tap : first + tap + count, lines], weight) for tap, weight in enumerate(weights) if weight]
+            total = taps[0][0] * taps[0][1]
+            share = np.empty_like(total)
+            for there, weight in taps[1:]:
+                total += np.multiply(there, weight, out=share)
+            out[start::step, lines] = total
 
 
 def _phases(start: float, length: float, corner: float, factor: int, absolute: bool) -> list[tuple[int, int, int, int, Array]]:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from s2change_plugin.engine.appearance import measure_appearance, measure_haze, without_haze
 from s2change_plugin.engine.errors import NothingObserved
@@ -56,6 +57,17 @@ def test_dates_are_shown_without_haze_in_deviations_from_the_mean() -> None:
     dates = found.shown(before, after, (0.1, 0.2, 0.3), DEVIATION)[:2]
     for date, image, path in zip(dates, (before, after), found.haze, strict=True):
         assert date[1] * 0.08 + 0.2 == pytest.approx(without_haze(image, path)[1], abs=1e-5)
+
+
+def test_a_patch_comes_in_blocks_of_whole_cells_that_are_what_is_shown() -> None:
+    before, after = (np.tile(one, (1, 1, 30)) for one in changed_by(0.01)[:2])
+    found = measure_appearance([before], [after], DEVIATION)
+    blocks = list(found.blocks(before, after, (0.1,) * 3, DEVIATION, 4))
+    rows = [row for row, _ in blocks]
+    assert len(rows) > 5
+    assert all(row % 4 == 0 for row in rows)
+    joined = [torch.cat(images, 1) for images in zip(*(images for _, images in blocks), strict=True)]
+    assert torch.equal(torch.stack(joined), found.shown(before, after, (0.1,) * 3, DEVIATION))
 
 
 def test_swapped_dates_turn_the_sign() -> None:

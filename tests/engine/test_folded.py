@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from s2change_plugin.engine import folded as folded_module
 from s2change_plugin.engine.folded import FoldedNet
 from s2change_plugin.engine.reach import halo, margin
 from s2change_plugin.engine.unet import ChangeNet
@@ -21,7 +22,7 @@ def network(views: tuple[str, ...], width: int, depth: int, cell: int = 1) -> Ch
 def said(folded: FoldedNet, shown: torch.Tensor, rows: int = 12) -> torch.Tensor:
     """Logits of images (before, after, difference), laid out some rows at a time."""
     blocks = ((row, shown[:, :, row : row + rows].unbind()) for row in range(0, shown.shape[2], rows))
-    found: torch.Tensor = folded(folded.laid_out(blocks, *shown.shape[2:], shown.dtype))
+    found: torch.Tensor = folded(folded.laid_out(blocks, shown.shape[2], shown.dtype))
     return found
 
 
@@ -44,13 +45,39 @@ def test_folded_it_says_the_same_of_the_window_inside_the_margin(
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_convolution_and_its_relu_in_one_are_the_same_as_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    folded = FoldedNet(network(MANY, 8, 2, 2).float())
-    shown = torch.randn(3, 3, 96, 104)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.05)])
+def test_a_convolution_and_its_relu_in_one_are_the_same_as_one_after_the_other(
+    dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not folded_module._computes_both(dtype):
+        pytest.skip(f"this PyTorch does not compute both in one on this processor in {dtype}")
+    folded = FoldedNet(network(MANY, 8, 2, 2)).to(dtype)
+    shown = torch.randn(3, 3, 96, 104, dtype=dtype)
+    asked, in_one = [], folded_module._in_one
+    monkeypatch.setattr(folded_module, "_in_one", lambda *given: asked.append(given) or in_one(*given))
     with torch.no_grad():
         found = said(folded, shown)
-        monkeypatch.setattr("s2change_plugin.engine.folded._IN_ONE", None)
-        torch.testing.assert_close(said(folded, shown), found, rtol=1e-5, atol=1e-5)
+        assert len(asked) == sum(isinstance(layer, folded_module._ConvolutionReLU) for layer in folded.modules()) > 0
+        monkeypatch.setattr(folded_module, "_computes_both", lambda _: False)
+        torch.testing.assert_close(said(folded, shown), found, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("error", [AttributeError, RuntimeError, TypeError])
+def test_a_pytorch_that_cannot_compute_both_in_one_computes_one_after_the_other(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unable(*_: object) -> torch.Tensor:
+        raise error("not here")
+
+    folded, shown = FoldedNet(network(MANY, 8, 2)).float(), torch.randn(3, 3, 64, 64)
+    with torch.no_grad():
+        expected = said(folded, shown)
+        monkeypatch.setattr(folded_module, "_in_one", unable)
+        folded_module._computes_both.cache_clear()
+        try:
+            torch.testing.assert_close(said(folded, shown), expected, rtol=1e-5, atol=1e-5)
+        finally:
+            folded_module._computes_both.cache_clear()
 
 
 @pytest.mark.parametrize(("depth", "cell"), [(1, 1), (2, 1), (3, 1), (4, 1), (1, 2), (2, 2)])

@@ -184,11 +184,28 @@ def test_bfloat16_differs_by_little(tmp_path: Path) -> None:
     assert np.abs(exact - short).max() < 0.02
 
 
-def test_a_model_is_written_and_read_back_alike(tmp_path: Path) -> None:
+def test_a_card_without_cells_is_of_a_network_on_pixels_and_one_with_cells_needs_their_halo(tmp_path: Path) -> None:
+    path = write_standin(tmp_path, "s")
+    entries = json.loads(path.with_suffix(".json").read_text())
+    del entries["cell"]
+    path.with_suffix(".json").write_text(json.dumps(entries))
+    assert read_card(path).cell == 1
+    edit_card(path, cell=2)
+    with pytest.raises(ModelError, match=f"its halo {halo(1)} is not what its network needs, {halo(1, 2)}"):
+        read_card(path)
+    edit_card(path, cell=5, halo=halo(1, 5))
+    with pytest.raises(ModelError, match="cell 5 are not a network that can be built"):
+        read_card(path)
+
+
+@pytest.mark.parametrize("cell", [1, 2])
+def test_a_model_is_written_and_read_back_alike(tmp_path: Path, cell: int) -> None:
     torch.manual_seed(1)
-    network = ChangeNet(TEN_BANDS, ("dates",), 4, 3).eval()
+    network = ChangeNet(TEN_BANDS, ("dates",), 4, 3, cell).eval()
     entries = {"simulated_levels": ("L2A",), "calibration": (0.5, 2.0, 1.5), "known_failures": ("Snow.", "Water.")}
-    card = replace(read_card(write_standin(tmp_path, "s", **entries)), name="mine", width=4, depth=3, halo=halo(3))
+    card = replace(
+        read_card(write_standin(tmp_path, "s", **entries)), name="mine", width=4, depth=3, cell=cell, halo=halo(3, cell)
+    )
     back = load_model(str(save_model(tmp_path, card, network)))
     assert replace(back.card, sha256=card.sha256) == card
     for name, tensor in network.state_dict().items():

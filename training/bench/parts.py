@@ -161,7 +161,7 @@ def _patch_of(model: Model, patch: int) -> list[Tensor]:
     """The network's input, random, as the engine lays it out."""
     kind = torch.bfloat16 if model.precision == "bfloat16" else torch.float32
     before, after, difference = torch.randn(3, len(model.card.bands), patch, patch)
-    return _folded(model).laid_out([(0, (before, after, difference))], patch, patch, kind)
+    return _folded(model).laid_out([(0, (before, after, difference))], patch, kind)
 
 
 @dataclass(frozen=True)

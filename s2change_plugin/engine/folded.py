@@ -101,6 +101,7 @@ class _Group(nn.Module):
         self.first = _merged([_folded(one.encoder[0]) for one in networks], 0)
         self.last = _merged([_folded(one.decoder[0]) for one in networks], 2)
         self.deeper = nn.ModuleList(_Deeper(one) for one in networks)
+        self.up = _ups_beside([one.up[0] for one in networks])
         self.head = nn.Conv2d(self.width * len(networks), networks[0].cell ** 2, 1)
         with torch.no_grad():
             self.head.weight.copy_(torch.cat([one.head.weight for one in networks], 1) / heard)
@@ -109,12 +110,14 @@ class _Group(nn.Module):
     def forward(self, x: Tensor, rim: int) -> Tensor:
         x = self.first(x)
         lower = _halved(x)
-        ups = [
+        below = [
             deeper(lower[:, place * self.width : (place + 1) * self.width], rim // 2, self.siamese)
             for place, deeper in enumerate(self.deeper)
         ]
+        # Put together where there is a quarter of the places.
+        up = self.up(below[0] if len(below) == 1 else torch.cat(below, 1))
         inner = _inner(x, rim - BLOCK_REACH)
-        x = self.last(torch.cat([*ups, _apart(inner) if self.siamese else inner], 1))
+        x = self.last(torch.cat([up, _apart(inner) if self.siamese else inner], 1))
         return _inner(self.head(x), BLOCK_REACH)
 
 
@@ -126,11 +129,11 @@ class _Deeper(nn.Module):
         self.encoder = nn.ModuleList(_folded(level) for level in network.encoder[1:])
         self.decoder = nn.ModuleList(_folded(level) for level in network.decoder[1:])
         # Its own, to be moved to another precision.
-        self.up = deepcopy(network.up)
+        self.up = deepcopy(network.up[1:])
         self.needs = needs(len(network.up))
 
     def forward(self, x: Tensor, rim: int, siamese: bool) -> Tensor:
-        """What the finest level gets from below, with as much around it as its convolutions reach; `rim` in cells of x."""
+        """What the second level found, with what the finest needs of it; `rim` in cells of x."""
         skips = []
         for level, encode in enumerate(self.encoder, start=1):
             x = encode(x)
@@ -140,14 +143,11 @@ class _Deeper(nn.Module):
                 x, rim = _halved(x), rim // 2
         x = skips.pop()
         for level in range(len(skips), 0, -1):
-            x = self._raised(x, level)
+            # With the margin that this level's block needs.
+            x = _inner(self.up[level - 1](x), 2 * self.needs[level + 1] - self.needs[level] - BLOCK_REACH)
             x = self.decoder[level - 1](torch.cat([x, skips.pop()], 1))
             x = _inner(x, BLOCK_REACH)
-        return self._raised(x, 0)
-
-    def _raised(self, x: Tensor, level: int) -> Tensor:
-        """From the level below, with the margin that this one's block needs."""
-        return _inner(self.up[level](x), 2 * self.needs[level + 1] - self.needs[level] - BLOCK_REACH)
+        return x
 
 
 class _ConvolutionReLU(nn.Conv2d):
@@ -221,7 +221,19 @@ def _beside(convolutions: Sequence[nn.Conv2d], parts: int) -> _ConvolutionReLU:
     return whole
 
 
-def _bias(layer: nn.Conv2d) -> Tensor:
+def _ups_beside(layers: Sequence[Any]) -> nn.ConvTranspose2d:
+    """Transposed convolutions of different inputs as one of all of them."""
+    each_in, each_out = layers[0].in_channels, layers[0].out_channels
+    whole = nn.ConvTranspose2d(each_in * len(layers), each_out * len(layers), 2, 2)
+    with torch.no_grad():
+        whole.weight.zero_()
+        for place, one in enumerate(layers):
+            whole.weight[place * each_in : (place + 1) * each_in, place * each_out : (place + 1) * each_out] = one.weight
+        _bias(whole).copy_(torch.cat([_bias(one) for one in layers]))
+    return whole
+
+
+def _bias(layer: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
     return torch.zeros(layer.out_channels) if layer.bias is None else layer.bias
 
 
@@ -233,7 +245,7 @@ def _halved(x: Tensor) -> Tensor:
 
 def _apart(x: Tensor) -> Tensor:
     """How far the features of two dates lie apart, (1, c, h, w) from (2, c, h, w)."""
-    return (x[:1] - x[1:]).abs()
+    return (x[:1] - x[1:]).abs_()
 
 
 def _inner(x: Tensor, rim: int) -> Tensor:

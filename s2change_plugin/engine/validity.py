@@ -122,10 +122,8 @@ def date_quality(reflectance: Array) -> Codes:
         reflectance: (band, row, col); NaN is nodata, +inf saturated, in any of the bands.
     """
     codes = np.full(reflectance.shape[1:], Quality.OBSERVED, np.uint8)
-    # In one pass: with +inf in any band it is +inf, with NaN in any NaN.
-    total = reflectance.sum(0)
-    codes[np.isposinf(total)] = Quality.SATURATED
-    codes[np.isnan(total)] = Quality.NODATA_BEFORE
+    codes[np.isinf(reflectance).any(0)] = Quality.SATURATED
+    codes[np.isnan(reflectance).any(0)] = Quality.NODATA_BEFORE
     return codes
 
 

@@ -52,11 +52,12 @@ def test_a_convolution_and_its_relu_in_one_are_the_same_as_one_after_the_other(
     if not folded_module._computes_both(dtype):
         pytest.skip(f"this PyTorch does not compute both in one on this processor in {dtype}")
     folded = FoldedNet(network(MANY, 8, 2, 2)).to(dtype)
-    shown = torch.randn(3, 3, 96, 104, dtype=dtype)
+    shown = torch.randn(3, 3, 2 * folded.margin + 24, 2 * folded.margin + 16, dtype=dtype)
     asked, in_one = [], folded_module._in_one
     monkeypatch.setattr(folded_module, "_in_one", lambda *given: asked.append(given) or in_one(*given))
     with torch.no_grad():
         found = said(folded, shown)
+        assert found.shape == (24, 16)
         assert len(asked) == sum(isinstance(layer, folded_module._ConvolutionReLU) for layer in folded.modules()) > 0
         monkeypatch.setattr(folded_module, "_computes_both", lambda _: False)
         torch.testing.assert_close(said(folded, shown), found, rtol=tolerance, atol=tolerance)

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from copy import deepcopy
 from functools import cache
 from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pixel_shuffle
+from torch.nn.functional import conv2d, conv_transpose2d, pixel_shuffle
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from .appearance import Images
-from .reach import BLOCK_REACH, margin, needs
+from .reach import BLOCK_REACH, margin
 from .unet import ChangeNet, SiameseUNet, UNet
 
-# On its way up a group holds, for each channel of its finest level: what both dates gave and how far they lie apart (3), what came
-# from below beside that (2), and a block's two results (2).
-_CHANNELS_HELD = 7
+# On its way up a group holds, for each channel of its finest level: what both dates gave and how far they lie apart (3), and a
+# block's two results (2).
+_CHANNELS_HELD = 5
 # Processors compute so many channels in the time of fewer.
 _LANES = 16
+_SMALL_PRIMES = (2, 3, 5, 7, 11, 13, 17)
 
 
 class FoldedNet(nn.Module):
@@ -47,7 +47,8 @@ class FoldedNet(nn.Module):
         first = alike[0][0]
         together = max(1, _LANES // first.width)
         self.cell: int = first.cell
-        self.margin: int = first.cell * margin(len(first.up))
+        self.depth = len(first.up)
+        self.margin: int = first.cell * margin(self.depth)
         self.views = [networks[0].view for networks in alike]
         self.groups: Any = nn.ModuleList(
             nn.ModuleList(
@@ -88,8 +89,9 @@ class FoldedNet(nn.Module):
             laid_out: see there.
         """
         rim = self.margin // self.cell
-        logits: Tensor = sum(group(x, rim) for x, groups in zip(laid_out, self.groups, strict=True) for group in groups)
-        return pixel_shuffle(logits, self.cell)[0, 0]
+        rims = _rims(laid_out[0].shape[-1] - 2 * rim, rim, self.depth)
+        logits: Tensor = sum(group(x, rim, rims) for x, groups in zip(laid_out, self.groups, strict=True) for group in groups)
+        return (pixel_shuffle(logits, self.cell) if self.cell > 1 else logits)[0, 0]
 
 
 class _Group(nn.Module):
@@ -97,75 +99,148 @@ class _Group(nn.Module):
 
     def __init__(self, networks: Sequence[UNet], heard: int) -> None:
         super().__init__()
-        self.siamese, self.width = isinstance(networks[0], SiameseUNet), networks[0].width
+        self.siamese = isinstance(networks[0], SiameseUNet)
         self.first = _merged([_folded(one.encoder[0]) for one in networks], 0)
-        self.last = _merged([_folded(one.decoder[0]) for one in networks], 2)
-        self.deeper = nn.ModuleList(_Deeper(one) for one in networks)
-        self.up = _ups_beside([one.up[0] for one in networks])
-        self.head = nn.Conv2d(self.width * len(networks), networks[0].cell ** 2, 1)
+        self.deeper = nn.ModuleList(_Deeper(one, place, len(networks)) for place, one in enumerate(networks))
+        self.last = _WayUp(
+            _ups_beside([one.up[0] for one in networks]), _merged([_folded(one.decoder[0]) for one in networks], 2)
+        )
+        self.head = nn.Conv2d(networks[0].width * len(networks), networks[0].cell ** 2, 1)
         with torch.no_grad():
             self.head.weight.copy_(torch.cat([one.head.weight for one in networks], 1) / heard)
             _bias(self.head).copy_(torch.stack([_bias(one.head) for one in networks]).sum(0) / heard)
 
-    def forward(self, x: Tensor, rim: int) -> Tensor:
+    def forward(self, x: Tensor, rim: int, rims: Sequence[int]) -> Tensor:
         x = self.first(x)
         lower = _halved(x)
-        below = [
-            deeper(lower[:, place * self.width : (place + 1) * self.width], rim // 2, self.siamese)
-            for place, deeper in enumerate(self.deeper)
-        ]
+        below = [deeper(lower, rim // 2, rims, self.siamese) for deeper in self.deeper]
+        inner = _inner(x, rim - rims[0])
         # Put together where there is a quarter of the places.
-        up = self.up(below[0] if len(below) == 1 else torch.cat(below, 1))
-        inner = _inner(x, rim - BLOCK_REACH)
-        x = self.last(torch.cat([up, _apart(inner) if self.siamese else inner], 1))
-        return _inner(self.head(x), BLOCK_REACH)
+        x = self.last(below[0] if len(below) == 1 else torch.cat(below, 1), _apart(inner) if self.siamese else inner)
+        return _inner(self.head(x), rims[0])
 
 
 class _Deeper(nn.Module):
-    """All levels of a network but the finest."""
+    """All levels but the finest of one of the networks that share that."""
 
-    def __init__(self, network: UNet) -> None:
+    def __init__(self, network: UNet, place: int, count: int) -> None:
         super().__init__()
-        self.encoder = nn.ModuleList(_folded(level) for level in network.encoder[1:])
-        self.decoder = nn.ModuleList(_folded(level) for level in network.decoder[1:])
-        # Its own, to be moved to another precision.
-        self.up = deepcopy(network.up[1:])
-        self.needs = needs(len(network.up))
+        levels = [_folded(level) for level in network.encoder[1:]]
+        first: Any = levels[0][0]
+        # Shown what all gave: to take its own channels out would be a copy.
+        levels[0][0] = _among(first, place, count)
+        self.encoder = nn.ModuleList(levels)
+        self.decoder = nn.ModuleList(
+            _WayUp(up, _folded(level)) for up, level in zip(network.up[1:], network.decoder[1:], strict=True)
+        )
 
-    def forward(self, x: Tensor, rim: int, siamese: bool) -> Tensor:
-        """What the second level found, with what the finest needs of it; `rim` in cells of x."""
+    def forward(self, x: Tensor, rim: int, rims: Sequence[int], siamese: bool) -> Tensor:
+        """What the second level found, with what the finest needs of it; `rim` in cells of x, `rims` as `_rims` gives them."""
         skips = []
-        for level, encode in enumerate(self.encoder, start=1):
+        for encode, wanted in zip(self.encoder, rims[1:], strict=True):
             x = encode(x)
-            skip = _inner(x, rim - self.needs[level] - (BLOCK_REACH if level < len(self.encoder) else 0))
+            skip = _inner(x, rim - wanted)
             skips.append(_apart(skip) if siamese else skip)
-            if level < len(self.encoder):
+            if len(skips) < len(self.encoder):
                 x, rim = _halved(x), rim // 2
         x = skips.pop()
         for level in range(len(skips), 0, -1):
-            # With the margin that this level's block needs.
-            x = _inner(self.up[level - 1](x), 2 * self.needs[level + 1] - self.needs[level] - BLOCK_REACH)
-            x = self.decoder[level - 1](torch.cat([x, skips.pop()], 1))
-            x = _inner(x, BLOCK_REACH)
+            x = self.decoder[level - 1](x, skips.pop())
+            x = _inner(x, rims[level] - _half(rims[level - 1]))
         return x
 
 
+def _half(rim: int) -> int:
+    return -(-rim // 2)
+
+
+def _rims(width: int, most: int, depth: int) -> list[int]:
+    """Margin with which each level is computed on the way up, in its own cells, the finest first, the deepest last.
+
+    What its block needs, or a little more where rows would be of a length that oneDNN takes up to twice as long for.
+
+    Args:
+        width: of the window, cells of the finest level.
+        most: margin that the patch has, such cells.
+        depth: of the network.
+    """
+    found: list[int] = []
+    for level in range(depth):
+        least = BLOCK_REACH + (_half(found[-1]) if found else 0)
+        room = range(least, (most >> level) + 1)
+        found.append(next((rim for rim in room if _is_round((width >> level) + 2 * rim)), least))
+    return [*found, _half(found[-1])]
+
+
+def _is_round(length: int) -> bool:
+    """Whether a row can be cut into a few equal parts, and these again: it has no large prime factor."""
+    for prime in _SMALL_PRIMES:
+        while length % prime == 0:
+            length //= prime
+    return length == 1
+
+
+class _WayUp(nn.Module):
+    """A transposed convolution of 2 × 2, and a folded block of what it gives and of a skip beside that.
+
+    Nothing lies between the transposed convolution and the block's first one, so they are one of 4 × 4 to which that of the skip is
+    added: what comes up is neither stored nor joined to the skip.
+    """
+
+    def __init__(self, up: Any, block: Any) -> None:
+        super().__init__()
+        first, second = block
+        coming = up.out_channels
+        self.below = _Coming(up.in_channels, first.out_channels)
+        self.beside = _ConvolutionReLU(first.in_channels - coming, first.out_channels)
+        self.second = second
+        with torch.no_grad():
+            through = first.weight[:, :coming]
+            self.below.weight.copy_(conv2d(up.weight, through, padding=2))
+            _bias(self.below).copy_(_bias(first) + through.sum((2, 3)) @ _bias(up))
+            self.beside.weight.copy_(first.weight[:, coming:])
+        self.beside.bias = None
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Of what lies below, (n, c, h, w), and the skip, (n, c', about 2h, about 2w), in whose middle it is laid."""
+        result: Tensor = self.second(self.beside(skip, self.below(x, x.shape[-1] - skip.shape[-1] // 2)))
+        return result
+
+
+class _Coming(nn.ConvTranspose2d):
+    """A transposed convolution of 4 × 4 to twice the resolution."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 4, 2, 1)
+
+    def forward(self, x: Tensor, beyond: int) -> Tensor:  # type: ignore[override]
+        """Without so many cells on each side of what comes."""
+        return conv_transpose2d(x, self.weight, self.bias, 2, 1 + beyond)
+
+
 class _ConvolutionReLU(nn.Conv2d):
-    """A convolution of 3 × 3 and a ReLU; on processors in one pass over the memory, where PyTorch can."""
+    """A convolution of 3 × 3, what is added to it, and a ReLU; on processors in one pass over the memory, where PyTorch can."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or not _computes_both(x.dtype):
-            return super().forward(x).relu_()
-        return _in_one(x, self)
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """The result may take the place of what is added."""
+        if x.device.type == "cpu" and _computes_both(x.dtype):
+            return _in_one(x, self, added)
+        found = super().forward(x)
+        return (found if added is None else added.add_(found)).relu_()
 
 
-def _in_one(x: Tensor, layer: nn.Conv2d) -> Tensor:
-    """What PyTorch's own compiler calls for a convolution and the ReLU after it; no public name."""
-    both: Any = torch.ops.mkldnn._convolution_pointwise
-    result: Tensor = both(x, layer.weight, layer.bias, layer.padding, layer.stride, layer.dilation, 1, "relu", [], "")
+def _in_one(x: Tensor, layer: nn.Conv2d, added: Tensor | None = None) -> Tensor:
+    """What PyTorch's own compiler calls for a convolution and what is computed of its result; no public names."""
+    calls: Any = torch.ops.mkldnn
+    how = layer.weight, layer.bias, layer.padding, layer.stride, layer.dilation, 1
+    result: Tensor
+    if added is None:
+        result = calls._convolution_pointwise(x, *how, "relu", [], "")
+    else:
+        result = calls._convolution_pointwise_.binary(added, x, *how, "add", 1.0, "relu", [], "")
     return result
 
 
@@ -174,7 +249,9 @@ def _computes_both(dtype: torch.dtype) -> bool:
     """Whether this PyTorch has `_in_one` for this processor and type of number, found by trying."""
     try:
         with torch.inference_mode():
-            _in_one(torch.zeros(1, 1, 3, 3, dtype=dtype), nn.Conv2d(1, 1, 3, padding=1, dtype=dtype))
+            x = torch.zeros(1, 2, 4, 4, dtype=dtype).to(memory_format=torch.channels_last)
+            layer = nn.Conv2d(2, 2, 3, padding=1, dtype=dtype)
+            _in_one(_in_one(x, layer), layer, x)
     except (AttributeError, RuntimeError, TypeError, ValueError):
         return False
     return True
@@ -218,6 +295,17 @@ def _beside(convolutions: Sequence[nn.Conv2d], parts: int) -> _ConvolutionReLU:
             for part in range(max(parts, 1)):
                 start = (part * count + place) * width if parts else 0
                 rows[:, start : start + width] = one.weight[:, part * width : (part + 1) * width]
+    return whole
+
+
+def _among(convolution: nn.Conv2d, place: int, count: int) -> _ConvolutionReLU:
+    """A convolution that is shown the inputs of so many like it, and looks at its own."""
+    width = convolution.in_channels
+    whole = _ConvolutionReLU(width * count, convolution.out_channels)
+    with torch.no_grad():
+        whole.weight.zero_()
+        whole.weight[:, place * width : (place + 1) * width] = convolution.weight
+        _bias(whole).copy_(_bias(convolution))
     return whole
 
 

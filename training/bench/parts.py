@@ -186,7 +186,7 @@ class Layer:
     def build(self) -> nn.Module:
         """A layer like it, with random weights and a bias."""
         if self.kind == "up":
-            return nn.ConvTranspose2d(self.inputs, self.outputs, self.side, self.side)
+            return nn.ConvTranspose2d(self.inputs, self.outputs, self.side, 2, self.side // 2 - 1)
         return nn.Conv2d(self.inputs, self.outputs, self.side, padding=self.side // 2)
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, minimum_filter
 
 from .errors import BandsUnknown
+from .grid import box_around
 from .radiometry import Array
 from .validity import Codes, Quality
 
@@ -79,22 +80,16 @@ def spectral_clouds(reflectance: Array, bands: Sequence[str]) -> Codes:
 def _wide(mask: NDArray[np.bool_], rim: int) -> NDArray[np.bool_]:
     """The part of a mask that disks cover which lie wholly inside it (morphological opening, radius `_RADIUS`), and a rim."""
     found = np.zeros_like(mask)
+    if not mask.any():
+        return found
     # A disk holds this square. Distances take ten times as long as it does, and most of the roofs, which are everywhere, end here.
     core = minimum_filter(mask.view(np.uint8), _SQUARE, mode="constant").view(np.bool_)
-    near = _around(core, _RADIUS)
+    near = box_around(core, _RADIUS)
     if near:
         inside = np.zeros_like(mask)
         # A rim of False, because outside the array nothing is known; where it is the cut's, it is too far from the core to count.
         inside[near] = distance_transform_edt(np.pad(mask[near], 1))[1:-1, 1:-1] > _RADIUS
-        near = _around(inside, _RADIUS + rim)
+        near = box_around(inside, _RADIUS + rim)
         if near:
             found[near] = distance_transform_edt(~inside[near]) <= _RADIUS + rim
     return found
-
-
-def _around(mask: NDArray[np.bool_], more: int) -> tuple[slice, slice] | None:
-    """Rows and columns from the first True to the last, and so many more on all sides; None without any."""
-    rows, cols = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    if not len(rows):
-        return None
-    return slice(max(0, rows[0] - more), rows[-1] + more + 1), slice(max(0, cols[0] - more), cols[-1] + more + 1)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
 from pyproj import CRS as ProjCRS
 from pyproj import Geod, Transformer
 from pyproj.aoi import AreaOfInterest
@@ -185,6 +186,27 @@ def slices_in(window: Window, frame: Window) -> tuple[slice, slice]:
     """Where a window lies in an array that holds the frame: (rows, cols)."""
     row, col = int(window.row_off - frame.row_off), int(window.col_off - frame.col_off)
     return slice(row, row + int(window.height)), slice(col, col + int(window.width))
+
+
+def around(window: Window, frame: Window) -> list[Window]:
+    """The parts of a frame that lie around a window inside it: above, below, left and right."""
+    (top, bottom), (left, right) = ((part.start, part.stop) for part in slices_in(window, frame))
+    height, width = int(frame.height), int(frame.width)
+    parts = (
+        (0, 0, top, width),
+        (bottom, 0, height - bottom, width),
+        (top, 0, bottom - top, left),
+        (top, right, bottom - top, width - right),
+    )
+    return [Window(frame.col_off + col, frame.row_off + row, wide, tall) for row, col, tall, wide in parts if tall and wide]
+
+
+def box_around(mask: NDArray[np.bool_], more: int) -> tuple[slice, slice] | None:
+    """Rows and columns of a mask (row, col) from the first True to the last, and so many more on all sides; None without any."""
+    rows, cols = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return None
+    return slice(max(0, rows[0] - more), rows[-1] + more + 1), slice(max(0, cols[0] - more), cols[-1] + more + 1)
 
 
 def pixel_area_m2(grid: Grid, window: Window) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,8 +25,9 @@ from rasterio.windows import Window
 from .blocks import BlockCache
 from .clouds import BANDS, REACH, TEST_NAME, can_test, spectral_clouds
 from .errors import GridMismatch, UnreadableInput
-from .grid import Grid, bounds_window, grow, intersect, is_on_earth, pixel_size_m, place_of, slices_in
+from .grid import Grid, around, bounds_window, grow, intersect, is_on_earth, pixel_size_m, place_of, slices_in
 from .placement import placement_of
+from .radiometry import Array
 from .scene import Scene, SceneReader, damaged, open_raster
 from .validity import ClassRaster, Codes, Mask, MaskPolygons, Quality, SpectralTest, classes_to_codes, dilate, worse
 
@@ -36,6 +38,9 @@ CLOUDS = ("auto", "product", "spectral", "none")
 # Metres. Three pixels of the scene classification: about the width of the soft edge that its clouds leave out.
 BUFFER_M, _LARGEST_BUFFER_M = 60.0, 5000.0
 _CRS_WORD = "EPSG:32631"
+_NOTHING: Mapping[str, Array] = MappingProxyType({})
+# A mask's codes of a window, which may be told what is known of a part of it; see `MaskReader.read`.
+_Read = Callable[[Window, Window, Mapping[str, Array]], Codes]
 
 
 def require_buffer(metres: float) -> None:
@@ -145,7 +150,7 @@ class MaskReader:
         """
         self._blocks = blocks
         tall, wide = pixel_size_m(grid)
-        self._reads: list[tuple[Callable[[Window], Codes], float, float]] = []
+        self._reads: list[tuple[_Read, float, float]] = []
         with ExitStack() as stack:
             self._stack = stack
             for mask in masks:
@@ -153,24 +158,26 @@ class MaskReader:
                 self._reads.append((self._opened(scene, mask, grid), left / tall, left / wide))
             self._stack = stack.pop_all()
 
-    def read(self, window: Window) -> Codes:
-        """Codes of a window, uint8 (row, col): OBSERVED where no mask says otherwise; it may reach beyond the grid."""
+    def read(self, window: Window, known: Mapping[str, Array] = _NOTHING) -> Codes:
+        """Codes of a window, uint8 (row, col): OBSERVED where no mask says otherwise; it may reach beyond the grid.
+
+        What is known of the date's bands in this window, (row, col) reflectance, is not read again.
+        """
         codes = np.zeros((int(window.height), int(window.width)), np.uint8)
         for read, rows, cols in self._reads:
             wide = grow(window, int(np.ceil(max(rows, cols) * 1.01)))
-            codes = worse(codes, dilate(read(wide), rows, cols)[slices_in(window, wide)])
+            codes = worse(codes, dilate(read(wide, window, known), rows, cols)[slices_in(window, wide)])
         return codes
 
     def close(self) -> None:
         """Close the files."""
         self._stack.close()
 
-    def _opened(self, scene: Scene, mask: Mask, grid: Grid) -> Callable[[Window], Codes]:
-        if isinstance(mask, ClassRaster):
-            return self._classes(mask, grid)
-        if isinstance(mask, MaskPolygons):
-            return _polygons(mask, grid)
-        return self._spectral(scene, grid)
+    def _opened(self, scene: Scene, mask: Mask, grid: Grid) -> _Read:
+        if isinstance(mask, SpectralTest):
+            return self._spectral(scene, grid)
+        codes = self._classes(mask, grid) if isinstance(mask, ClassRaster) else _polygons(mask, grid)
+        return lambda window, *_: codes(window)
 
     def _classes(self, mask: ClassRaster, grid: Grid) -> Callable[[Window], Codes]:
         dataset = self._stack.enter_context(open_raster(mask.path))
@@ -200,13 +207,20 @@ class MaskReader:
 
         return read
 
-    def _spectral(self, scene: Scene, grid: Grid) -> Callable[[Window], Codes]:
+    def _spectral(self, scene: Scene, grid: Grid) -> _Read:
         reader = SceneReader(scene.select(BANDS), grid, blocks=self._blocks)
         self._stack.callback(reader.close)
 
-        def read(window: Window) -> Codes:
+        def read(window: Window, inside: Window, known: Mapping[str, Array]) -> Codes:
             wide = grow(window, REACH)
-            return spectral_clouds(reader.read(wide), BANDS)[slices_in(window, wide)]
+            if set(BANDS) <= set(known):
+                reflectance = np.empty((len(BANDS), int(wide.height), int(wide.width)), np.float32)
+                reflectance[(slice(None), *slices_in(inside, wide))] = [known[name] for name in BANDS]
+                for part in around(inside, wide):
+                    reflectance[(slice(None), *slices_in(part, wide))] = reader.read(part)
+            else:
+                reflectance = reader.read(wide)
+            return spectral_clouds(reflectance, BANDS)[slices_in(window, wide)]
 
         return read
 

@@ -98,6 +98,7 @@ class DateReader:
         blocks: BlockCache | None = None,
     ) -> None:
         """Open these bands and masks; clouds reach buffer_m further than the masks say. Blocks are shared with other readers."""
+        self._bands = tuple(bands)
         with ExitStack() as stack:
             blocks = blocks or stack.enter_context(closing(BlockCache(open_raster)))
             self._scene = SceneReader(scene.select(bands), grid, blocks=blocks)
@@ -109,7 +110,8 @@ class DateReader:
     def read(self, window: Window) -> tuple[Array, Codes]:
         """Reflectance (band, row, col) as `SceneReader` gives it, and the date's codes, uint8 (row, col)."""
         reflectance = self._scene.read(window)
-        return reflectance, worse(date_quality(reflectance), self._masks.read(window))
+        known = dict(zip(self._bands, reflectance, strict=True))
+        return reflectance, worse(date_quality(reflectance), self._masks.read(window, known))
 
     def within_block(self, window: Window) -> Window:
         """See `SceneReader.within_block`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
+from .grid import box_around
 from .radiometry import Array
 
 Codes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -194,7 +196,8 @@ def dilate(codes: Codes, rows: float, cols: float) -> Codes:
     # Clouds last: where both reach, the pixel is cloud.
     for code in reversed(DILATED):
         where = codes == code
-        if where.any():
-            near = distance_transform_edt(~where, sampling=(1 / rows, 1 / cols)) <= 1 + _NEARLY
-            grown = np.where(near, worse(grown, np.full_like(grown, code)), grown)
+        box = box_around(where, math.ceil(max(rows, cols) * (1 + _NEARLY)))
+        if box:
+            near = distance_transform_edt(~where[box], sampling=(1 / rows, 1 / cols)) <= 1 + _NEARLY
+            grown[box] = np.where(near, worse(grown[box], np.full_like(grown[box], code)), grown[box])
     return grown

@@ -1,3 +1,5 @@
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas
@@ -12,7 +14,7 @@ from s2change_plugin.engine.acquisition import Acquisition
 from s2change_plugin.engine.errors import GridMismatch, UnreadableInput
 from s2change_plugin.engine.grid import Grid
 from s2change_plugin.engine.masks import Area, MaskReader, masks_of, open_mask
-from s2change_plugin.engine.scene import Scene, open_scene
+from s2change_plugin.engine.scene import Scene, SceneReader, open_scene
 from s2change_plugin.engine.validity import ClassRaster, MaskPolygons, Quality, SpectralTest
 from tests.conftest import textured, write_stack
 
@@ -102,6 +104,23 @@ def test_the_spectral_test_reads_the_dates_own_bands(tmp_path: Path) -> None:
     reader.close()
     assert codes[26:, 26:].all()
     assert not codes[:15].any()
+
+
+def test_the_spectral_test_takes_what_is_known_and_reads_only_what_lies_around_it(tmp_path: Path) -> None:
+    bands, window = ("B03", "B04", "B11"), Window(15, 5, 60, 50)
+    values = textured(3, 100, 120, 1)
+    values[:, 30:80, 40:90] = 6500
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", values, bands)))
+    moved = replace(scene.grid, transform=scene.grid.transform @ Affine.translation(0.3, -0.4))
+    with closing(MaskReader(scene, [SpectralTest("")], moved, 60)) as reader, closing(SceneReader(scene, moved)) as date:
+        known = dict(zip(bands, date.read(window), strict=True))
+        codes = reader.read(window, known)
+        np.testing.assert_array_equal(codes, reader.read(window))
+        assert 500 < (codes == Quality.CLOUD).sum() < 2500
+        np.testing.assert_array_equal(reader.read(window, {"B03": known["B03"]}), codes)
+        # What is read outside is cloud still, and reaches as far as its rim and the buffer.
+        dark = {name: np.zeros_like(band) for name, band in known.items()}
+        assert not reader.read(window, dark)[:30, :30].any()
 
 
 def test_what_is_no_mask_is_said(tmp_path: Path) -> None:

@@ -93,8 +93,9 @@ class Appearance:
         for row in range(0, height, rows):
             dates = []
             for image, (times, plus) in zip((before, after), lines, strict=True):
-                date = torch.from_numpy(image[:, row : row + rows]).reshape(bands, -1)
-                dates.append(torch.maximum(torch.addcmul(plus, date, times), lowest))
+                # One after the other: `torch.addcmul` of two columns goes about it a number at a time.
+                date = torch.from_numpy(image[:, row : row + rows]).reshape(bands, -1).mul(times).add_(plus)
+                dates.append(torch.maximum(date, lowest, out=date))
             one, other = dates
             difference = _asinh(torch.addmm(start, turn, other - one))
             unseen = ~difference.sum(0).isfinite()

@@ -69,8 +69,10 @@ def _mean_levels(probability: Path, outlines: Sequence[Any]) -> NDArray[np.float
                 continue
             burnt = [(outlines[place], int(place) + 1) for place in near]
             shown = (int(window.height), int(window.width))
-            numbers = rasterize(burnt, shown, transform=raster.window_transform(window), dtype="int32").ravel()
-            levels = raster.read(1, window=window).ravel()
+            numbers = rasterize(burnt, shown, transform=raster.window_transform(window), dtype="int32")
+            # Most of a map is no change.
+            inside = numbers > 0
+            numbers, levels = numbers[inside], raster.read(1, window=window)[inside]
             sums += np.bincount(numbers, levels, len(sums))
             counts += np.bincount(numbers, minlength=len(sums))
     return np.asarray(sums[1:] / np.maximum(counts[1:], 1), np.float64)

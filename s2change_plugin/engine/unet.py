@@ -121,7 +121,7 @@ class DifferenceUNet(UNet):
 
     def view(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
         """Mean and difference."""
-        return torch.cat([(before + after) / 2, difference], 1)
+        return torch.cat([(before + after) * 0.5, difference], 1)
 
 
 # By the names in `card.VIEWS`.

@@ -104,20 +104,21 @@ class BlockCache:
             self._files[path] = _File(dataset.shape, (tall, wide), np.dtype(dataset.dtypes[indexes[0] - 1]), [dataset])
         self._layers[path] = tuple(sorted({*self._layers.get(path, ()), *indexes}))
 
-    def read(self, path: str, indexes: Sequence[int], window: Window) -> Values:
-        """The stored values of a window inside the file: (layer, row, col) of the file's type.
+    def read(self, path: str, indexes: Sequence[int], window: Window, into: Values | None = None) -> Values:
+        """The stored values of a window inside the file: (layer, row, col).
 
         Args:
             path: that was added, with at least these layers.
             indexes: layers, from 1.
             window: whole pixels.
+            into: where to, of any type; None is an array of the file's.
 
         Raises:
             RasterioError: it cannot be read.
         """
         file, layers = self._files[path], self._layers[path]
         places = [layers.index(index) for index in indexes]
-        found: Values = np.empty((len(places), int(window.height), int(window.width)), file.dtype)
+        found = np.empty((len(places), int(window.height), int(window.width)), file.dtype) if into is None else into
         for part in file.parts_under(window):
             where = int(part.col_off), int(part.row_off), int(part.width), int(part.height)
             values = self._decoded(_Part(path, where, layers))

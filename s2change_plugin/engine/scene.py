@@ -322,15 +322,14 @@ class _ParallelFile:
         inside = intersect(wanted, grid.window)
         if inside is None:
             return np.full((len(self.bands), int(window.height), int(window.width)), np.nan, np.float32)
+        values = np.empty((len(self.bands), int(wanted.height), int(wanted.width)), np.float32)
+        if inside != wanted:
+            values[:] = np.nan
+        rows, cols = slices_in(inside, wanted)
         try:
-            stored = self.blocks.read(self.bands[0].path, [band.index for band in self.bands], inside)
+            self.blocks.read(self.bands[0].path, [band.index for band in self.bands], inside, values[:, rows, cols])
         except RasterioError as error:
             raise damaged(self.bands[0].path, error) from error
-        values = stored.astype(np.float32, copy=False)
-        if inside != wanted:
-            held, (rows, cols) = values, slices_in(inside, wanted)
-            values = np.full((len(held), int(wanted.height), int(wanted.width)), np.nan, np.float32)
-            values[:, rows, cols] = held
         return values if self.placement.exact else self._between(values, window)
 
     def forget(self, row: float, col: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import product
@@ -16,9 +17,9 @@ from .appearance import Images
 from .reach import BLOCK_REACH, margin
 from .unet import ChangeNet, SiameseUNet, UNet
 
-# On its way up a group holds, for each channel of its finest level: what both dates gave and how far they lie apart (3), and a
-# block's two results (2).
-_CHANNELS_HELD = 5
+# On its way up a group holds, for each channel of its finest level: what both dates gave and how far they lie apart (3), a block's two
+# results (2), and at half the resolution both dates and what came from below, by itself and put together (1.5).
+_CHANNELS_HELD = 6.5
 # Processors compute so many channels in the time of fewer.
 _LANES = 16
 _SMALL_PRIMES = (2, 3, 5, 7, 11, 13, 17)
@@ -57,7 +58,7 @@ class FoldedNet(nn.Module):
             for networks in alike
         )
         inputs = sum((1 + isinstance(one, SiameseUNet)) * one.encoder[0][0].in_channels for one, *_ in alike)
-        self.channels_held: int = -(-(inputs + _CHANNELS_HELD * together * first.width) // first.cell**2)
+        self.channels_held: int = math.ceil((inputs + _CHANNELS_HELD * together * first.width) / first.cell**2)
 
     def laid_out(self, blocks: Iterable[tuple[int, Images]], height: int, dtype: torch.dtype) -> list[Tensor]:
         """The network's input of a patch, for each view, in cells.
@@ -167,7 +168,8 @@ def _rims(width: int, most: int, depth: int) -> list[int]:
     found: list[int] = []
     for level in range(depth):
         least = BLOCK_REACH + (_half(found[-1]) if found else 0)
-        room = range(least, (most >> level) + 1)
+        # Without what the levels below need beside it.
+        room = range(least, (most >> level) - 2 * BLOCK_REACH * (2 ** (depth - 1 - level) - 1) + 1)
         found.append(next((rim for rim in room if _is_round((width >> level) + 2 * rim)), least))
     return [*found, _half(found[-1])]
 

@@ -146,9 +146,14 @@ def pair_quality(before: Codes, after: Codes) -> Codes:
 
 def worse(one: Codes, other: Codes) -> Codes:
     """Of two codes for one date the one that leaves less to be seen, pixel by pixel."""
-    if not other.any():
+    # Most pixels are observed, so few places are looked at.
+    where = np.flatnonzero(other)
+    if not len(where):
         return one
-    return np.asarray(np.where(_RANK[one] >= _RANK[other], one, other), np.uint8)
+    found, there = one.copy(), other.ravel()[where]
+    ahead = _RANK[there] > _RANK[found.ravel()[where]]
+    found.reshape(-1)[where[ahead]] = there[ahead]
+    return found
 
 
 # By how little they leave to be seen; codes of a single date.
@@ -199,5 +204,5 @@ def dilate(codes: Codes, rows: float, cols: float) -> Codes:
         box = box_around(where, math.ceil(max(rows, cols) * (1 + _NEARLY)))
         if box:
             near = distance_transform_edt(~where[box], sampling=(1 / rows, 1 / cols)) <= 1 + _NEARLY
-            grown[box] = np.where(near, worse(grown[box], np.full_like(grown[box], code)), grown[box])
+            grown[box] = worse(grown[box], np.where(near, code, 0).astype(np.uint8))
     return grown

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -31,13 +33,15 @@ def said(folded: FoldedNet, shown: torch.Tensor, rows: int = 12) -> torch.Tensor
     ("width", "depth", "cell"),
     [(4, 1, 1), (8, 2, 1), (8, 3, 1), (16, 3, 1), (4, 4, 1), (16, 2, 2), (8, 1, 2), (4, 3, 2), (4, 1, 3)],
 )
+# With the larger one rows are computed with a little more margin than is needed.
+@pytest.mark.parametrize("steps", [2, 13])
 def test_folded_it_says_the_same_of_the_window_inside_the_margin(
-    views: tuple[str, ...], width: int, depth: int, cell: int
+    views: tuple[str, ...], width: int, depth: int, cell: int, steps: int
 ) -> None:
     whole = network(views, width, depth, cell)
     folded, rim, step = FoldedNet(whole).double(), cell * margin(depth), cell * 2**depth
     assert folded.margin == rim
-    shown = torch.randn(3, 3, 2 * rim + 3 * step, 2 * rim + 2 * step, dtype=torch.float64)
+    shown = torch.randn(3, 3, 2 * rim + 3 * step, 2 * rim + steps * step, dtype=torch.float64)
     with torch.no_grad():
         expected = whole(*(view[None] for view in shown))[0, 0, rim:-rim, rim:-rim]
         found = said(folded, shown)
@@ -100,3 +104,16 @@ def test_the_margin_suffices_and_is_no_more_than_the_halo_rounded_up(depth: int,
     step = cell * 2**depth
     assert cell * margin(depth) % step == 0
     assert cell * margin(depth) <= -(-halo(depth, cell) // step) * step
+
+
+@pytest.mark.parametrize("width", [256, 512, 736, 768, 1024, 5000])
+def test_levels_have_the_margin_that_they_need_and_rows_without_a_large_prime_factor(width: int) -> None:
+    depth = 3
+    rims = folded_module._rims(width, margin(depth), depth)
+    for level, (rim, below) in enumerate(pairwise(rims)):
+        assert 2 * below >= rim
+        assert rim - 2 >= (-(-rims[level - 1] // 2) if level else 0)
+        assert folded_module._is_round((width >> level) + 2 * rim) or width > 3000
+    assert all(rim <= margin(depth) >> level for level, rim in enumerate(rims))
+    assert not folded_module._is_round(772)
+    assert folded_module._is_round(780)

@@ -124,16 +124,22 @@ def _both_ways(values: Array, window: Window, placement: Placement, absolute: bo
 
 
 def _along(values: Array, out: Array, phases: list[tuple[int, int, int, int, Array]]) -> None:
-    """Interpolate along the first axis, some lines at a time, which stay in the processor's cache from one tap to the next."""
-    for line in range(0, values.shape[1], _LINES):
-        lines = slice(line, line + _LINES)
-        for start, step, first, count, weights in phases:
-            taps = [(values[first + tap : first + tap + count, lines], weight) for tap, weight in enumerate(weights) if weight]
-            total = taps[0][0] * taps[0][1]
+    """Interpolate along the first axis, some lines of memory at a time, which stay in the processor's cache from one tap to the next."""
+    across = values.strides[0] < values.strides[1]
+    for start, step, first, count, weights in phases:
+        for line in range(0, values.shape[1] if across else count, _LINES):
+            lines = slice(line, line + _LINES) if across else slice(None)
+            begin, end = (0, count) if across else (line, min(line + _LINES, count))
+            taps = [
+                (values[first + tap + begin : first + tap + end, lines], weight) for tap, weight in enumerate(weights) if weight
+            ]
+            target = out[start::step][begin:end, lines]
+            total = np.multiply(*taps[0], out=target if step == 1 else None)
             share = np.empty_like(total)
             for there, weight in taps[1:]:
                 total += np.multiply(there, weight, out=share)
-            out[start::step, lines] = total
+            if step > 1:
+                target[:] = total
 
 
 def _phases(start: float, length: float, corner: float, factor: int, absolute: bool) -> list[tuple[int, int, int, int, Array]]:

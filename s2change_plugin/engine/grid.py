@@ -159,20 +159,14 @@ def aligned_windows(area: Window, size: int, step: int) -> list[Window]:
 
     Args:
         area: of a grid, whole pixels.
-        size: of each at most, pixels, rounded up to a multiple of `step`; they are about alike, so that none is mostly margin. A
-            smaller area is cut all the same, for threads to share.
+        size: of each at most, pixels, rounded up to a multiple of `step`; a smaller area is cut all the same, for threads to share.
         step: of which the first row and column of each window is a multiple; the first windows may so begin before the area.
     """
     row, col = (int(start) // step * step for start in (area.row_off, area.col_off))
     height, width = int(area.row_off + area.height) - row, int(area.col_off + area.width) - col
     size = min(size, max(_SMALL, math.ceil(max(height, width) / 2)))
     size = math.ceil(size / step) * step
-    tall, wide = (math.ceil(length / math.ceil(length / size) / step) * step for length in (height, width))
-    return [
-        Window(col + left, row + top, min(wide, width - left), min(tall, height - top))
-        for top in range(0, height, tall)
-        for left in range(0, width, wide)
-    ]
+    return [Window(col + one.col_off, row + one.row_off, one.width, one.height) for one in windows(height, width, size)]
 
 
 def grow(window: Window, halo: int) -> Window:

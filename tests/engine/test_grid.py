@@ -79,12 +79,6 @@ def test_aligned_windows_cover_an_area_once_from_multiples_of_the_step(area: Win
     assert seen.sum() == sum(window.width * window.height for window in found) < (area.width + 8) * (area.height + 8)
 
 
-def test_windows_of_an_area_are_about_alike() -> None:
-    found = aligned_windows(Window(0, 0, 10980, 800), 768, 8)
-    assert {window.width for window in found} == {736, 10980 - 14 * 736}
-    assert {window.height for window in found} == {400}
-
-
 def test_an_area_of_one_window_is_cut_for_threads_to_share_unless_it_is_small() -> None:
     assert len(aligned_windows(Window(0, 0, 700, 700), 768, 8)) == 4
     assert len(aligned_windows(Window(0, 0, 250, 250), 768, 8)) == 1

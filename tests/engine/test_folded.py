@@ -106,14 +106,30 @@ def test_the_margin_suffices_and_is_no_more_than_the_halo_rounded_up(depth: int,
     assert cell * margin(depth) <= -(-halo(depth, cell) // step) * step
 
 
-@pytest.mark.parametrize("width", [256, 512, 736, 768, 1024, 5000])
-def test_levels_have_the_margin_that_they_need_and_rows_without_a_large_prime_factor(width: int) -> None:
-    depth = 3
-    rims = folded_module._rims(width, margin(depth), depth)
+def _rims(width: int, depth: int) -> list[int]:
+    rims: list[int] = folded_module._rims(width, margin(depth), depth)
     for level, (rim, below) in enumerate(pairwise(rims)):
         assert 2 * below >= rim
         assert rim - 2 >= (-(-rims[level - 1] // 2) if level else 0)
-        assert folded_module._is_round((width >> level) + 2 * rim) or width > 3000
     assert all(rim <= margin(depth) >> level for level, rim in enumerate(rims))
+    return rims
+
+
+@pytest.mark.parametrize("width", [256, 512, 736, 768, 1024])
+def test_rows_have_no_large_prime_factor(width: int) -> None:
+    rims = _rims(width, 3)
+    assert all(folded_module._is_round((width >> level) + 2 * rim) for level, rim in enumerate(rims[:-1]))
     assert not folded_module._is_round(772)
     assert folded_module._is_round(780)
+
+
+@pytest.mark.parametrize("width", [5000, 5008])
+def test_a_very_wide_window_stays_within_its_patch(width: int) -> None:
+    _rims(width, 3)
+    whole = network(("dates",), 1, 3).float()
+    folded = FoldedNet(whole)
+    rim = folded.margin
+    shown = torch.randn(3, 3, 2 * rim + 8, 2 * rim + width)
+    with torch.no_grad():
+        expected = whole(*(view[None] for view in shown))[0, 0, rim:-rim, rim:-rim]
+        torch.testing.assert_close(said(folded, shown), expected, rtol=1e-4, atol=1e-5)

@@ -1,4 +1,7 @@
-from dataclasses import replace
+import json
+import re
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,12 +9,12 @@ import torch
 from scipy import special
 
 from s2change_plugin.engine.bands import L2A_BANDS
-from s2change_plugin.engine.card import ModelCard
+from s2change_plugin.engine.card import DEFAULT_MODEL, ModelCard, find_card
 from s2change_plugin.engine.model import Model
 from s2change_plugin.engine.reach import halo
 from s2change_plugin.engine.unet import ChangeNet
 from training.fit import fit, flops_per_pixel, new_network, predict
-from training.options import FitOptions, options_from
+from training.options import FitOptions, completed, options_from
 from training.prepare import City
 from training.sampling import Ground, as_level_2a, band_statistics, batch, laid_out
 
@@ -167,6 +170,16 @@ def test_the_work_per_pixel_is_counted() -> None:
     assert flops_per_pixel(replace(shallow, views=("dates",))) == pytest.approx(dates)
     assert flops_per_pixel(shallow) == pytest.approx(dates + difference)
     assert flops_per_pixel(replace(shallow, turns=4)) == 4 * flops_per_pixel(shallow)
+
+
+def test_the_readmes_command_is_the_recipe_of_the_shipped_model() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    command = readme[readme.index("python -m training crossvalidate") :].partition("\n    python")[0]
+    settings = re.findall(r"--set (\S+)", command)
+    assert len(settings) > 5
+    shipped = completed(find_card(DEFAULT_MODEL).training)
+    asked = json.loads(json.dumps(asdict(options_from(settings))))
+    assert {name: shipped[name] for name in asked} == asked
 
 
 def test_settings_are_read_with_their_types() -> None:

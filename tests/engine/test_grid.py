@@ -8,6 +8,7 @@ from shapely.geometry import box
 from s2change_plugin.engine.grid import (
     Grid,
     aligned_windows,
+    around,
     base_grid,
     bounds_window,
     geodesic_area_m2,
@@ -82,6 +83,17 @@ def test_aligned_windows_cover_an_area_once_from_multiples_of_the_step(area: Win
 def test_an_area_of_one_window_is_cut_for_threads_to_share_unless_it_is_small() -> None:
     assert len(aligned_windows(Window(0, 0, 700, 700), 768, 8)) == 4
     assert len(aligned_windows(Window(0, 0, 250, 250), 768, 8)) == 1
+
+
+@pytest.mark.parametrize("window", [Window(10, 20, 30, 40), Window(3, 5, 30, 40), Window(3, 5, 60, 70), Window(33, 5, 30, 9)])
+def test_what_lies_around_a_window_is_the_frame_without_it_once(window: Window) -> None:
+    frame = Window(3, 5, 60, 70)
+    seen = np.zeros((70, 60), int)
+    for part in [window, *around(window, frame)]:
+        assert part.width > 0
+        assert part.height > 0
+        seen[slices_in(part, frame)] += 1
+    assert (seen == 1).all()
 
 
 def test_a_grown_window_holds_the_window_at_its_halo() -> None:

@@ -7,10 +7,12 @@ from rasterio.windows import Window
 from scipy.ndimage import shift as moved
 
 from s2change_plugin.engine.bands import TEN_BANDS
+from s2change_plugin.engine.clouds import BANDS
 from s2change_plugin.engine.errors import GridMismatch, UnitsUnclear, UnreadableInput
 from s2change_plugin.engine.findings import require_fit, units_finding
+from s2change_plugin.engine.grid import intersect
 from s2change_plugin.engine.pair import PairOptions, open_pair
-from s2change_plugin.engine.scene import open_scene
+from s2change_plugin.engine.scene import SceneReader, open_scene
 from s2change_plugin.engine.validity import Quality
 from tests.conftest import textured, write_stack
 
@@ -145,6 +147,25 @@ def test_window_reading_equals_whole_reading_on_another_grid(tmp_path: Path, bef
         whole = pair.read(pair.grid.window).after
         part = pair.read(Window(37, 101, 150, 80)).after
     np.testing.assert_array_equal(part, whole[:, 101:181, 37:187])
+
+
+def test_the_cloud_test_reads_nothing_of_a_window_again(
+    tmp_path: Path, before: Path, ground: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after = write_stack(tmp_path / "after.tif", ground)
+    window, asked, read = Window(40, 50, 60, 70), list[tuple[int, Window]](), SceneReader.read
+
+    def reading(self: SceneReader, part: Window) -> np.ndarray:
+        asked.append((len(self.scene.bands), part))
+        return read(self, part)
+
+    with open_pair(*scenes(before, after), TEN_BANDS, PairOptions(register=False, clouds="spectral")) as pair:
+        monkeypatch.setattr(SceneReader, "read", reading)
+        pair.read(window)
+    assert [part for count, part in asked if count == len(TEN_BANDS)] == [window, window]
+    beside = [part for count, part in asked if count == len(BANDS)]
+    assert len(beside) == 2 * 4
+    assert all(intersect(part, window) is None for part in beside)
 
 
 def test_the_oscd_pairs_are_registered(oscd: Path) -> None:

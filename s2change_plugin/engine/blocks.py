@@ -39,6 +39,11 @@ class _Part:
     place: tuple[int, int, int, int]
     indexes: tuple[int, ...]
 
+    @classmethod
+    def of(cls, path: str, part: Window, indexes: tuple[int, ...]) -> _Part:
+        """The part of a file that covers a window of it."""
+        return cls(path, (int(part.col_off), int(part.row_off), int(part.width), int(part.height)), indexes)
+
     @property
     def bottom(self) -> int:
         """The first row below it."""
@@ -88,6 +93,7 @@ class BlockCache:
         self._opened, self._budget = opened, budget
         self._lock = threading.Lock()
         self._parts: OrderedDict[_Part, Future[Values]] = OrderedDict()
+        self._limits: dict[_Part, tuple[float, float]] = {}
         self._files: dict[str, _File] = {}
         self._layers: dict[str, tuple[int, ...]] = {}
         self._stack = ExitStack()
@@ -120,14 +126,19 @@ class BlockCache:
         places = [layers.index(index) for index in indexes]
         found = np.empty((len(places), int(window.height), int(window.width)), file.dtype) if into is None else into
         for part in file.parts_under(window):
-            where = int(part.col_off), int(part.row_off), int(part.width), int(part.height)
-            values = self._decoded(_Part(path, where, layers))
+            values = self._decoded(_Part.of(path, part, layers))
             shared = intersect(part, window) or part
             rows, cols = slices_in(shared, window)
             from_rows, from_cols = slices_in(shared, part)
             for layer, place in enumerate(places):
                 found[layer, rows, cols] = values[place, from_rows, from_cols]
         return found
+
+    def limits(self, path: str, window: Window) -> tuple[float, float]:
+        """Values between which all lie, of all layers, in a window of a file that was read before: NaN where that is among them."""
+        layers = self._layers[path]
+        found = np.array([self._limits[_Part.of(path, part, layers)] for part in self._files[path].parts_under(window)])
+        return float(found[:, 0].min()), float(found[:, 1].max())
 
     def forget(self, path: str, above: float, left: float) -> None:
         """Drop what lies wholly above a row and left of a column of a file, since it will not be asked for again."""
@@ -184,7 +195,9 @@ class BlockCache:
         if mine:
             try:
                 with self._handle(part.path) as dataset:
-                    coming.set_result(dataset.read(part.indexes, window=Window(*part.place)))
+                    values = dataset.read(part.indexes, window=Window(*part.place))
+                self._limits[part] = float(values.min()), float(values.max())
+                coming.set_result(values)
             except BaseException as error:
                 with self._lock:
                     self._parts.pop(part, None)

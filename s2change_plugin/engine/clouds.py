@@ -27,6 +27,8 @@ _SNOW_NDSI = 0.4
 _RADIUS = 8
 # Side of the largest square of an odd number of pixels whose corners lie in a disk of that radius around its middle.
 _SQUARE = 2 * int(_RADIUS / 2**0.5) + 1
+# Wherever such a square lies, it holds a whole cell of a grid of cells of this side.
+_CELL = (_SQUARE + 1) // 2
 # Pixels by which what is left reaches further: the rim of a cloud is thinner, and no longer bright enough for the test.
 _RIM = 8
 REACH = 2 * _RADIUS + _RIM
@@ -64,9 +66,8 @@ def spectral_clouds(reflectance: Array, bands: Sequence[str]) -> Codes:
             f"The spectral cloud test needs {', '.join(BANDS)}, and there are {', '.join(bands) or 'none'}. "
             "Add the missing bands, or give a cloud mask of your own."
         )
-    tested = reflectance[[list(bands).index(name) for name in BANDS]]
-    green, red, swir = tested
-    seen = ~np.isnan(tested).any(0)
+    green, red, swir = (reflectance[list(bands).index(name)] for name in BANDS)
+    seen = ~(np.isnan(green) | np.isnan(red) | np.isnan(swir))
     very_bright = (green > _VERY_BRIGHT) & seen
     cloud = (swir > _CLOUD_B11) & (very_bright | ((green > _BRIGHT) & (green > red)))
     # NDSI, multiplied out: no division, so that saturated pixels are no special case.
@@ -80,7 +81,7 @@ def spectral_clouds(reflectance: Array, bands: Sequence[str]) -> Codes:
 def _wide(mask: NDArray[np.bool_], rim: int) -> NDArray[np.bool_]:
     """The part of a mask that disks cover which lie wholly inside it (morphological opening, radius `_RADIUS`), and a rim."""
     found = np.zeros_like(mask)
-    if not mask.any():
+    if not _any_cell(mask):
         return found
     # A disk holds this square. Distances take ten times as long as it does, and most of the roofs, which are everywhere, end here.
     core = minimum_filter(mask.view(np.uint8), _SQUARE, mode="constant").view(np.bool_)
@@ -93,3 +94,10 @@ def _wide(mask: NDArray[np.bool_], rim: int) -> NDArray[np.bool_]:
         if near:
             found[near] = distance_transform_edt(~inside[near]) <= _RADIUS + rim
     return found
+
+
+def _any_cell(mask: NDArray[np.bool_]) -> bool:
+    """Whether any cell of `_CELL` pixels each way is True throughout: without one no square is, and no disk."""
+    tall, wide = (side // _CELL * _CELL for side in mask.shape)
+    rows = np.logical_and.reduce([mask[start:tall:_CELL, :wide] for start in range(_CELL)])
+    return bool(np.logical_and.reduce([rows[:, start::_CELL] for start in range(_CELL)]).any())

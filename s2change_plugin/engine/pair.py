@@ -111,7 +111,8 @@ class DateReader:
         """Reflectance (band, row, col) as `SceneReader` gives it, and the date's codes, uint8 (row, col)."""
         reflectance = self._scene.read(window)
         known = dict(zip(self._bands, reflectance, strict=True))
-        return reflectance, worse(date_quality(reflectance), self._masks.read(window, known))
+        masked = self._masks.read(window, known)
+        return reflectance, masked if self._scene.is_ordinary(window) else worse(date_quality(reflectance), masked)
 
     def within_block(self, window: Window) -> Window:
         """See `SceneReader.within_block`."""
@@ -203,9 +204,10 @@ class Pair:
         after, after_codes = self._after.read(window)
         quality = pair_quality(before_codes, after_codes)
         for reflectance, codes in ((before, before_codes), (after, after_codes)):
-            # Snow on both dates is ground like any other.
-            hidden = (codes != Quality.OBSERVED) & ~((codes == Quality.SNOW) & (quality == Quality.OBSERVED))
-            reflectance[:, hidden] = np.nan
+            if codes.any():
+                # Snow on both dates is ground like any other.
+                hidden = (codes != Quality.OBSERVED) & ~((codes == Quality.SNOW) & (quality == Quality.OBSERVED))
+                reflectance[:, hidden] = np.nan
         self.normalisation.apply(after)
         if self.area is not None:
             # Reflectance stays: what lies inside must not depend on where the area ends.

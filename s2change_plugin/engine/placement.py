@@ -81,7 +81,7 @@ def placement_of(grid: Grid, file: Grid) -> Placement | None:
     return Placement(factor, float(row), float(col))
 
 
-def interpolated(values: Array, window: Window, placement: Placement) -> Array:
+def interpolated(values: Array, window: Window, placement: Placement, complete: bool = False) -> Array:
     """A window of a grid, by cubic convolution along the rows and the columns: float32 (band, row, col).
 
     Where pixels are missing the others' weights count; a pixel that lies in a missing one of the file is missing.
@@ -90,11 +90,11 @@ def interpolated(values: Array, window: Window, placement: Placement) -> Array:
         values: (band, row, col) of the file under `placement.source(window)`; NaN is missing.
         window: of the grid.
         placement: of the grid on the file.
+        complete: nothing is missing, as the caller knows.
 
     Source: Keys 1981, "Cubic convolution interpolation for digital image processing", a = −1/2, which is GDAL's too.
     """
-    there = np.isfinite(values)
-    if there.all():
+    if complete or (there := np.isfinite(values)).all():
         return _both_ways(values, window, placement)
     weight = _both_ways(there.astype(np.float32), window, placement)
     found = _both_ways(np.where(there, values, np.float32(0)), window, placement)

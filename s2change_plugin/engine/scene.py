@@ -332,6 +332,14 @@ class _ParallelFile:
             raise damaged(self.bands[0].path, error) from error
         return values if self.placement.exact else self._between(values, window)
 
+    def is_ordinary(self, window: Window) -> bool:
+        """See `SceneReader.is_ordinary`."""
+        wanted = self.placement.source(window)
+        if intersect(wanted, self.bands[0].grid.window) != wanted:
+            return False
+        least, most = self.blocks.limits(self.bands[0].path, wanted)
+        return least > 0 and most < SATURATED_DN and not any(least <= band.nodata <= most for band in self.bands)
+
     def forget(self, row: float, col: float) -> None:
         """See `SceneReader.forget`."""
         above, left = (at / self.placement.factor + off - 3 for at, off in ((row, self.placement.row), (col, self.placement.col)))
@@ -357,6 +365,9 @@ class _ParallelFile:
 
     def _between(self, values: Array, window: Window) -> Array:
         """What lies between the file's pixels, whose values may be changed."""
+        if self.is_ordinary(window):
+            values += np.array(self.added, np.float32)[:, None, None]
+            return interpolated(values, window, self.placement, complete=True)
         for layer, band in zip(values, self.bands, strict=True):
             if not np.isnan(band.nodata):
                 layer[layer == band.nodata] = np.nan
@@ -457,11 +468,19 @@ class SceneReader:
         NaN is nodata or outside, +inf is saturated.
         """
         if len(self._files) == 1:
-            return self._reflectance(self._files[0].read(window))
-        dn = np.empty((len(self.scene.bands), int(window.height), int(window.width)), np.float32)
-        for file in self._files:
-            dn[file.places] = file.read(window)
-        return self._reflectance(dn)
+            dn = self._files[0].read(window)
+        else:
+            dn = np.empty((len(self.scene.bands), int(window.height), int(window.width)), np.float32)
+            for file in self._files:
+                dn[file.places] = file.read(window)
+        return self._reflectance(dn, self.is_ordinary(window))
+
+    def is_ordinary(self, window: Window) -> bool:
+        """Whether each band of a window that was read is known to have a number for each pixel, none of them nodata or saturated.
+
+        It is known from what blocks hold, so not where one of them has a pixel without.
+        """
+        return all(isinstance(file, _ParallelFile) and file.is_ordinary(window) for file in self._files)
 
     def within_block(self, window: Window, margin: int) -> Window:
         """A window as near as can be whose pixels, and a margin around it, lie in one block of the first file, for less to decode.
@@ -532,16 +551,16 @@ class SceneReader:
         )
         return self._stack.enter_context(vrt)
 
-    def _reflectance(self, dn: Array) -> Array:
-        """Reflectance of the files' numbers, with nodata and saturation marked."""
+    def _reflectance(self, dn: Array, ordinary: bool) -> Array:
+        """Reflectance of the files' numbers, with nodata and saturation marked, of which `is_ordinary` windows have none."""
         bands = tuple(self.scene.bands.values())
-        if all(band.nodata != 0 for band in bands):
+        if not ordinary and all(band.nodata != 0 for band in bands):
             # ESA: 0 is nodata; and an export that declares another value, or none, fills with it too. No ground is 0 in every band.
             dn[:, (dn == 0).all(0)] = np.nan
         for layer, band, added in zip(dn, bands, self._added, strict=True):
-            if not np.isnan(band.nodata) and not added:
+            if not ordinary and not np.isnan(band.nodata) and not added:
                 layer[layer == band.nodata] = np.nan
-            saturated = layer >= SATURATED_DN + added if band.rule.scale < _SCALE_OF_DN else None
+            saturated = layer >= SATURATED_DN + added if not ordinary and band.rule.scale < _SCALE_OF_DN else None
             to_reflectance(layer, replace(band.rule, offset=0.0) if added else band.rule, out=layer)
             if saturated is not None:
                 layer[saturated] = np.inf

@@ -50,6 +50,10 @@ class UNet(nn.Module):
 
     def view(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
         """What it looks at."""
+        return torch.cat([torch.cat(image, 1) for image in self.images(before, after, difference)])
+
+    def images(self, before: Tensor, after: Tensor, difference: Tensor) -> list[list[Tensor]]:
+        """What it looks at: the images that it encodes, and of each the channels, in parts."""
         raise NotImplementedError
 
     def compared(self, level: Tensor) -> Tensor:
@@ -84,9 +88,9 @@ class SiameseUNet(UNet):
         """See `UNet`; bands are those of one date."""
         super().__init__(len(bands), width, depth, cell)
 
-    def view(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
-        """Both dates, one behind the other."""
-        return torch.cat([before, after])
+    def images(self, before: Tensor, after: Tensor, difference: Tensor) -> list[list[Tensor]]:
+        """Both dates."""
+        return [[before], [after]]
 
     def compared(self, level: Tensor) -> Tensor:
         """How far the dates' features, (2n, c, h, w), lie apart."""
@@ -107,9 +111,9 @@ class TenMetreUNet(SiameseUNet):
         super().__init__([bands[place] for place in places], width, depth, cell)
         self.places = places
 
-    def view(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
+    def images(self, before: Tensor, after: Tensor, difference: Tensor) -> list[list[Tensor]]:
         """Both dates' bands of 10 m."""
-        return super().view(before[:, self.places], after[:, self.places], difference)
+        return [[date[:, place : place + 1] for place in self.places] for date in (before, after)]
 
 
 class DifferenceUNet(UNet):
@@ -119,9 +123,9 @@ class DifferenceUNet(UNet):
         """See `UNet`; bands are those of one date."""
         super().__init__(2 * len(bands), width, depth, cell)
 
-    def view(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
-        """Mean and difference."""
-        return torch.cat([(before + after) * 0.5, difference], 1)
+    def images(self, before: Tensor, after: Tensor, difference: Tensor) -> list[list[Tensor]]:
+        """One, of mean and difference."""
+        return [[(before + after).mul_(0.5), difference]]
 
 
 # By the names in `card.VIEWS`.

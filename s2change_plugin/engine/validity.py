@@ -136,6 +136,8 @@ def pair_quality(before: Codes, after: Codes) -> Codes:
     both dates is ground that can be compared; on one date alone it hides the other's.
     """
     codes = np.full(before.shape, Quality.OBSERVED, np.uint8)
+    if not (before.any() or after.any()):
+        return codes
     codes[(before == Quality.SNOW) != (after == Quality.SNOW)] = Quality.SNOW
     for code in (Quality.CLOUD_SHADOW, Quality.CLOUD, Quality.SATURATED):
         codes[(before == code) | (after == code)] = code

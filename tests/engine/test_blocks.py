@@ -64,6 +64,21 @@ def test_any_window_holds_what_the_file_holds(stack: str) -> None:
     blocks.close()
 
 
+def test_values_of_a_window_lie_within_its_limits_whatever_has_been_forgotten(tmp_path: Path) -> None:
+    values = np.full((2, 1024, 512), 700, np.uint16)
+    values[1, 30, 40], values[0, 900, 8] = 3, 9000
+    blocks, reads, _ = cache()
+    path = str(write_stack(tmp_path / "b.tif", values, None, tiled=True, blockxsize=256, blockysize=256))
+    blocks.add(path, [1, 2])
+    blocks.read(path, [1], Window(0, 0, 512, 1024))
+    blocks.shrink(0)
+    assert blocks.limits(path, Window(100, 100, 50, 50)) == (3, 700)
+    assert blocks.limits(path, Window(0, 600, 10, 10)) == (700, 9000)
+    assert blocks.limits(path, Window(0, 500, 10, 50)) == (3, 9000)
+    assert len(reads) == 2
+    blocks.close()
+
+
 def test_each_block_is_decoded_once_however_many_windows_and_threads_need_it(stack: str) -> None:
     blocks, reads, _ = cache()
     blocks.add(stack, [1])

@@ -50,6 +50,16 @@ def test_a_cloud_is_found_in_its_place(colour: tuple[float, ...]) -> None:
     assert (codes[disk(120, 60, 50, 26)] == Quality.CLOUD).all()
 
 
+@pytest.mark.parametrize("row", range(40, 46))
+@pytest.mark.parametrize("size", [97, 100])
+def test_the_smallest_cloud_is_found_wherever_it_lies(row: int, size: int) -> None:
+    image = scene(size)
+    for col in (row, 100 - row):
+        image[:] = scene(size)
+        paint(image, disk(size, row, col, 8.6), CLOUD)
+        assert spectral_clouds(image, BANDS)[row, col] == Quality.CLOUD
+
+
 @pytest.mark.parametrize("colour", [CLOUD, SNOW])
 @pytest.mark.parametrize("row", [20, 0])
 def test_a_bright_roof_is_kept_whatever_its_colour_and_place(colour: tuple[float, ...], row: int) -> None:

@@ -67,6 +67,14 @@ def test_a_convolution_and_its_relu_in_one_are_the_same_as_one_after_the_other(
         torch.testing.assert_close(said(folded, shown), found, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_halving_takes_the_largest_of_four(dtype: torch.dtype) -> None:
+    found = torch.randn(2, 3, 8, 12).relu().mul_(torch.tensor([1e-30, 1, 1e30])[:, None, None]).to(dtype)
+    found = found.to(memory_format=torch.channels_last)
+    expected = torch.nn.functional.max_pool2d(found.float(), 2).to(dtype)
+    torch.testing.assert_close(folded_module._halved(found), expected, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("error", [AttributeError, RuntimeError, TypeError])
 def test_a_pytorch_that_cannot_compute_both_in_one_computes_one_after_the_other(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch

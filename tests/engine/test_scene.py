@@ -1,7 +1,10 @@
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from affine import Affine
 from rasterio.windows import Window
 
 from s2change_plugin.engine.bands import TEN_BANDS
@@ -101,6 +104,47 @@ def test_zero_and_the_files_nodata_become_nan_and_65535_infinite(tmp_path: Path)
     assert np.isnan(read).sum() == 1
     assert np.isposinf(read[1, 5, 6])
     assert read[0, 0, 0] == pytest.approx(values[0, 0, 0] / 10000)
+
+
+@pytest.mark.parametrize("moved", [0.0, 3.0], ids=["as it is", "interpolated"])
+@pytest.mark.parametrize("odd", [None, 0, 65535, 64999])
+def test_a_window_of_blocks_without_odd_pixels_is_read_as_if_each_pixel_were_looked_at(
+    tmp_path: Path, moved: float, odd: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = textured(2, 1100, 560, 1)
+    if odd is not None:
+        values[1, 800, 300] = odd
+    tiled = {"tiled": True, "blockxsize": 256, "blockysize": 256}
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", values, ("B02", "B03"), **tiled)))
+    grid = replace(scene.grid, transform=scene.grid.transform @ Affine.translation(moved / 10, moved / 10))
+    windows = [Window(20, 30, 300, 400), Window(250, 600, 200, 300), Window(-5, 500, 100, 100), Window(300, 1000, 300, 120)]
+    with closing(SceneReader(scene, grid)) as reader:
+        found = [reader.read(window) for window in windows]
+        ordinary = [reader.is_ordinary(window) for window in windows]
+        monkeypatch.setattr(SceneReader, "is_ordinary", lambda *_: False)
+        monkeypatch.setattr("s2change_plugin.engine.scene._ParallelFile.is_ordinary", lambda *_: False)
+        expected = [reader.read(window) for window in windows]
+    # Beyond the file there is nothing, and the second window lies in a block with an odd pixel.
+    assert ordinary == [True, odd in (None, 64999), False, False]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert all(np.isfinite(one).all() for one, without in zip(found, ordinary, strict=True) if without)
+
+
+def test_a_file_whose_nodata_lies_among_its_values_or_that_holds_nan_has_no_ordinary_window(tmp_path: Path) -> None:
+    window, bands = Window(0, 0, 30, 30), ("B02", "B03")
+    values = textured(2, 40, 40, 1)
+    values[0, :, :20], values[0, :, 20:] = 900, 1100
+    share = (values / 10000).astype(np.float32)
+    share[0, 3, 3] = np.nan
+    stacks = (values, 1000), (values, 5), (share, None)
+    found = []
+    for place, (written, nodata) in enumerate(stacks):
+        scene = open_scene(str(write_stack(tmp_path / f"{place}.tif", written, bands, nodata=nodata)))
+        with closing(SceneReader(scene, scene.grid)) as reader:
+            reader.read(window)
+            found.append(reader.is_ordinary(window))
+    assert found == [False, True, False]
 
 
 def test_beyond_the_raster_there_is_nothing(tmp_path: Path) -> None:

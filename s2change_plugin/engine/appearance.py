@@ -157,17 +157,21 @@ def measure_appearance(before: Sequence[Array], after: Sequence[Array], deviatio
     Source: Rousseeuw and Van Driessen 1999, "A fast algorithm for the minimum covariance determinant estimator" (its
     concentration steps, from all pixels).
     """
-    bands = len(deviation)
-    first, second = (np.concatenate([part.reshape(bands, -1) for part in parts], 1) for parts in (before, after))
-    seen = np.flatnonzero(np.isfinite(first).all(0) & np.isfinite(second).all(0))
+    usable = [(np.isfinite(one) & np.isfinite(other)).all(0).ravel() for one, other in zip(before, after, strict=True)]
+    seen = np.flatnonzero(np.concatenate(usable))
     if len(seen) < _LEAST_PIXELS:
         raise NothingObserved(
-            f"Only {len(seen)} of the {first.shape[1]:,} pixels that were looked at are observed on both dates, and {_LEAST_PIXELS} are needed. "
+            f"Only {len(seen)} of the {sum(map(len, usable)):,} pixels that were looked at are observed on both dates, and {_LEAST_PIXELS} are needed. "
             "Pick dates with fewer clouds, or a larger area."
         )
     if len(seen) > _MOST_PIXELS:
         seen = np.sort(np.random.default_rng(_SEED).choice(seen, _MOST_PIXELS, replace=False))
-    dates = [first[:, seen], second[:, seen]]
+    ends = np.cumsum([len(part) for part in usable])[:-1]
+    places = [chosen - start for chosen, start in zip(np.split(seen, np.searchsorted(seen, ends)), [0, *ends], strict=True)]
+    dates = [
+        np.concatenate([part.reshape(len(deviation), -1)[:, chosen] for part, chosen in zip(parts, places, strict=True)], 1)
+        for parts in (before, after)
+    ]
     haze = np.stack([measure_haze(date) for date in dates])
     one, other = (without_haze(date, path) for date, path in zip(dates, haze, strict=True))
     usual, whitening = _unchanged((other - one) / np.asarray(deviation)[:, None])

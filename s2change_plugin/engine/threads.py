@@ -28,8 +28,11 @@ def window_threads() -> int:
 
 
 def in_order(function: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, None]:
-    """What a function gives for each item, in their order; `window_threads` are at work, a few items ahead of what is taken."""
-    threads = window_threads()
+    """What a function gives for each item, in their order; `window_threads` are at work, a few items ahead of what is taken.
+
+    Fewer items have all cores between them.
+    """
+    threads = max(1, min(window_threads(), len(items)))
     with ThreadPoolExecutor(threads, "window", share_cores, (cores() // threads,)) as pool:
         coming: deque[Future[R]] = deque()
         try:

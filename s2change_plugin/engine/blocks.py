@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
@@ -94,6 +96,8 @@ class BlockCache:
         self._lock = threading.Lock()
         self._parts: OrderedDict[_Part, Future[Values]] = OrderedDict()
         self._limits: dict[_Part, tuple[float, float]] = {}
+        # A file, and where in it values are that were decoded and then had to make room.
+        self._aside: tuple[Any, dict[_Part, int]] = (None, {})
         self._files: dict[str, _File] = {}
         self._layers: dict[str, tuple[int, ...]] = {}
         self._stack = ExitStack()
@@ -147,10 +151,32 @@ class BlockCache:
                 if part.path == path and part.bottom <= above and part.right <= left and values.done():
                     del self._parts[part]
 
-    def shrink(self, most: int) -> None:
-        """Drop everything if it is more than so many bytes; no thread may be reading."""
-        if sum(self._bytes_in(part) for part in self._parts) > most:
-            self._parts.clear()
+    def fetch(self, wanted: Iterable[tuple[str, Window]]) -> None:
+        """Decode what windows of files need and no thread decodes already: nobody waits while there is something to decode.
+
+        What cannot be read is left to `read`.
+        """
+        parts = [
+            _Part.of(path, part, self._layers[path]) for path, window in wanted for part in self._files[path].parts_under(window)
+        ]
+        with suppress(RasterioError):
+            for part in parts:
+                if part not in self._parts:
+                    self._decoded(part)
+
+    def set_aside(self, most: int) -> None:
+        """Keep everything on disk if it is more than so many bytes, or drop it if that has no room; no thread may be reading."""
+        if sum(map(self._bytes_in, self._parts)) <= most:
+            return
+        with suppress(OSError), ExitStack() as stack:
+            file = stack.enter_context(TemporaryFile())
+            starts = {}
+            for part, values in self._parts.items():
+                starts[part] = file.tell()
+                values.result().tofile(file)
+            self._aside = file, starts
+            self._stack.push(stack.pop_all())
+        self._parts.clear()
 
     def part_shape(self, path: str) -> tuple[int, int]:
         """(rows, cols) of the file that are decoded at once."""
@@ -194,8 +220,7 @@ class BlockCache:
                 self._parts.move_to_end(part)
         if mine:
             try:
-                with self._handle(part.path) as dataset:
-                    values = dataset.read(part.indexes, window=Window(*part.place))
+                values = self._read(part)
                 self._limits[part] = float(values.min()), float(values.max())
                 coming.set_result(values)
             except BaseException as error:
@@ -204,6 +229,16 @@ class BlockCache:
                 coming.set_exception(error)
                 raise
         return coming.result()
+
+    def _read(self, part: _Part) -> Values:
+        file, starts = self._aside
+        if part in starts:
+            _, _, width, height = part.place
+            shape = len(part.indexes), height, width
+            return np.array(np.memmap(file, self._files[part.path].dtype, "r", starts[part], shape))
+        with self._handle(part.path) as dataset:
+            values: Values = dataset.read(part.indexes, window=Window(*part.place))
+        return values
 
     def _make_room(self, wanted: int) -> None:
         """Forget what was asked for longest ago until so many bytes fit."""

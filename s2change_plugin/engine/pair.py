@@ -29,7 +29,8 @@ from .validity import Codes, Mask, Quality, date_quality, pair_quality, worse
 # Enough ground for statistics and for the shift: 16 samples of 2.56 km.
 _SAMPLES, _SAMPLE_SIZE = 16, 256
 _FEW_SAMPLES = 9
-# What samples decoded is kept until windows come to it, if it is no more than this, bytes: a block of 512² of ten bands for each.
+# What samples decoded is kept in memory until windows come to it, if it is no more than this, bytes: a block of 512² of ten bands
+# for each.
 _SAMPLE_BLOCKS = 200 << 20
 # Around a sample, what masks and interpolation look at.
 _SAMPLE_MARGIN = 40
@@ -114,6 +115,10 @@ class DateReader:
         masked = self._masks.read(window, known)
         return reflectance, masked if self._scene.is_ordinary(window) else worse(date_quality(reflectance), masked)
 
+    def wanted(self, window: Window) -> list[tuple[str, Window]]:
+        """See `SceneReader.wanted`."""
+        return self._scene.wanted(window)
+
     def within_block(self, window: Window) -> Window:
         """See `SceneReader.within_block`."""
         return self._scene.within_block(window, _SAMPLE_MARGIN)
@@ -187,7 +192,7 @@ class Pair:
         when_sampled()
         if self.options.register:
             self._take_out_shift()
-        self._blocks.shrink(_SAMPLE_BLOCKS)
+        self._blocks.set_aside(_SAMPLE_BLOCKS)
         if self.options.normalise:
             self.normalisation = fit_normalisation(
                 [sample.before for sample in self.samples], [sample.after for sample in self.samples], self.bands
@@ -200,6 +205,7 @@ class Pair:
 
     def read(self, window: Window) -> PairWindow:
         """Both dates of a window; it may reach beyond the grid, where nothing is observed."""
+        self._blocks.fetch(self._before.wanted(window) + self._after.wanted(window))
         before, before_codes = self._before.read(window)
         after, after_codes = self._after.read(window)
         quality = pair_quality(before_codes, after_codes)

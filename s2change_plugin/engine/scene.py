@@ -340,6 +340,11 @@ class _ParallelFile:
         least, most = self.blocks.limits(self.bands[0].path, wanted)
         return least > 0 and most < SATURATED_DN and not any(least <= band.nodata <= most for band in self.bands)
 
+    def wanted(self, window: Window) -> tuple[str, Window] | None:
+        """The file, and the part of it that a window needs; None where it needs none."""
+        inside = intersect(self.placement.source(window), self.bands[0].grid.window)
+        return inside and (self.bands[0].path, inside)
+
     def forget(self, row: float, col: float) -> None:
         """See `SceneReader.forget`."""
         above, left = (at / self.placement.factor + off - 3 for at, off in ((row, self.placement.row), (col, self.placement.col)))
@@ -481,6 +486,11 @@ class SceneReader:
         It is known from what blocks hold, so not where one of them has a pixel without.
         """
         return all(isinstance(file, _ParallelFile) and file.is_ordinary(window) for file in self._files)
+
+    def wanted(self, window: Window) -> list[tuple[str, Window]]:
+        """What of which files a window needs, as far as it is read block by block; see `BlockCache.fetch`."""
+        found = [file.wanted(window) for file in self._files if isinstance(file, _ParallelFile)]
+        return [one for one in found if one]
 
     def within_block(self, window: Window, margin: int) -> Window:
         """A window as near as can be whose pixels, and a margin around it, lie in one block of the first file, for less to decode.

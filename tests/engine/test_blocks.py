@@ -2,7 +2,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ def test_values_of_a_window_lie_within_its_limits_whatever_has_been_forgotten(tm
     path = str(write_stack(tmp_path / "b.tif", values, None, tiled=True, blockxsize=256, blockysize=256))
     blocks.add(path, [1, 2])
     blocks.read(path, [1], Window(0, 0, 512, 1024))
-    blocks.shrink(0)
+    blocks._parts.clear()
     assert blocks.limits(path, Window(100, 100, 50, 50)) == (3, 700)
     assert blocks.limits(path, Window(0, 600, 10, 10)) == (700, 9000)
     assert blocks.limits(path, Window(0, 500, 10, 50)) == (3, 9000)
@@ -105,24 +105,92 @@ def test_a_file_has_no_more_handles_than_threads_read_it_at_a_time_and_all_are_c
         # Other threads each time.
         with ThreadPoolExecutor(2) as threads:
             list(threads.map(lambda pair: blocks.read(stack, [1, 2, 3], pair[1]), walk()))
-        blocks.shrink(0)
+        blocks._parts.clear()
     assert len(handles) <= 2
     blocks.close()
     assert all(handle.closed for handle in handles)
 
 
-def test_blocks_are_dropped_together_where_they_are_more_than_may_be_kept(stack: str) -> None:
-    one = 512 * 512 * 2
+def test_blocks_that_are_more_than_memory_may_keep_come_back_from_disk_without_being_decoded_again(stack: str) -> None:
+    one = 512 * 512 * 2 * 2
+    blocks, reads, _ = cache()
+    blocks.add(stack, [1, 3])
+    windows = [Window(0, 0, 512, 512), Window(1100, 700, 300, 200)]
+    expected = [blocks.read(stack, [1, 3], window) for window in windows]
+    blocks.set_aside(2 * one)
+    assert len(blocks._parts) == 2
+    blocks.set_aside(2 * one - 1)
+    assert not blocks._parts
+    for window, values in zip(windows, expected, strict=True):
+        np.testing.assert_array_equal(blocks.read(stack, [1, 3], window), values)
+    assert len(reads) == 2
+    blocks.read(stack, [1], Window(600, 0, 10, 10))
+    assert len(reads) == 3
+    file, _ = blocks._aside
+    blocks.close()
+    assert file.closed
+
+
+def test_where_the_disk_has_no_room_for_them_they_are_decoded_again(stack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Any] = []
+
+    class Full:
+        def __enter__(self) -> "Full":
+            opened.append(self)
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            opened.remove(self)
+
+        def tell(self) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("s2change_plugin.engine.blocks.TemporaryFile", Full)
     blocks, reads, _ = cache()
     blocks.add(stack, [1])
-    for col in (0, 512):
-        blocks.read(stack, [1], Window(col, 0, 512, 512))
-    blocks.shrink(2 * one)
-    blocks.read(stack, [1], Window(0, 0, 512, 512))
+    expected = blocks.read(stack, [1], Window(0, 0, 512, 512))
+    blocks.set_aside(0)
+    assert not opened
+    np.testing.assert_array_equal(blocks.read(stack, [1], Window(0, 0, 512, 512)), expected)
     assert len(reads) == 2
-    blocks.shrink(2 * one - 1)
-    blocks.read(stack, [1], Window(0, 0, 512, 512))
-    assert len(reads) == 3
+    blocks.close()
+
+
+def test_nobody_waits_for_a_block_that_another_thread_decodes_while_there_are_others_to_decode(stack: str) -> None:
+    begun, go_on = Event(), Event()
+
+    class Slow(Counted):
+        def read(self, indexes: tuple[int, ...], window: Window) -> np.ndarray:
+            if window.col_off == 0:
+                begun.set()
+                assert go_on.wait(20)
+            return super().read(indexes, window)
+
+    reads: list[Window] = []
+    blocks = BlockCache(lambda path: Slow(path, reads, []))  # type: ignore[arg-type, return-value]
+    blocks.add(stack, [1])
+    wanted = [(stack, Window(0, 0, 1536, 100))]
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(blocks.fetch, wanted)
+        assert begun.wait(20)
+        blocks.fetch(wanted)
+        assert [one.col_off for one in reads] == [512, 1024]
+        go_on.set()
+        first.result()
+    assert [one.col_off for one in reads] == [512, 1024, 0]
+    blocks.close()
+
+
+def test_what_cannot_be_fetched_is_said_when_it_is_read(stack: str) -> None:
+    blocks, _, fails = cache()
+    blocks.add(stack, [1])
+    fails.append(True)
+    window = Window(0, 0, 600, 100)
+    blocks.fetch([(stack, window)])
+    with pytest.raises(RasterioError, match="damaged"):
+        blocks.read(stack, [1], window)
+    fails.clear()
+    assert blocks.read(stack, [1], window).shape == (1, 100, 600)
     blocks.close()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -164,12 +165,12 @@ class BlockCache:
                 if part not in self._parts:
                     self._decoded(part)
 
-    def set_aside(self, most: int) -> None:
-        """Keep everything on disk if it is more than so many bytes, or drop it if that has no room; no thread may be reading."""
+    def set_aside(self, most: int, folder: Path) -> None:
+        """Keep everything in a folder if it is more than so many bytes, or drop it if the disk has no room; no thread may be reading."""
         if sum(map(self._bytes_in, self._parts)) <= most:
             return
         with suppress(OSError), ExitStack() as stack:
-            file = stack.enter_context(TemporaryFile())
+            file = stack.enter_context(TemporaryFile(dir=folder))
             starts = {}
             for part, values in self._parts.items():
                 starts[part] = file.tell()

@@ -204,6 +204,7 @@ def detect(options: DetectOptions, events: Events) -> None:
         asked, goal = (predictor.threshold, predictor.goal) if options.threshold is None else (options.threshold, None)
         run = Run(pair, findings, predictor, _asked_window(pair, options), outputs.applied_threshold(asked), goal)
         events.message(f"Threshold {run.threshold:g}{f', for {GOALS[goal]}' if goal else ''}.")
+        pair.set_aside(workdir)
         expected = estimate_run(pair, predictor, run.area, options.window_size, options.rasters)
         require_room(expected, room(workdir))
         events.message(expected.text)

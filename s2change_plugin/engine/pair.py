@@ -192,11 +192,14 @@ class Pair:
         when_sampled()
         if self.options.register:
             self._take_out_shift()
-        self._blocks.set_aside(_SAMPLE_BLOCKS)
         if self.options.normalise:
             self.normalisation = fit_normalisation(
                 [sample.before for sample in self.samples], [sample.after for sample in self.samples], self.bands
             )
+
+    def set_aside(self, folder: Path) -> None:
+        """Before windows are read: what was decoded for the samples waits for them in memory, or in a folder if it is much."""
+        self._blocks.set_aside(_SAMPLE_BLOCKS, folder)
 
     def windows_over(self, part: Window) -> tuple[Window, ...]:
         """Windows spread over a part of the grid, few and small enough to look at before a run."""

@@ -111,15 +111,17 @@ def test_a_file_has_no_more_handles_than_threads_read_it_at_a_time_and_all_are_c
     assert all(handle.closed for handle in handles)
 
 
-def test_blocks_that_are_more_than_memory_may_keep_come_back_from_disk_without_being_decoded_again(stack: str) -> None:
+def test_blocks_that_are_more_than_memory_may_keep_come_back_from_disk_without_being_decoded_again(
+    stack: str, tmp_path: Path
+) -> None:
     one = 512 * 512 * 2 * 2
     blocks, reads, _ = cache()
     blocks.add(stack, [1, 3])
     windows = [Window(0, 0, 512, 512), Window(1100, 700, 300, 200)]
     expected = [blocks.read(stack, [1, 3], window) for window in windows]
-    blocks.set_aside(2 * one)
+    blocks.set_aside(2 * one, tmp_path)
     assert len(blocks._parts) == 2
-    blocks.set_aside(2 * one - 1)
+    blocks.set_aside(2 * one - 1, tmp_path)
     assert not blocks._parts
     for window, values in zip(windows, expected, strict=True):
         np.testing.assert_array_equal(blocks.read(stack, [1, 3], window), values)
@@ -131,10 +133,15 @@ def test_blocks_that_are_more_than_memory_may_keep_come_back_from_disk_without_b
     assert file.closed
 
 
-def test_where_the_disk_has_no_room_for_them_they_are_decoded_again(stack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_disk_has_no_room_for_them_they_are_decoded_again(
+    stack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened: list[Any] = []
 
     class Full:
+        def __init__(self, dir: Path) -> None:
+            assert dir == tmp_path
+
         def __enter__(self) -> "Full":
             opened.append(self)
             return self
@@ -149,7 +156,7 @@ def test_where_the_disk_has_no_room_for_them_they_are_decoded_again(stack: str, 
     blocks, reads, _ = cache()
     blocks.add(stack, [1])
     expected = blocks.read(stack, [1], Window(0, 0, 512, 512))
-    blocks.set_aside(0)
+    blocks.set_aside(0, tmp_path)
     assert not opened
     np.testing.assert_array_equal(blocks.read(stack, [1], Window(0, 0, 512, 512)), expected)
     assert len(reads) == 2

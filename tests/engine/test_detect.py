@@ -169,6 +169,32 @@ def test_the_blocks_of_a_pair_are_decoded_once_and_forgotten_behind_the_windows(
     assert held[-1] < 2 * 4 * 3
 
 
+def test_what_was_decoded_to_look_at_the_pair_is_not_decoded_again_where_memory_does_not_keep_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiles = {"tiled": True, "blockxsize": 256, "blockysize": 256}
+    dates = {
+        side: str(write_stack(tmp_path / f"{side}.tif", textured(10, 1100, 1100, seed), **tiles))
+        for side, seed in (("before", 1), ("after", 2))
+    }
+    asked, set_aside, read = list[tuple[Any, bool]](), list[Path](), BlockCache._read
+
+    def counted(self: BlockCache, part: Any) -> np.ndarray:
+        asked.append((part, part in self._aside[1]))
+        set_aside.extend(tmp_path.glob(".s2change-*"))
+        return read(self, part)
+
+    monkeypatch.setattr(BlockCache, "_read", counted)
+    monkeypatch.setattr("s2change_plugin.engine.pair._SAMPLE_BLOCKS", 0)
+    detect(DetectOptions(**dates, mask=tmp_path / "mask.tif", method="cva"), Quiet())
+    decoded = [part for part, aside in asked if not aside]
+    assert len(decoded) == len(set(decoded)) == 2 * 3 * 3
+    assert any(aside for _, aside in asked)
+    # It lies in the run's own folder, which is gone.
+    assert set_aside
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["after.tif", "before.tif", "mask.tif"]
+
+
 def test_windows_are_read_by_several_threads_at_a_time_and_answered_in_their_order(
     pair: Pair, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from rasterio.windows import Window
 from scipy.ndimage import shift as moved
 
 from s2change_plugin.engine.bands import TEN_BANDS
+from s2change_plugin.engine.blocks import BlockCache
 from s2change_plugin.engine.clouds import BANDS
 from s2change_plugin.engine.errors import GridMismatch, UnitsUnclear, UnreadableInput
 from s2change_plugin.engine.findings import require_fit, units_finding
@@ -174,3 +175,20 @@ def test_the_oscd_pairs_are_registered(oscd: Path) -> None:
         with open_pair(before, after, TEN_BANDS, PairOptions(clouds="none")) as pair:
             assert pair.shift.measured
             assert max(abs(pair.shift.rows), abs(pair.shift.cols)) < 1.5
+
+
+def test_all_that_a_window_needs_of_both_dates_is_asked_for_before_any_of_it_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiles = {"tiled": True, "blockxsize": 256, "blockysize": 256}
+    before = open_scene(str(write_stack(tmp_path / "a.tif", textured(10, 1100, 1100, 1), **tiles)))
+    after = open_scene(str(write_stack(tmp_path / "b.tif", textured(10, 1100, 1100, 2), origin=(500005, 5000005), **tiles)))
+    asked, read, fetch = list[object](), BlockCache._read, BlockCache.fetch
+    with open_pair(before, after, TEN_BANDS, PairOptions(register=False, clouds="none")) as pair:
+        pair._blocks._parts.clear()
+        monkeypatch.setattr(BlockCache, "_read", lambda blocks, part: asked.append(part) or read(blocks, part))
+        monkeypatch.setattr(BlockCache, "fetch", lambda blocks, wanted: asked.append(fetch(blocks, wanted)))
+        pair.read(Window(300, 300, 400, 400))
+    # Four blocks of each date, then what `fetch` gives, which is nothing, and no block after it.
+    assert len(asked) == 2 * 4 + 1
+    assert asked[-1] is None

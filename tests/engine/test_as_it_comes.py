@@ -20,8 +20,8 @@ from s2change_plugin.engine.bands import ALL_BANDS, TEN_BANDS
 from s2change_plugin.engine.scene import SceneReader, open_scene
 from s2change_plugin.engine.validity import Quality
 from tests.conftest import textured, write_stack
-from tests.products import write_product
 from tests.standin import write_standin
+from training.products import write_product
 
 EARLY, LATE = (datetime(year, 6, 20, 10, 50, tzinfo=timezone.utc) for year in (2021, 2023))
 OLD, NEW = {"baseline": "02.14", "offset": None, "sensed": EARLY}, {"baseline": "05.09", "offset": -1000, "sensed": LATE}

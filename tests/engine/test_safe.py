@@ -17,7 +17,7 @@ from s2change_plugin.engine.errors import UnreadableInput
 from s2change_plugin.engine.safe import Product, find_product
 from s2change_plugin.engine.validity import ClassRaster, MaskPolygons, Quality, classes_to_codes
 from tests.conftest import REPOSITORY
-from tests.products import SENSED, Recipe, write_product, zip_folder
+from training.products import SENSED, Recipe, write_product, zip_folder
 
 SIZE = 60
 REAL = Path(os.environ.get("S2CHANGE_SAFE_METADATA", REPOSITORY.parent / "shared" / "data" / "safe_metadata"))

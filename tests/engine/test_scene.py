@@ -11,7 +11,7 @@ from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.errors import BandsUnknown, GridMismatch, UnreadableInput
 from s2change_plugin.engine.scene import SceneReader, open_scene
 from tests.conftest import textured, write_stack
-from tests.products import write_product
+from training.products import write_product
 
 
 def test_bands_are_found_by_description_whatever_their_order(tmp_path: Path, ground: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from s2change_plugin.engine.scene import open_scene
 from s2change_plugin.engine.stack import to_dn
 from s2change_plugin.engine.validity import Quality
 from tests.conftest import textured, write_stack
-from tests.products import SENSED, write_product
+from training.products import SENSED, write_product
 
 
 def stack(*arguments: object) -> Result:

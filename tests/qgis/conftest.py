@@ -47,7 +47,7 @@ from pathlib import Path
 import numpy as np
 from s2change_plugin.engine.bands import ALL_BANDS
 from tests.conftest import textured
-from tests.products import write_product, zip_folder
+from training.products import write_product, zip_folder
 folder = Path(sys.argv[1])
 ground = textured(13, 300, 342, 1) / 10000
 ground[ALL_BANDS.index("B10")] = 0.001

@@ -20,6 +20,7 @@ from s2change_plugin.engine.card import DEFAULT_MODEL
 from s2change_plugin.engine.errors import S2ChangeError
 from s2change_plugin.engine.model import load_model
 from s2change_plugin.engine.registration import measure_displacement
+from s2change_plugin.engine.scene import open_scene
 from training.bench import parts, scenes
 from training.bench.__main__ import main
 from training.bench.measure import Measured, run_measured
@@ -95,16 +96,20 @@ def test_a_window_of_the_mosaic_does_not_depend_on_how_it_is_cut() -> None:
     assert len({whole[:, row : row + 40, col : col + 40].tobytes() for row in (0, 40) for col in (0, 40, 80)}) > 2
 
 
-def test_jpeg_2000_holds_the_same_numbers_and_the_mean_of_them_at_20_m(tmp_path: Path, tiles: dict[str, scenes.Tile]) -> None:
-    bands = scenes.make_jpeg2000(tmp_path, tiles["1/4"], quiet)
-    assert len(bands.files) == 20
+def test_products_hold_the_same_reflectance_and_the_mean_of_it_at_20_m(tmp_path: Path, tiles: dict[str, scenes.Tile]) -> None:
+    products = scenes.make_products(tmp_path, tiles["1/4"], quiet)
+    assert len(products.files) == 2 * (10 + 1)
     with rasterio.open(tiles["1/4"].before) as raster:
         stack = dict(zip(TEN_BANDS, raster.read(), strict=True))
-    with rasterio.open(bands.before / "T31TDK_B08.jp2") as raster:
-        np.testing.assert_array_equal(raster.read(1), stack["B08"])
-    with rasterio.open(bands.before / "T31TDK_B11.jp2") as raster:
+    scene = open_scene(str(products.before))
+    assert (scene.acquisition.level, scene.acquisition.tile, scene.acquisition.sensed.year) == ("L1C", "31TDK", 2016)
+    assert scene.mask is not None
+    assert scene.bands["B08"].rule.whole_offset == -1000
+    with rasterio.open(scene.bands["B08"].path) as raster:
+        np.testing.assert_array_equal(raster.read(1), stack["B08"] + 1000)
+    with rasterio.open(scene.bands["B11"].path) as raster:
         assert raster.res == (20, 20)
-        assert raster.read(1)[3, 5] == int(stack["B11"][6:8, 10:12].mean())
+        assert raster.read(1)[3, 5] == int(stack["B11"][6:8, 10:12].mean()) + 1000
 
 
 def test_every_block_is_read_once(tiles: dict[str, scenes.Tile], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import click
 
 from ..__main__ import one_sentence
 from .measure import REPOSITORY
-from .scenes import TILE_SIZE, make_jpeg2000, make_tiles
+from .scenes import TILE_SIZE, make_products, make_tiles
 
 T = TypeVar("T")
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -22,7 +22,7 @@ _SMALLEST = 512
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--size", type=click.IntRange(_SMALLEST), default=TILE_SIZE, show_default=True, help="Side of the tile, pixels.")
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Rounds in which all rows are measured.")
-@click.option("--jpeg2000/--no-jpeg2000", default=True, show_default=True, help="The pair as JPEG 2000, too.")
+@click.option("--jpeg2000/--no-jpeg2000", default=True, show_default=True, help="The pair as products in JPEG 2000, too.")
 @click.option(
     "--steady",
     type=click.FloatRange(0, min_open=True),
@@ -55,7 +55,7 @@ def main(context: click.Context, size: int, repeats: int, jpeg2000: bool, steady
             click.echo(f"Left out, because it is not installed: {peers.PEERS[name]}. To have it: {how}", err=True)
         tiles = make_tiles(folder, size, walk)
         if jpeg2000:
-            tiles["jp2"] = make_jpeg2000(folder, tiles["1"], walk)
+            tiles["jp2"] = make_products(folder, tiles["1"], walk)
         rounds = []
         for number in range(repeats):
             found = {}

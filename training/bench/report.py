@@ -41,7 +41,7 @@ ROWS = {
     "network": "Bare part: the network over the tile's pixels, no halo",
     "layers": "The network's layers, each timed alone, summed",
     "write": "Bare part: write the three rasters once",
-    "detect-jp2": "`detect`, each band a JPEG 2000 with blocks of 1024², six of them at 20 m",
+    "detect-jp2": "`detect` of two Level-1C products: each band a JPEG 2000 with blocks of 1024², six of them at 20 m, metadata, cloud mask",
     "read-jp2": "Bare part of it: decode every block of both dates once",
     "resample-jp2": "Bare part of it: bring both dates' bands of 20 m to 10 m, resample `after`",
     **PEERS,

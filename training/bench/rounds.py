@@ -19,8 +19,6 @@ from .measure import Measured, run_measured, run_module
 from .scenes import Tile
 
 _WINDOW = 512
-# Files of bands without metadata do not say it.
-_UNITS = ("--before-units", "dn", "--after-units", "dn")
 _RESULTS = {"mask": "mask.tif", "probability": "probability.tif", "quality": "quality.tif"}
 _OTHERS = {"polygons": "polygons.gpkg", "record": "record.json"}
 
@@ -54,7 +52,7 @@ def measure_round(tiles: dict[str, Tile], folder: Path, number: int, steady: flo
     """The rows of a round with what measures each, in the order in which they have to be done.
 
     Args:
-        tiles: as `scenes.make_tiles` gives them, and one in JPEG 2000 as "jp2", where that is to be measured.
+        tiles: as `scenes.make_tiles` gives them, and products of it as "jp2", where that is to be measured.
         folder: for results.
         number: of the round, from 0; four tiles, whose time says nothing new, are run in the first alone.
         steady: seconds for which a share of the work is measured, where that is scaled up.
@@ -77,7 +75,7 @@ def measure_round(tiles: dict[str, Tile], folder: Path, number: int, steady: flo
     if "jp2" in tiles:
         # What is coarser is brought to 10 m on both dates, and all of the second is shifted, each pixel once.
         coarse = sum(BANDS[band].gsd_m > PIXEL for band in TEN_BANDS)
-        yield "detect-jp2", lambda: _detect(tiles["jp2"], folder / "detect-jp2", *_UNITS)
+        yield "detect-jp2", lambda: _detect(tiles["jp2"], folder / "detect-jp2")
         yield "read-jp2", lambda: _part("read", *tiles["jp2"].files)
         yield "resample-jp2", lambda: _part("resample", tile.after, len(TEN_BANDS) + coarse, steady)
     for name in peers.PEERS:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
+from shutil import rmtree
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -17,6 +19,7 @@ from rasterio.windows import Window
 from s2change_plugin.engine.bands import BANDS, TEN_BANDS
 from s2change_plugin.engine.grid import windows
 
+from ..products import Recipe, write_band, write_metadata, write_no_clouds
 from ..simulate import AFTER, BEFORE, PIXEL, SampleOptions, simulate_pair
 
 Numbers = npt.NDArray[np.uint16]
@@ -29,13 +32,15 @@ SHIFT = (0.4, -0.5)
 _PIECE = 640
 # Of these, one has clouds: a few per cent of the tile.
 _SEEDS, _CLOUDY = range(11, 17), 11
-_CRS, _CORNER = CRS.from_epsg(32631), (399_960.0, 4_900_020.0)
+_CRS, _CORNER, _TILE = CRS.from_epsg(32631), (399_960.0, 4_900_020.0), "31TDK"
+# As real products have it.
+_PRODUCT_BLOCK = 1024
 _DATES = {"before": BEFORE.time, "after": AFTER.time}
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A pair, and its side in pixels: a file for each date, or a folder with a file for each band."""
+    """A pair, and its side in pixels: a file for each date, or a product."""
 
     before: Path
     after: Path
@@ -54,7 +59,7 @@ class Tile:
     @property
     def files(self) -> list[Path]:
         """All that has to be read."""
-        return [file for date in (self.before, self.after) for file in (sorted(date.glob("*.jp2")) if date.is_dir() else [date])]
+        return [file for date in (self.before, self.after) for file in (sorted(date.rglob("*.jp2")) if date.is_dir() else [date])]
 
 
 class Progress(Protocol):
@@ -127,34 +132,34 @@ def make_tiles(folder: Path, size: int, progress: Progress) -> dict[str, Tile]:
     return tiles | {"4": _four_of(folder, tiles["1"])}
 
 
-def make_jpeg2000(folder: Path, tile: Tile, progress: Progress) -> Tile:
-    """A tile as products hold it: each band a JPEG 2000 of its own, in blocks of 1024², some at 20 m; what is there is kept."""
-    bands = Tile(folder / f"before-{tile.size}-jp2", folder / f"after-{tile.size}-jp2", tile.size)
-    if not bands.there:
+def make_products(folder: Path, tile: Tile, progress: Progress) -> Tile:
+    """A tile as a pair of Level-1C products: each band a JPEG 2000 of its own, some at 20 m, with metadata; what is there is kept."""
+    products = Tile(folder / f"before-{tile.size}.SAFE", folder / f"after-{tile.size}.SAFE", tile.size)
+    if not products.there:
         for date in _DATES:
-            _write_bands(getattr(tile, date), getattr(bands, date), progress)
-    return bands
+            _write_product(getattr(tile, date), getattr(products, date), date, progress)
+    return products
 
 
-def _write_bands(stack: Path, target: Path, progress: Progress) -> None:
-    """Write the bands of a stack as files of a folder, which gets its name when it is whole."""
+def _write_product(stack: Path, target: Path, date: str, progress: Progress) -> None:
+    """Write the bands of a stack as a product, which gets its name when it is whole."""
+    sensed = datetime.strptime(_DATES[date], "%Y:%m:%d %H:%M:%S").replace(tzinfo=timezone.utc)
+    recipe = Recipe(sensed=sensed, epsg=_CRS.to_epsg(), origin=_CORNER, tile=_TILE)
     partial = target.with_name(f"{target.name}.part")
-    partial.mkdir(exist_ok=True)
+    rmtree(partial, ignore_errors=True)
+    granule = write_metadata(partial, recipe)
     with rasterio.open(stack) as raster:
         for index, band in enumerate(progress(TEN_BANDS, f"Writing {target.name}"), start=1):
-            _write_jpeg2000(raster.read(index), BANDS[band].gsd_m, partial / f"T31TDK_{band}.jp2")
+            numbers = _coarser(raster.read(index), BANDS[band].gsd_m // 10) + np.uint16(-recipe.offset_of(band))
+            write_band(granule, band, numbers, recipe, _PRODUCT_BLOCK)
+        write_no_clouds(granule, recipe, raster.shape)
     partial.replace(target)
 
 
-def _write_jpeg2000(values: Numbers, gsd: int, path: Path) -> None:
-    """Write a band of 10 m without loss, its pixels averaged where it is a coarser one."""
-    side, factor = len(values) * 10 // gsd, gsd // 10
-    coarse = values.reshape(side, factor, side, factor).mean((1, 3), dtype=np.float32).astype(np.uint16)
-    place = {"height": side, "width": side, "crs": _CRS, "transform": from_origin(*_CORNER, gsd, gsd)}
-    # GDAL's writer is lossy unless told so.
-    lossless = {"QUALITY": "100", "REVERSIBLE": "YES", "BLOCKXSIZE": "1024", "BLOCKYSIZE": "1024"}
-    with rasterio.open(path, "w", driver="JP2OpenJPEG", dtype="uint16", count=1, **place, **lossless) as raster:
-        raster.write(coarse, 1)
+def _coarser(values: Numbers, factor: int) -> Numbers:
+    """Means of squares of pixels, cut to whole numbers."""
+    side = len(values) // factor
+    return np.asarray(values.reshape(side, factor, side, factor).mean((1, 3), dtype=np.float32), np.uint16)
 
 
 def _tile(folder: Path, size: int) -> Tile:

@@ -1,4 +1,4 @@
-"""Small but complete Sentinel-2 products for tests: own, minimal metadata of the real structure, lossless JPEG 2000 bands."""
+"""Complete Sentinel-2 products, for tests and to measure on: own, minimal metadata of the real structure, lossless JPEG 2000 bands."""
 
 from __future__ import annotations
 
@@ -145,11 +145,7 @@ def write_product(
     recipe = replace(recipe or Recipe(), **changes)  # type: ignore[arg-type]
     bands = reflectance if isinstance(reflectance, Mapping) else _bands_of_ground(np.asarray(reflectance), recipe)
     safe = folder / f"{recipe.name}.SAFE"
-    granule = safe / "GRANULE" / recipe.granule
-    (granule / "QI_DATA").mkdir(parents=True)
-    (safe / recipe.metadata).write_text(_product_xml(recipe), "utf-8")
-    if "MTD_TL" not in recipe.leave_out:
-        (granule / recipe.granule_metadata).write_text(_granule_xml(recipe), "utf-8")
+    granule = write_metadata(safe, recipe)
     numbers = {name: _numbers(values, recipe.offset_of(name)) for name, values in bands.items() if name in recipe.bands}
     for name, dn in numbers.items():
         gsd = BANDS[name].gsd_m
@@ -166,6 +162,28 @@ def write_product(
             path.rename(path.with_name(path.name.lower()))
         safe = safe.rename(safe.with_name(safe.name.lower()))
     return zip_folder(safe, recipe.zipped) if recipe.zipped else safe
+
+
+def write_metadata(safe: Path, recipe: Recipe) -> Path:
+    """Write what a product says of itself, and return the folder of its granule, for the images."""
+    granule = safe / "GRANULE" / recipe.granule
+    (granule / "QI_DATA").mkdir(parents=True)
+    (safe / recipe.metadata).write_text(_product_xml(recipe), "utf-8")
+    if "MTD_TL" not in recipe.leave_out:
+        (granule / recipe.granule_metadata).write_text(_granule_xml(recipe), "utf-8")
+    return granule
+
+
+def write_band(granule: Path, band: str, numbers: np.ndarray, recipe: Recipe, block: int) -> None:
+    """Write the digital numbers of a band, uint16 (row, col) at its own resolution, in blocks of so many pixels each way."""
+    gsd = BANDS[band].gsd_m
+    _write_jp2(granule / f"{recipe.image(band, gsd)}.jp2", numbers[None], recipe, gsd, block)
+
+
+def write_no_clouds(granule: Path, recipe: Recipe, shape: tuple[int, int]) -> None:
+    """Write the mask of a Level-1C product of (row, col) pixels of 10 m that says that there are no clouds and no snow."""
+    layers = np.zeros((3, *(-(-side // 6) for side in shape)), np.uint8)
+    _write_jp2(granule / "QI_DATA" / "MSK_CLASSI_B00.jp2", layers, recipe, 60)
 
 
 def zip_folder(folder: Path, how: str = "deflated") -> Path:
@@ -188,7 +206,7 @@ def _bands_of_ground(ground: np.ndarray, recipe: Recipe) -> dict[str, np.ndarray
 
 def _block_mean(values: np.ndarray, size: int) -> np.ndarray:
     height, width = values.shape
-    return values.reshape(height // size, size, width // size, size).mean((1, 3))
+    return np.asarray(values.reshape(height // size, size, width // size, size).mean((1, 3)))
 
 
 def _coarser(dn: np.ndarray, size: int) -> np.ndarray:
@@ -205,7 +223,7 @@ def _numbers(reflectance: np.ndarray, offset: float) -> np.ndarray:
     return np.where(np.isnan(reflectance), 0, values).astype(np.uint16)
 
 
-def _write_jp2(path: Path, values: np.ndarray, recipe: Recipe, gsd: int) -> None:
+def _write_jp2(path: Path, values: np.ndarray, recipe: Recipe, gsd: int, block: int = 128) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with rasterio.open(
         path,
@@ -219,9 +237,10 @@ def _write_jp2(path: Path, values: np.ndarray, recipe: Recipe, gsd: int) -> None
         transform=_transform(recipe, gsd),
         QUALITY="100",
         REVERSIBLE="YES",
-        BLOCKXSIZE="128",
-        BLOCKYSIZE="128",
-        RESOLUTIONS="2",
+        BLOCKXSIZE=str(block),
+        BLOCKYSIZE=str(block),
+        # Down to 64 pixels of a block.
+        RESOLUTIONS=str((block // 32).bit_length() - 1),
     ) as raster:
         raster.write(values)
 
@@ -252,7 +271,7 @@ def _write_mask(
 
 def _clouds_gml(recipe: Recipe, clouds: np.ndarray) -> str:
     """Cloud polygons with their holes; the first is cirrus, the others opaque. Without clouds no envelope, as in real ones."""
-    features = []
+    features: list[str] = []
     for shape, _ in shapes(clouds.astype(np.uint8), mask=clouds, transform=_transform(recipe, 10)):
         outer, *inner = [" ".join(f"{x} {y}" for x, y in ring) for ring in _exact(shape["coordinates"])]
         kind = "OPAQUE" if features else "CIRRUS"

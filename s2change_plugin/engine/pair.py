@@ -86,6 +86,10 @@ class PairWindow:
     quality: Codes
 
 
+# Reflectance of a window (band, row, col), and the codes of what a date shows of it (row, col).
+_Seen = tuple[Array, Codes]
+
+
 class DateReader:
     """One date, open on a grid: its reflectance and its quality codes."""
 
@@ -108,7 +112,7 @@ class DateReader:
             stack.callback(self._masks.close)
             self._stack = stack.pop_all()
 
-    def read(self, window: Window) -> tuple[Array, Codes]:
+    def read(self, window: Window) -> _Seen:
         """Reflectance (band, row, col) as `SceneReader` gives it, and the date's codes, uint8 (row, col)."""
         reflectance = self._scene.read(window)
         known = dict(zip(self._bands, reflectance, strict=True))
@@ -172,6 +176,7 @@ class Pair:
         self.shift, self.normalisation = NOT_ASKED, NOT_NORMALISED
         self.samples: list[PairWindow] = []
         self.sampling_s = 0.0
+        self._sampled_before: list[_Seen] = []
         with ExitStack() as stack:
             self._blocks = stack.enter_context(closing(BlockCache(open_raster)))
             self._before = self._opened(before, self.masks[0], self.grid)
@@ -192,6 +197,7 @@ class Pair:
         when_sampled()
         if self.options.register:
             self._take_out_shift()
+        self._sampled_before.clear()
         if self.options.normalise:
             self.normalisation = fit_normalisation(
                 [sample.before for sample in self.samples], [sample.after for sample in self.samples], self.bands
@@ -209,8 +215,11 @@ class Pair:
     def read(self, window: Window) -> PairWindow:
         """Both dates of a window; it may reach beyond the grid, where nothing is observed."""
         self._blocks.fetch(self._before.wanted(window) + self._after.wanted(window))
-        before, before_codes = self._before.read(window)
-        after, after_codes = self._after.read(window)
+        return self._together(window, self._before.read(window), self._after.read(window))
+
+    def _together(self, window: Window, one: _Seen, other: _Seen) -> PairWindow:
+        """What both dates show of a window, of what each by itself shows of it; their reflectance is changed in place."""
+        (before, before_codes), (after, after_codes) = one, other
         quality = pair_quality(before_codes, after_codes)
         for reflectance, codes in ((before, before_codes), (after, after_codes)):
             if codes.any():
@@ -263,8 +272,15 @@ class Pair:
         self.samples = self._read_samples()
 
     def _read_samples(self) -> list[PairWindow]:
+        """The samples as `after` lies now; `before`, which stays where it is, is read the first time only."""
         with ThreadPoolExecutor(window_threads()) as readers:
-            return list(readers.map(self.read, self.sampled))
+            self._sampled_before = self._sampled_before or list(readers.map(self._before.read, self.sampled))
+            return list(readers.map(self._sample, self.sampled, self._sampled_before))
+
+    def _sample(self, window: Window, before: _Seen) -> PairWindow:
+        reflectance, codes = before
+        self._blocks.fetch(self._after.wanted(window))
+        return self._together(window, (reflectance.copy(), codes), self._after.read(window))
 
     def _measured_shift(self, every: int = 1) -> Shift:
         """From every so many-th sample; half of many are enough to see whether it helps to take the shift out."""

@@ -49,8 +49,8 @@ class Work:
     """How much a run has to do.
 
     Attributes:
-        stored: pixels of single bands to decode, of both dates.
-        sampled: those that were decoded for the samples.
+        stored: pixels of single bands that are decoded once, of both dates, for samples and windows.
+        sampled: those of them that were decoded for the samples; windows find these decoded.
         seen: pixels to lay on the grid and to predict, halos counted each time.
         written: pixels of the map.
         patch: (rows, cols) that go through the predictor at once.
@@ -116,7 +116,7 @@ def estimate(work: Work, pace: Pace, rasters: Sequence[str], threads: int, cache
         threads: that read and predict, each a window at a time.
         cache_bytes: the most that GDAL keeps of what it has read.
     """
-    reading = work.stored * pace.decode + work.seen * pace.lay
+    reading = (work.stored - work.sampled) * pace.decode + work.seen * pace.lay
     seconds = (reading + work.seen * pace.predict) / threads + work.written * _WRITING
     windows_bytes = threads * math.prod(work.patch) * work.pixel_bytes
     # No more is kept of the rasters than they hold, two bytes per number; what was sampled is held already.
@@ -150,7 +150,7 @@ def work_of(pair: Pair, predictor: Predictor, area: Window, size: int) -> Work:
     patches = [(_up(one.height, step) + 2 * halo, _up(one.width, step) + 2 * halo) for one in whole]
     largest = max(patches, key=math.prod)
     return Work(
-        stored_pixels(pair, [grow(area, halo)]),
+        stored_pixels(pair, [grow(area, halo), *pair.sampled]),
         stored_pixels(pair, pair.sampled),
         sum(map(math.prod, patches)),
         int(area.width * area.height),

@@ -58,7 +58,7 @@ def test_memory_does_not_grow_with_the_raster_beyond_what_gdal_may_keep_of_it() 
     small, large = (estimate(replace(WORK, stored=stored), PACE, ALL, 2, 3000).memory_bytes for stored in (1000, 10**6))
     assert large - small == 1000
     # What the samples brought into GDAL's cache is held already.
-    assert estimate(replace(WORK, sampled=10**6), PACE, ALL, 2, 3000).memory_bytes == large - 3000
+    assert estimate(replace(WORK, stored=10**6, sampled=10**6), PACE, ALL, 2, 3000).memory_bytes == large - 3000
 
 
 def test_disk_suffices_even_for_results_that_hardly_compress(tmp_path: Path, pair: Pair) -> None:
@@ -190,6 +190,13 @@ def test_halos_are_read_and_predicted_each_time(pair: Pair, clock: Clock) -> Non
     assert work.pixel_bytes == 2 * 10 * 4 * 2 + 50
     # From the multiple of 4 before it to its end, rounded up.
     assert work_of(pair, SlowPredictor(clock), Window(10, 10, 20, 20), 102).seen == (16 + 24) ** 2
+
+
+def test_what_samples_decoded_is_not_decoded_again(pair: Pair, clock: Clock) -> None:
+    assert estimate(replace(WORK, sampled=500), PACE, ALL, 1, 0).seconds == pytest.approx(18, rel=1e-4)
+    work = work_of(pair, SlowPredictor(clock), Window(10, 10, 20, 20), 102)
+    assert work.stored == stored_pixels(pair, [Window(2, 2, 36, 36), *pair.sampled])
+    assert work.sampled == stored_pixels(pair, pair.sampled)
 
 
 def test_the_pace_is_what_samples_and_patches_take_without_what_is_done_but_once(

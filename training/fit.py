@@ -79,20 +79,20 @@ def fitting(
     """
     ground = [padded(city, options.patch) for city in cities]
     changed = [np.flatnonzero(one.change == 1) for one in ground]
-    steps = steps_per_epoch(cities, options)
+    steps, epochs = steps_per_epoch(cities, options), options.epochs_of(index)
     network.train()
     decay: Any = get_ema_multi_avg_fn
     average = AveragedModel(network, multi_avg_fn=decay(options.ema), use_buffers=True)
     averaged: Any = average.module
     optimizer = OPTIMIZERS[options.optimizer](network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
-    schedule = OneCycleLR(optimizer, options.learning_rate, options.epochs * steps, pct_start=0.15)
+    schedule = OneCycleLR(optimizer, options.learning_rate, epochs * steps, pct_start=0.15)
     parts = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
-    for epoch in range(_restore(checkpoint, parts), options.epochs):
+    for epoch in range(_restore(checkpoint, parts), epochs):
         # By the epoch's number, so that an interruption changes nothing.
         random = np.random.default_rng([options.seed, index, epoch])
         torch.manual_seed(int(random.integers(2**31)))
         losses = []
-        for _ in progress(range(steps), f"epoch {epoch + 1}/{options.epochs}"):
+        for _ in progress(range(steps), f"epoch {epoch + 1}/{epochs}"):
             images, change, labelled = batch(ground, changed, options, random)
             with quick():
                 logits = network(*images)

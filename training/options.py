@@ -25,6 +25,7 @@ class FitOptions:
 
     Attributes:
         epochs: walks over the cities; one draws as many patches as cover them once.
+        view_epochs: the same for the network of each view, where they are not to be alike; none is `epochs` for all.
         batch: patches per step.
         optimizer: one of `OPTIMIZERS`.
         learning_rate: highest of the one-cycle schedule.
@@ -46,6 +47,7 @@ class FitOptions:
     """
 
     epochs: int = 50
+    view_epochs: tuple[int, ...] = ()
     batch: int = 16
     optimizer: str = "adam"
     learning_rate: float = 0.001
@@ -88,10 +90,16 @@ class FitOptions:
             raise ValueError(f"zoom {self.zoom} is not between 0 and 1")
         if min(self.epochs, self.batch, self.width, self.depth) < 1 or self.learning_rate <= 0:
             raise ValueError("epochs, batch, width and depth start at 1; learning_rate is positive")
+        if self.view_epochs and (len(self.view_epochs) != len(self.views) or min(self.view_epochs) < 1):
+            raise ValueError(f"view_epochs {', '.join(map(str, self.view_epochs))} are not one number from 1 for each view")
         if self.cell not in CELLS:
             raise ValueError(f"cell {self.cell} is not one of {', '.join(map(str, CELLS))}")
         if self.patch % self.alignment:
             raise ValueError(f"patch {self.patch} is not a multiple of {self.alignment}, which depth and cell need")
+
+    def epochs_of(self, index: int) -> int:
+        """Walks over the cities of the network of that view."""
+        return self.view_epochs[index] if self.view_epochs else self.epochs
 
     @property
     def alignment(self) -> int:
@@ -128,4 +136,8 @@ def _bands(text: str) -> tuple[str, ...]:
     return USUAL_ORDERS[int(text)] if text.isdigit() else tuple(text.split(","))
 
 
-_PARSED: dict[str, Any] = {"bands": _bands, "views": lambda text: tuple(text.split(","))}
+_PARSED: dict[str, Any] = {
+    "bands": _bands,
+    "views": lambda text: tuple(text.split(",")),
+    "view_epochs": lambda text: tuple(map(int, text.split(","))),
+}

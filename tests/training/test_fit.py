@@ -13,7 +13,7 @@ from s2change_plugin.engine.card import DEFAULT_MODEL, ModelCard, find_card
 from s2change_plugin.engine.model import Model
 from s2change_plugin.engine.reach import halo
 from s2change_plugin.engine.unet import ChangeNet
-from training.fit import fit, flops_per_pixel, new_network, predict
+from training.fit import fit, fitting, flops_per_pixel, new_network, predict
 from training.options import FitOptions, completed, options_from
 from training.prepare import City
 from training.sampling import Ground, as_level_2a, band_statistics, batch, laid_out
@@ -182,6 +182,14 @@ def test_the_readmes_command_is_the_recipe_of_the_shipped_model() -> None:
     assert {name: shipped[name] for name in asked} == asked
 
 
+def test_the_network_of_each_view_may_walk_the_cities_as_often_as_it_needs() -> None:
+    options = replace(TINY, views=("dates", "difference"), view_epochs=(2, 1))
+    whole, walks = new_network(options), []
+    for index, network in enumerate(whole.networks):
+        walks.append([epoch.number for epoch in fitting([ground()], options, network, index)])
+    assert walks == [[1, 2], [1]]
+
+
 def test_settings_are_read_with_their_types() -> None:
     found = options_from(["epochs=7", "learning_rate=0.01", "loss=bce", "bands=12", "views=dates,dates"])
     assert (found.epochs, found.learning_rate, found.loss, found.bands) == (7, 0.01, "bce", L2A_BANDS)
@@ -189,6 +197,10 @@ def test_settings_are_read_with_their_types() -> None:
     assert options_from(["bands=B02,B08"]).bands == ("B02", "B08")
     for wrong in ("width=0", "patch=33", "views=none", "nothing=1"):
         with pytest.raises(ValueError, match=wrong.split("=")[0]):
+            options_from([wrong])
+    assert options_from(["views=dates,difference", "view_epochs=9,4"]).view_epochs == (9, 4)
+    for wrong in ("view_epochs=9", "view_epochs=9,0", "view_epochs=9,4,4"):
+        with pytest.raises(ValueError, match="not one number from 1 for each view"):
             options_from([wrong])
     with pytest.raises(ValueError, match="needs one of the bands of 10 m"):
         options_from(["bands=B05,B11", "views=ten-metre"])

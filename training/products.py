@@ -149,11 +149,11 @@ def write_product(
     numbers = {name: _numbers(values, recipe.offset_of(name)) for name, values in bands.items() if name in recipe.bands}
     for name, dn in numbers.items():
         gsd = BANDS[name].gsd_m
-        coarser = [size for size in (20, 60) if size > gsd] if recipe.copies and recipe.level == "L2A" else []
-        for size in coarser:
-            _write_jp2(granule / f"{recipe.image(name, size)}.jp2", _coarser(dn, size // gsd)[None], recipe, size)
+        sizes = [size for size in (20, 60) if size > gsd] if recipe.copies and recipe.level == "L2A" else []
+        for size in sizes:
+            _write_jp2(granule / f"{recipe.image(name, size)}.jp2", coarser(dn, size // gsd)[None], recipe, size)
         if name not in recipe.leave_out:
-            _write_jp2(granule / f"{recipe.image(name, gsd)}.jp2", dn[None], recipe, gsd)
+            write_band(granule, name, dn, recipe)
     seen = next(np.kron(dn != 0, np.ones((BANDS[name].gsd_m // 10,) * 2, bool)) for name, dn in numbers.items())
     clouds, shadow, snow = (np.zeros(seen.shape, bool) if part is None else part for part in (clouds, shadow, snow))
     _write_mask(granule, recipe, seen, clouds, shadow, snow)
@@ -174,7 +174,7 @@ def write_metadata(safe: Path, recipe: Recipe) -> Path:
     return granule
 
 
-def write_band(granule: Path, band: str, numbers: np.ndarray, recipe: Recipe, block: int) -> None:
+def write_band(granule: Path, band: str, numbers: np.ndarray, recipe: Recipe, block: int = 128) -> None:
     """Write the digital numbers of a band, uint16 (row, col) at its own resolution, in blocks of so many pixels each way."""
     gsd = BANDS[band].gsd_m
     _write_jp2(granule / f"{recipe.image(band, gsd)}.jp2", numbers[None], recipe, gsd, block)
@@ -209,8 +209,9 @@ def _block_mean(values: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(values.reshape(height // size, size, width // size, size).mean((1, 3)))
 
 
-def _coarser(dn: np.ndarray, size: int) -> np.ndarray:
-    return np.round(_block_mean(dn.astype(float), size)).astype(np.uint16)
+def coarser(numbers: np.ndarray, size: int) -> np.ndarray:
+    """Means of squares of so many pixels each way of digital numbers, uint16 (row, col), rounded."""
+    return np.round(_block_mean(numbers, size)).astype(np.uint16)
 
 
 def _any(flags: np.ndarray, size: int) -> np.ndarray:

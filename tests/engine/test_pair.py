@@ -12,7 +12,7 @@ from s2change_plugin.engine.clouds import BANDS
 from s2change_plugin.engine.errors import GridMismatch, UnitsUnclear, UnreadableInput
 from s2change_plugin.engine.findings import require_fit, units_finding
 from s2change_plugin.engine.grid import intersect
-from s2change_plugin.engine.pair import PairOptions, open_pair
+from s2change_plugin.engine.pair import DateReader, PairOptions, open_pair
 from s2change_plugin.engine.scene import SceneReader, open_scene
 from s2change_plugin.engine.validity import Quality
 from tests.conftest import textured, write_stack
@@ -52,6 +52,31 @@ def test_one_raster_twice_is_refused(before: Path, tmp_path: Path) -> None:
     (tmp_path / "link.tif").symlink_to(before)
     with pytest.raises(UnreadableInput, match="same raster"), open_pair(*scenes(before, tmp_path / "link.tif")):
         pass
+
+
+def test_samples_are_as_windows_are_though_before_is_read_once_and_snow_first_lay_elsewhere(
+    tmp_path: Path, ground: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snowy = ground.copy()
+    snowy[:, 110:160, 90:150] = 6000
+    snowy[TEN_BANDS.index("B11"), 110:160, 90:150] = 500
+    paths = write_stack(tmp_path / "a.tif", snowy), write_stack(tmp_path / "b.tif", np.roll(snowy, (3, -2), (1, 2)))
+    read: list[tuple[int, Window]] = []
+    plain = DateReader.read
+
+    def counted(self: DateReader, window: Window):
+        read.append((id(self), window))
+        return plain(self, window)
+
+    monkeypatch.setattr(DateReader, "read", counted)
+    with open_pair(*scenes(*paths), TEN_BANDS, PairOptions(clouds="spectral")) as pair:
+        assert pair.shift.matters
+        assert [one for one in read if one[0] == id(pair._before)] == [(id(pair._before), one) for one in pair.sampled]
+        for window, sample in zip(pair.sampled, pair.samples, strict=True):
+            again = pair.read(window)
+            np.testing.assert_array_equal(sample.before, again.before)
+            np.testing.assert_array_equal(sample.after, again.after)
+            np.testing.assert_array_equal(sample.quality, again.quality)
 
 
 def test_a_shift_is_found_and_taken_out(tmp_path: Path, before: Path, ground: np.ndarray) -> None:

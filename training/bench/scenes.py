@@ -19,7 +19,7 @@ from rasterio.windows import Window
 from s2change_plugin.engine.bands import BANDS, TEN_BANDS
 from s2change_plugin.engine.grid import windows
 
-from ..products import Recipe, write_band, write_metadata, write_no_clouds
+from ..products import Recipe, coarser, write_band, write_metadata, write_no_clouds
 from ..simulate import AFTER, BEFORE, PIXEL, SampleOptions, simulate_pair
 
 Numbers = npt.NDArray[np.uint16]
@@ -150,16 +150,10 @@ def _write_product(stack: Path, target: Path, date: str, progress: Progress) -> 
     granule = write_metadata(partial, recipe)
     with rasterio.open(stack) as raster:
         for index, band in enumerate(progress(TEN_BANDS, f"Writing {target.name}"), start=1):
-            numbers = _coarser(raster.read(index), BANDS[band].gsd_m // 10) + np.uint16(-recipe.offset_of(band))
+            numbers = coarser(raster.read(index), BANDS[band].gsd_m // 10) + np.uint16(-recipe.offset_of(band))
             write_band(granule, band, numbers, recipe, _PRODUCT_BLOCK)
         write_no_clouds(granule, recipe, raster.shape)
     partial.replace(target)
-
-
-def _coarser(values: Numbers, factor: int) -> Numbers:
-    """Means of squares of pixels, cut to whole numbers."""
-    side = len(values) // factor
-    return np.asarray(values.reshape(side, factor, side, factor).mean((1, 3), dtype=np.float32), np.uint16)
 
 
 def _tile(folder: Path, size: int) -> Tile:

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -294,18 +295,23 @@ def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tupl
             findings = check_pair(pair, card, options.accept_level, options.trust_units)
         require_fit(findings)
         predictor = fitting.result()
+        if options.polygons:
+            # Its libraries are slow to load, and needed at the end.
+            beside.submit(import_module, ".polygons", __package__)
         events.message(predictor.text)
         say_findings(findings, pair, events)
         yield pair, findings, predictor
 
 
 def _loaded(options: DetectOptions) -> Model | None:
-    """The model, for which PyTorch has to be loaded, which is slow; None where the method does without."""
+    """The model, folded, for which PyTorch has to be loaded, which is slow; None where the method does without."""
     if options.method != "unet":
         return None
     from .model import load_model
 
-    return load_model(options.model or DEFAULT_MODEL, options.device, options.precision, options.goal)
+    model = load_model(options.model or DEFAULT_MODEL, options.device, options.precision, options.goal)
+    _ = model.folded
+    return model
 
 
 def fitted(method: str, model: Model | None, pair: Pair, say: Callable[[str], None] = lambda text: None) -> Predictor:
@@ -383,7 +389,6 @@ def _finish(
     with ThreadPoolExecutor(len(asked), "write") as pool:
         coming = [pool.submit(writers[name].finish, target) for name, target in asked]
         if options.polygons:
-            # Its libraries are slow to load, and only needed now.
             from .polygons import write_polygons
 
             drawn = outputs.in_workdir(workdir, "polygons", options.polygons)

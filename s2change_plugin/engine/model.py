@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,13 @@ class Model:
 
     def for_appearance(self, appearance: Appearance, say: Callable[[str], None] = lambda text: None) -> PairModel:
         """The model for a pair that looks like that as a whole; `say` as in `for_pair`."""
+        return PairModel(self, appearance, self.folded, Turns(window_threads(), say))
+
+    @cached_property
+    def folded(self) -> FoldedNet:
+        """The network, as it is used."""
         folded = FoldedNet(self.network).eval().to(self.device, _DTYPES[self.precision])
-        folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return PairModel(self, appearance, folded, Turns(window_threads(), say))
+        return folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,21 @@ def test_a_pixel_that_lies_in_a_missing_one_is_missing_and_its_neighbours_are_gr
     np.testing.assert_allclose(found[~inside], 0.25, rtol=1e-5)
 
 
+@pytest.mark.parametrize("factor", [1, 2, 6])
+def test_what_is_missing_changes_its_own_band_near_it_and_nothing_else(factor: int) -> None:
+    values = np.random.default_rng(1).random((3, FILE.height, FILE.width), np.float32)
+    holed = values.copy()
+    holed[1, 20, 30:33] = holed[1, 40, 10] = np.nan
+    placement, window = Placement(factor, 0.3, -0.2), Window(5 * factor, 3 * factor, 50 * factor, 45 * factor)
+    found, whole = laid(holed, window, placement), laid(values, window, placement)
+    changed = (found != whole).any(0)
+    np.testing.assert_array_equal(found[[0, 2]], whole[[0, 2]])
+    np.testing.assert_array_equal(found[1], laid(holed[1:2], window, placement)[0])
+    near = np.isnan(read(holed, placement.source(window))[1])
+    np.testing.assert_array_equal(changed, spread(near[None], window, placement)[0] & changed)
+    assert np.isnan(found[1]).sum() == 4 * factor**2
+
+
 def test_what_spreads_is_every_pixel_that_a_marked_one_changes() -> None:
     placement, window = Placement(2, 0.3, -0.2), Window(0, 0, FILE.width * 2, FILE.height * 2)
     values = np.zeros((1, FILE.height, FILE.width), np.float32)

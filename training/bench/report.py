@@ -290,8 +290,8 @@ def _draw_growth(axes: Axes, rounds: Sequence[Round], size: int) -> None:
     axes.loglog(pixels, seconds[-1] * pixels / pixels[-1], "--", color="#999999", label="linear in pixels")
     axes.loglog(pixels, seconds, "o-", color=_COLOURS["network"], label="detect")
     for x, y, name in zip(pixels, seconds, points, strict=True):
-        axes.annotate(f"{name} tile\n{y:.1f} s", (x, y), (0, 8), textcoords="offset points", ha="center")
-    axes.margins(0.2, 0.25)
+        axes.annotate(f"{name} tile\n{y:.1f} s", (x, y), (6, 8), textcoords="offset points", ha="right")
+    axes.margins(0.25, 0.25)
     axes.set(title="Growth", xlabel="million pixels", ylabel="seconds")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")

@@ -97,15 +97,17 @@ def interpolated(values: Array, window: Window, placement: Placement, complete: 
     if complete:
         return _both_ways(values, window, placement)
     there = np.isfinite(values)
-    box = box_around(np.logical_not(there.all(0)), 0)
-    if box is None:
+    missing = np.logical_not(there.all(0))
+    if not missing.any():
         return _both_ways(values, window, placement)
-    # What is missing is made up for near it alone, since that takes several times as long.
     found = _both_ways(np.where(there, values, np.float32(0)), window, placement)
-    rows, cols = (_reached(part, window, placement, axis) for axis, part in enumerate(box))
-    near = Window(window.col_off + cols.start, window.row_off + rows.start, cols.stop - cols.start, rows.stop - rows.start)
-    there = there[(slice(None), *slices_in(placement.source(near), placement.source(window)))]
-    _make_up(found[:, rows, cols], there[:1] if (there == there[0]).all() else there, near, placement)
+    # Made up for where it matters alone, since that takes several times as long.
+    box = box_around(spread(missing[None], window, placement)[0], 0)
+    if box:
+        rows, cols = box
+        near = Window(window.col_off + cols.start, window.row_off + rows.start, cols.stop - cols.start, rows.stop - rows.start)
+        there = there[(slice(None), *slices_in(placement.source(near), placement.source(window)))]
+        _make_up(found[:, rows, cols], there[:1] if (there == there[0]).all() else there, near, placement)
     return found
 
 
@@ -180,16 +182,6 @@ def _cubic(part: float) -> Array:
     far = -0.5 * distances**3 + 2.5 * distances**2 - 4 * distances + 2
     weights = np.where(distances < 1, near, np.where(distances < 2, far, 0))
     return np.where(np.abs(weights) < 1e-6, 0, weights).astype(np.float32)
-
-
-def _reached(part: slice, window: Window, placement: Placement, axis: int) -> slice:
-    """What of a window's rows or columns at most is interpolated from some of those under it."""
-    corner, source = (placement.row, placement.col)[axis], placement.source(window)
-    first, start, length = (
-        (source.row_off, window.row_off, window.height) if axis == 0 else (source.col_off, window.col_off, window.width)
-    )
-    begin, end = ((first + at - corner) * placement.factor - start for at in (part.start, part.stop))
-    return slice(max(0, math.floor(begin) - placement.reach), min(int(length), math.ceil(end) + placement.reach))
 
 
 def _nearest(window: Window, placement: Placement, axis: int) -> NDArray[np.int64]:

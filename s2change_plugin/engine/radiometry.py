@@ -365,11 +365,7 @@ def _is_same(floors: tuple[float | None, float | None]) -> bool:
 def seen_pixels(*dates: Sequence[Array]) -> tuple[Array, ...]:
     """Each date's samples as (band, pixel), of pixels that are finite in every band of every date; of very many, every so many."""
     step = max(1, sum(sample[0].size for sample in dates[0]) // _MOST_PIXELS)
-    starts = -np.cumsum([0, *(sample[0].size for sample in dates[0][:-1])]) % step
-    flat = [
-        np.concatenate([sample.reshape(len(sample), -1)[:, start::step] for start, sample in zip(starts, date, strict=True)], 1)
-        for date in dates
-    ]
+    flat = [np.concatenate([sample.reshape(len(sample), -1) for sample in date], axis=1)[:, ::step] for date in dates]
     usable = np.all([np.isfinite(pixels).all(0) for pixels in flat], axis=0)
     return tuple(pixels[:, usable] for pixels in flat)
 

@@ -180,11 +180,13 @@ def measure_appearance(before: Sequence[Array], after: Sequence[Array], deviatio
 
 def _unchanged(difference: _Floats) -> tuple[_Floats, _Floats]:
     """Mean of the difference (band, n) of ground that did not change, and the inverse root of its covariance."""
-    kept = difference
+    kept, turned = difference, np.empty_like(difference)
     for _ in range(_ITERATIONS):
         mean = kept.mean(1)
         values, vectors = np.linalg.eigh(np.cov(kept) + _LEAST_DIFFERENCE**2 * np.eye(len(kept)))
         whitening = vectors / np.sqrt(values) @ vectors.T
-        distance = np.square(whitening @ (difference - mean[:, None])).sum(0)
-        kept = difference[:, distance <= np.quantile(distance, 1 - _CHANGED_SHARE)]
+        np.matmul(whitening, difference, out=turned)
+        turned -= (whitening @ mean)[:, None]
+        distance = np.einsum("bn,bn->n", turned, turned)
+        kept = difference.take(np.flatnonzero(distance <= np.quantile(distance, 1 - _CHANGED_SHARE)), 1)
     return mean, whitening

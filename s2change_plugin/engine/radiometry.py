@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
@@ -365,7 +366,14 @@ def _is_same(floors: tuple[float | None, float | None]) -> bool:
 def seen_pixels(*dates: Sequence[Array]) -> tuple[Array, ...]:
     """Each date's samples as (band, pixel), of pixels that are finite in every band of every date; of very many, every so many."""
     step = max(1, sum(sample[0].size for sample in dates[0]) // _MOST_PIXELS)
-    flat = [np.concatenate([sample.reshape(len(sample), -1) for sample in date], axis=1)[:, ::step] for date in dates]
+    # Of the samples end to end, every so many-th: the rest is not copied.
+    starts = [-start % step for start in accumulate((sample[0].size for sample in dates[0][:-1]), initial=0)]
+    flat = [
+        np.concatenate(
+            [sample.reshape(len(sample), -1)[:, start::step] for sample, start in zip(date, starts, strict=True)], axis=1
+        )
+        for date in dates
+    ]
     usable = np.all([np.isfinite(pixels).all(0) for pixels in flat], axis=0)
     return tuple(pixels[:, usable] for pixels in flat)
 

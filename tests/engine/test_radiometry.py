@@ -9,6 +9,7 @@ from s2change_plugin.engine.radiometry import (
     contradiction,
     is_added_offset,
     rule_for,
+    seen_pixels,
     to_reflectance,
 )
 
@@ -345,3 +346,15 @@ def test_an_offset_that_is_no_whole_number_is_added_as_it_is() -> None:
     odd = DnRule(0.0001, 0.05003, "odd")
     assert odd.whole_offset == 0
     assert to_reflectance(np.array([2500]), odd)[0] == pytest.approx(0.30003, abs=1e-6)
+
+
+def test_of_very_many_pixels_every_so_many_th_is_taken_of_the_samples_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    dates = [[random.random((2, 7, width), np.float32) for width in (5, 9, 3)] for _ in range(2)]
+    dates[1][1][0, 2:4] = np.nan
+    monkeypatch.setattr("s2change_plugin.engine.radiometry._MOST_PIXELS", 29)
+    end_to_end = [np.concatenate([sample.reshape(2, -1) for sample in date], 1)[:, ::4] for date in dates]
+    seen = np.isfinite(end_to_end[1]).all(0)
+    assert 0 < seen.sum() < len(seen)
+    for found, expected in zip(seen_pixels(*dates), end_to_end, strict=True):
+        np.testing.assert_array_equal(found, expected[:, seen])

@@ -1,6 +1,8 @@
+import geopandas
 import numpy as np
 import pytest
 from affine import Affine
+from pyproj import Geod, Transformer
 from rasterio.crs import CRS
 from rasterio.windows import Window
 from shapely.geometry import box
@@ -117,6 +119,20 @@ def test_polygon_areas_are_the_sum_of_their_pixels() -> None:
     assert area == pytest.approx(pixel_area_m2(UTM, Window(20, 30, 50, 60)) * 3000, rel=1e-4)
     # The scale on the central meridian of UTM is 0.9996.
     assert area == pytest.approx(300000 / 0.9996**2, rel=1e-4)
+
+
+@pytest.mark.parametrize("epsg", [32601, 32660, 3857])
+def test_polygon_areas_are_true_on_both_sides_of_the_date_line(epsg: int) -> None:
+    crs = CRS.from_epsg(epsg)
+    x, y = Transformer.from_crs(4326, epsg, always_xy=True).transform(179.999 if epsg != 32601 else -179.999, 60)
+    outlines = [box(x - 500, y, x + 500, y + 1000), box(x, y, x + 10, y + 10)]
+    lonlat = geopandas.GeoSeries(outlines, crs=epsg).to_crs(4326)
+    expected = [abs(Geod(ellps="WGS84").geometry_area_perimeter(outline)[0]) for outline in lonlat]
+    assert geodesic_areas_m2(outlines, crs) == pytest.approx(expected, rel=1e-6)
+
+
+def test_no_polygons_have_no_areas() -> None:
+    assert geodesic_areas_m2([], UTM.crs).shape == (0,)
 
 
 def test_samples_are_spread_to_the_corners_and_stay_inside() -> None:

@@ -37,6 +37,8 @@ _WRITING = 3.2e-8
 _PROBABILITY_BYTES, _CODES_BYTES, _OVERVIEWS = 1.0, 0.1, 4 / 3
 # Side of the patch that is tried, pixels; a try that takes longer than this many seconds is not repeated.
 _TRIAL, _LONGEST = 384, 0.5
+# So few pixels take no longer than their trial would, so there is none; and what each is then said to take, seconds.
+_FEW, _FEW_SECONDS = 1_500_000, 2e-6
 # Version 2 of the kernel's control groups, then version 1: limit, what is used, and what of that is files that can be forgotten.
 _CGROUPS = (
     ("memory.max", "memory.current", "inactive_file"),
@@ -129,7 +131,7 @@ def estimate(work: Work, pace: Pace, rasters: Sequence[str], threads: int, cache
 
 
 def estimate_run(pair: Pair, predictor: Predictor, area: Window, size: int, rasters: Sequence[str]) -> Estimate:
-    """What it will take to map an area of an open pair, from a trial of about a second at most; a small area's is shorter.
+    """What it will take to map an area of an open pair, from a trial of about a second at most; a small area goes without.
 
     Args:
         pair: open and measured.
@@ -139,7 +141,8 @@ def estimate_run(pair: Pair, predictor: Predictor, area: Window, size: int, rast
         rasters: see `estimate`.
     """
     work = work_of(pair, predictor, area, size)
-    return estimate(work, measure_pace(pair, predictor, work), rasters, window_threads(), get_gdal_config("GDAL_CACHEMAX"))
+    pace = measure_pace(pair, predictor, work) if work.seen > _FEW else Pace(0.0, 0.0, _FEW_SECONDS, _held_bytes())
+    return estimate(work, pace, rasters, window_threads(), get_gdal_config("GDAL_CACHEMAX"))
 
 
 def work_of(pair: Pair, predictor: Predictor, area: Window, size: int) -> Work:
@@ -203,14 +206,14 @@ def measure_pace(pair: Pair, predictor: Predictor, work: Work) -> Pace:
         decode_s / max(1, work.sampled),
         lay_s / (sampled.width * sampled.height),
         predict_s / math.prod(shape) * observed,
-        psutil.Process().memory_info().rss,
+        _held_bytes(),
     )
 
 
 def room(folder: Path | None = None) -> Room:
     """What this machine, or the container that we run in, has for this process, and a folder's disk for its files."""
     free = min([psutil.virtual_memory().available, *_free_in_container(Path("/sys/fs/cgroup"))])
-    return Room(psutil.Process().memory_info().rss + free, disk_usage(folder).free if folder else None)
+    return Room(_held_bytes() + free, disk_usage(folder).free if folder else None)
 
 
 def require_room(expected: Estimate, there: Room) -> None:
@@ -248,6 +251,11 @@ def time_text(seconds: float) -> str:
 def size_text(size: float) -> str:
     """Bytes as a person says them: "1.8 GB", "40 MB"."""
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{math.ceil(size / 1e6)} MB"
+
+
+def _held_bytes() -> int:
+    """Memory of this process now."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def _up(length: float, step: int) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 from click.testing import CliRunner
 from rasterio.windows import Window
@@ -21,6 +22,7 @@ from s2change_plugin.engine.estimate import (
     Room,
     Work,
     estimate,
+    estimate_run,
     measure_pace,
     require_room,
     room,
@@ -231,6 +233,17 @@ def test_a_slow_machine_is_tried_on_one_small_patch_only(pair: Pair, clock: Cloc
     )
     measure_pace(pair, predictor, replace(WORK, patch=(512, 512)))
     assert predictor.shapes == [(384, 384)]
+
+
+def test_a_small_area_is_not_tried_and_takes_a_few_seconds(pair: Pair, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = SlowPredictor(clock)
+    found = estimate_run(pair, predictor, pair.grid.window, 64, ("mask",))
+    assert not predictor.shapes
+    assert time_text(found.seconds) == "A few seconds"
+    assert found.memory_bytes > psutil.Process().memory_info().rss // 2
+    monkeypatch.setattr(module, "_FEW", 1000)
+    estimate_run(pair, predictor, pair.grid.window, 64, ("mask",))
+    assert predictor.shapes
 
 
 def test_what_shows_nothing_of_both_dates_takes_the_network_no_time(pair: Pair, clock: Clock) -> None:

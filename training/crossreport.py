@@ -117,10 +117,14 @@ def read_rival(folder: Path, data: Path, split: Sequence[Fold], options: FitOpti
     scores, counts = _read_scores(folder, seeds, truth, split)
     own = json.loads(json.dumps(asdict(options)))
     different = [name for name in own if settings[name] != own[name] and name != "seed"]
-    other = [f"{name} {' '.join(settings[name]) if name in ('bands', 'views') else settings[name]}" for name in different]
+    other = [f"{name} {_in_words(settings[name])}" for name in different]
     note = f"Otherwise than this run: {', '.join(other) or 'nothing'}. Threshold of the other folds."
     name = f"{_ARCHITECTURES.get(settings['architecture'], settings['architecture'])} ({folder.name})"
     return Method(name, "rival", note, there["flops_per_pixel"], scores, counts)
+
+
+def _in_words(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def write_report(

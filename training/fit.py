@@ -123,7 +123,7 @@ def new_network(options: FitOptions) -> Any:
     torch.manual_seed(options.seed)
     network: nn.Module
     if options.architecture == "two-date-unets":
-        network = ChangeNet(options.bands, options.views, options.width, options.depth, options.cell)
+        network = ChangeNet(options.bands, options.views, options.width, options.depth, options.view_cells)
     else:
         network = FullyConvolutional(len(options.bands), siamese=options.architecture == "fc-siam-diff")
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

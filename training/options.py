@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from s2change_plugin.engine.bands import TEN_BANDS, TEN_METRE_BANDS, USUAL_ORDERS
-from s2change_plugin.engine.card import CELLS, VIEWS
+from s2change_plugin.engine.card import VIEWS, require_cells
 
 from .losses import LOSSES
 from .muon import Muon
@@ -26,6 +26,7 @@ class FitOptions:
     Attributes:
         epochs: walks over the cities; one draws as many patches as cover them once.
         view_epochs: the same for the network of each view, where they are not to be alike; none is `epochs` for all.
+        view_cells: side of the cells of pixels that the network of each view works on; none is 1 for all.
         batch: patches per step.
         optimizer: one of `OPTIMIZERS`.
         learning_rate: highest of the one-cycle schedule.
@@ -35,8 +36,7 @@ class FitOptions:
         bands: in the order of the network's input.
         architecture: the engine's "two-date-unets", or a baseline: "fc-ef", "fc-siam-diff".
         views: of the engine's networks, of `unet.VIEWS`, each fitted apart; a baseline has one.
-        width, depth: of each of the engine's networks; the baselines have their own.
-        cell: side of the cells of pixels that the engine's networks work on.
+        width, depth: of each of the engine's networks on pixels, see `unet.ChangeNet`; the baselines have their own.
         paste: share of the patches that get the changed ground of another patch of the batch, both dates of it.
         turns: quarter turns over which a prediction is averaged: 1, 2 or 4.
         light: strength of the random gain and offset of dates, bands and difference.
@@ -48,6 +48,7 @@ class FitOptions:
 
     epochs: int = 50
     view_epochs: tuple[int, ...] = ()
+    view_cells: tuple[int, ...] = ()
     batch: int = 16
     optimizer: str = "adam"
     learning_rate: float = 0.001
@@ -59,7 +60,6 @@ class FitOptions:
     views: tuple[str, ...] = ("dates", "difference")
     width: int = 16
     depth: int = 4
-    cell: int = 1
     light: float = 1.0
     paste: float = 0.0
     turns: int = 1
@@ -92,10 +92,9 @@ class FitOptions:
             raise ValueError("epochs, batch, width and depth start at 1; learning_rate is positive")
         if self.view_epochs and (len(self.view_epochs) != len(self.views) or min(self.view_epochs) < 1):
             raise ValueError(f"view_epochs {', '.join(map(str, self.view_epochs))} are not one number from 1 for each view")
-        if self.cell not in CELLS:
-            raise ValueError(f"cell {self.cell} is not one of {', '.join(map(str, CELLS))}")
+        require_cells(self.view_cells, self.views, self.depth)
         if self.patch % self.alignment:
-            raise ValueError(f"patch {self.patch} is not a multiple of {self.alignment}, which depth and cell need")
+            raise ValueError(f"patch {self.patch} is not a multiple of {self.alignment}, which the depth needs")
 
     def epochs_of(self, index: int) -> int:
         """Walks over the cities of the network of that view."""
@@ -104,7 +103,7 @@ class FitOptions:
     @property
     def alignment(self) -> int:
         """Patches measure multiples of this many pixels."""
-        return int(self.cell * 2**self.depth) if self.architecture == "two-date-unets" else 16
+        return int(2**self.depth) if self.architecture == "two-date-unets" else 16
 
 
 def options_from(settings: Sequence[str], given: dict[str, Any] | None = None) -> FitOptions:
@@ -136,8 +135,13 @@ def _bands(text: str) -> tuple[str, ...]:
     return USUAL_ORDERS[int(text)] if text.isdigit() else tuple(text.split(","))
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
+
+
 _PARSED: dict[str, Any] = {
     "bands": _bands,
     "views": lambda text: tuple(text.split(",")),
-    "view_epochs": lambda text: tuple(map(int, text.split(","))),
+    "view_epochs": _numbers,
+    "view_cells": _numbers,
 }

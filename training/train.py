@@ -80,7 +80,7 @@ def fine_tuning(init: str) -> dict[str, Any]:
         "views": card.views,
         "width": card.width,
         "depth": card.depth,
-        "cell": card.cell,
+        "view_cells": card.view_cells,
         "epochs": 10,
         "learning_rate": 0.0003,
     }
@@ -139,7 +139,7 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     for index, (view, network) in enumerate(zip(options.fit.views, whole.networks, strict=True)):
         say(f"Network {index + 1} of {len(options.fit.views)}, which looks at the {view}:")
         began = time.monotonic()
-        alone = ChangeNet(card.bands, [view], card.width, card.depth, card.cell)
+        alone = ChangeNet(card.bands, [view], card.width, card.depth, whole.cells[index : index + 1])
         for epoch in fitting(ground, options.fit, network, index, run / STATE.format(index + 1), progress):
             row = {"network": index + 1, "view": view, "epoch": epoch.number, "loss": round(epoch.loss, 5)}
             told = f"  loss {epoch.loss:.4f}"
@@ -292,7 +292,7 @@ def _beginning(
     licences = list(_grouped(labels, "licence"))
     if options.init:
         start = load_model(options.init, device="cpu")
-        wanted, there = ((one.bands, one.views, one.width, one.depth, one.cell) for one in (options.fit, start.card))
+        wanted, there = ((one.bands, one.views, one.width, one.depth, one.view_cells) for one in (options.fit, start.card))
         if wanted != there:
             raise ModelError(
                 f"A network of {_as_words(wanted)} cannot begin with {options.init}, which has {_as_words(there)}. Leave these options out."
@@ -308,7 +308,7 @@ def _beginning(
         views=options.fit.views,
         width=options.fit.width,
         depth=options.fit.depth,
-        cell=options.fit.cell,
+        view_cells=options.fit.view_cells,
         mean=mean,
         std=std,
         thresholds={"f1": 0.5},
@@ -318,7 +318,7 @@ def _beginning(
         level=next(iter(labels.values())).level,
         protocol=f"Scores on {', '.join(held_out)}, held out whole; epoch and threshold were chosen on them, so they are optimistic. Seed {options.fit.seed}.",
         training={**asdict(options.fit), "cities": list(labels)},
-        halo=halo(options.fit.depth, options.fit.cell),
+        halo=halo(options.fit.depth, options.fit.view_cells),
     )
     return card, network
 
@@ -337,9 +337,10 @@ def _keep_best(path: Path, f1: float, network: Any) -> None:
         save_state(path, {"f1": f1, "weights": network.state_dict()})
 
 
-def _as_words(network: tuple[Sequence[str], Sequence[str], int, int, int]) -> str:
-    bands, views, width, depth, cell = network
-    return f"width {width}, depth {depth}, cell {cell}, views {', '.join(views)}, bands {', '.join(bands)}"
+def _as_words(network: tuple[Sequence[str], Sequence[str], int, int, Sequence[int]]) -> str:
+    bands, views, width, depth, cells = network
+    on_cells = f" on cells of {', '.join(map(str, cells))}" if cells else ""
+    return f"width {width}, depth {depth}, views {', '.join(views)}{on_cells}, bands {', '.join(bands)}"
 
 
 def _begin(run: Path, options: TrainOptions, resume: bool) -> TrainOptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from ..paths import shipped_models, user_models
 from .bands import BANDS, TEN_METRE_BANDS
 from .errors import ModelError
-from .reach import halo
+from .reach import halo, levels
 from .scores import GOALS, Beta
 
 DEFAULT_MODEL = "oscd-urban-4"
@@ -20,12 +21,12 @@ VIEWS = ("dates", "ten-metre", "difference")
 # A bare hash on a card is taken for a secret by the plugin site's scanner.
 HASH = "sha256:"
 # Sides of the cells that a network may work on, pixels.
-CELLS = (1, 2, 3, 4)
+CELLS = (1, 2, 4)
 _ARCHITECTURE = "two-date-unets"
 # Processing levels, each with those that can be imitated from its images: taking the atmosphere out, not putting it in.
 _SIMULATED = {"L1C": ("L2A",), "L2A": ()}
 # Entries that JSON has as lists.
-_LISTS = {"bands", "views", "mean", "std", "simulated_levels", "calibration", "known_failures"}
+_LISTS = {"bands", "views", "view_cells", "mean", "std", "simulated_levels", "calibration", "known_failures"}
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class ModelCard:
         name: by which it is asked for; the file's name.
         bands: in the order of the network's input.
         views: of the networks that are heard together, of `unet.VIEWS`.
-        width, depth: of each network.
-        cell: side of the cells that they work on, pixels; see `unet.UNet`.
+        width, depth: of a network on pixels; see `unet.ChangeNet`.
+        view_cells: side of the cells that the network of each view works on, pixels; none is 1 for all.
         mean, std: of each band's reflectance without haze; the networks see (reflectance − mean) / std, see `appearance`.
         thresholds: calibrated probability from which a pixel is change, a multiple of 0.004, for "f1" and any other of `scores.GOALS`.
         licence: of the weights.
@@ -80,7 +81,7 @@ class ModelCard:
     gsd_m: float = 10.0
     halo: int = 0
     architecture: str = _ARCHITECTURE
-    cell: int = 1
+    view_cells: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Check what can be checked without the weights.
@@ -117,12 +118,12 @@ class ModelCard:
             raise ValueError(f"its views {', '.join(self.views)} are not some of {', '.join(VIEWS)}")
         if "ten-metre" in self.views and not set(self.bands) & set(TEN_METRE_BANDS):
             raise ValueError("it has a view of the bands of 10 m, and none of its bands is one")
-        if not (1 <= self.depth <= 6 and 1 <= self.width <= 256 and self.cell in CELLS):
-            raise ValueError(
-                f"its depth {self.depth}, width {self.width} and cell {self.cell} are not a network that can be built"
-            )
-        if self.halo != halo(self.depth, self.cell):
-            raise ValueError(f"its halo {self.halo} is not what its network needs, {halo(self.depth, self.cell)}")
+        if not (1 <= self.depth <= 6 and 1 <= self.width <= 256):
+            raise ValueError(f"its depth {self.depth} and width {self.width} are not a network that can be built")
+        require_cells(self.view_cells, self.views, self.depth)
+        needed = halo(self.depth, self.view_cells)
+        if self.halo != needed:
+            raise ValueError(f"its halo {self.halo} is not what its network needs, {needed}")
 
     @property
     def threshold(self) -> float:
@@ -141,6 +142,19 @@ class ModelCard:
                 f"The model {self.name} has no threshold for the goal {goal}; it has {there}. "
                 f"Choose {'that' if len(self.thresholds) == 1 else 'one of these'} with --goal, or give a --threshold in its place."
             )
+
+
+def require_cells(cells: Sequence[int], views: Sequence[str], depth: int) -> None:
+    """Refuse cells that the networks of these views cannot work on; none is 1 for all.
+
+    Raises:
+        ValueError: not one of `CELLS` for each view, or no level is left to halve.
+    """
+    can_be = [cell for cell in CELLS if levels(depth, cell) >= 1]
+    if cells and (len(cells) != len(views) or not set(cells) <= set(can_be)):
+        raise ValueError(
+            f"view_cells {', '.join(map(str, cells))} are not one for each view, of {', '.join(map(str, can_be))} at depth {depth}"
+        )
 
 
 def list_models() -> list[tuple[Path, ModelCard]]:

@@ -28,37 +28,36 @@ _SMALL_PRIMES = (2, 3, 5, 7, 11, 13, 17)
 class FoldedNet(nn.Module):
     """A `ChangeNet` for use alone, on windows with a margin.
 
-    Batch norm is folded into the convolutions. Narrow networks with one view share their finest level, where most of the work is.
+    Batch norm is folded into the convolutions. Narrow networks with one view, on like cells, share their finest level, where most of
+    the work is.
     The way down sees window and margin, the way up computes of the margin only what the window needs.
 
     Attributes:
-        cell: side of the cells that it works on, pixels.
-        margin: pixels, `cell` times `reach.margin`.
-        images: what is looked at, of before, after and difference; see `unet.UNet.images`.
+        cell: side of the largest cells that it works on, pixels.
+        margin: pixels; see `reach.margin`.
+        views: what is looked at of before, after and difference, see `unet.UNet.images`, and the side of the cells.
         channels_held: numbers that it and its input hold at most for each pixel of a patch.
     """
 
     def __init__(self, network: ChangeNet) -> None:
         """Fold a network with what its batch norms have seen so far; it stays as it is."""
         super().__init__()
-        by_view: dict[type[nn.Module], list[Any]] = {}
-        for one in network.networks:
-            by_view.setdefault(type(one), []).append(one)
-        alike: list[list[Any]] = list(by_view.values())
-        first = alike[0][0]
-        together = max(1, _LANES // first.width)
-        self.cell: int = first.cell
-        self.depth = len(first.up)
-        self.margin: int = first.cell * margin(self.depth)
-        self.images = [networks[0].images for networks in alike]
-        self.groups: Any = nn.ModuleList(
-            nn.ModuleList(
-                _Group(networks[start : start + together], len(network.networks)) for start in range(0, len(networks), together)
-            )
-            for networks in alike
-        )
-        inputs = sum((1 + isinstance(one, SiameseUNet)) * one.encoder[0][0].in_channels for one, *_ in alike)
-        self.channels_held: int = math.ceil((inputs + _CHANNELS_HELD * together * first.width) / first.cell**2)
+        by_view: dict[tuple[type[nn.Module], int], list[Any]] = {}
+        for one, cell in zip(network.networks, network.cells, strict=True):
+            by_view.setdefault((type(one), cell), []).append(one)
+        self.cell = max(network.cells)
+        self.margin = margin(network.depth, network.cells)
+        self.views = [(networks[0].images, cell) for (_, cell), networks in by_view.items()]
+        self.groups: Any = nn.ModuleList()
+        inputs = held = 0.0
+        for (kind, cell), networks in by_view.items():
+            first = networks[0]
+            together = max(1, _LANES // first.width)
+            parts = (networks[start : start + together] for start in range(0, len(networks), together))
+            self.groups.append(nn.ModuleList(_Group(part, len(network.networks)) for part in parts))
+            inputs += (1 + issubclass(kind, SiameseUNet)) * first.encoder[0][0].in_channels / cell**2
+            held = max(held, _CHANNELS_HELD * together * first.width / cell**2)
+        self.channels_held = math.ceil(inputs + held)
 
     def laid_out(self, blocks: Iterable[tuple[int, Images]], height: int, dtype: torch.dtype) -> list[Tensor]:
         """The network's input of a patch, for each view, in cells.
@@ -67,16 +66,16 @@ class FoldedNet(nn.Module):
 
         Args:
             blocks: as `appearance.Appearance.blocks` gives them, rows and columns multiples of `cell`.
-            height: of the patch; it and the width are multiples of cell · 2 ** depth pixels.
+            height: of the patch; it and the width are multiples of 2 ** depth pixels.
             dtype: of the input.
         """
-        cell, found = self.cell, list[Tensor]()
+        found = list[Tensor]()
         for row, images in blocks:
-            parts = [_joined(seen(*(image[None] for image in images)), dtype) for seen in self.images]
+            parts = [(_joined(seen(*(image[None] for image in images)), dtype), cell) for seen, cell in self.views]
             if not found:
-                shapes = [(part.shape[0], part.shape[1] * cell**2, height // cell, part.shape[3] // cell) for part in parts]
+                shapes = [(len(part), part.shape[1] * cell**2, height // cell, part.shape[3] // cell) for part, cell in parts]
                 found = [torch.empty(shape, dtype=dtype, memory_format=torch.channels_last) for shape in shapes]
-            for whole, part in zip(found, parts, strict=True):
+            for whole, (part, cell) in zip(found, parts, strict=True):
                 rows = whole[:, :, row // cell : (row + part.shape[2]) // cell]
                 # As `pixel_unshuffle`, which goes about it a number at a time.
                 for place, (down, right) in enumerate(product(range(cell), repeat=2)):
@@ -89,10 +88,8 @@ class FoldedNet(nn.Module):
         Args:
             laid_out: see there.
         """
-        rim = self.margin // self.cell
-        rims = _rims(laid_out[0].shape[-1] - 2 * rim, rim, self.depth)
-        logits: Tensor = sum(group(x, rim, rims) for x, groups in zip(laid_out, self.groups, strict=True) for group in groups)
-        return (pixel_shuffle(logits, self.cell) if self.cell > 1 else logits)[0, 0]
+        logits: Tensor = sum(group(x, self.margin) for x, groups in zip(laid_out, self.groups, strict=True) for group in groups)
+        return logits[0, 0]
 
 
 class _Group(nn.Module):
@@ -101,6 +98,7 @@ class _Group(nn.Module):
     def __init__(self, networks: Sequence[UNet], heard: int) -> None:
         super().__init__()
         self.siamese = isinstance(networks[0], SiameseUNet)
+        self.cell, self.depth = networks[0].cell, len(networks[0].up)
         self.first = _merged([_folded(one.encoder[0]) for one in networks], 0)
         self.deeper = nn.ModuleList(_Deeper(one, place, len(networks)) for place, one in enumerate(networks))
         self.last = _WayUp(
@@ -111,14 +109,17 @@ class _Group(nn.Module):
             self.head.weight.copy_(torch.cat([one.head.weight for one in networks], 1) / heard)
             _bias(self.head).copy_(torch.stack([_bias(one.head) for one in networks]).sum(0) / heard)
 
-    def forward(self, x: Tensor, rim: int, rims: Sequence[int]) -> Tensor:
+    def forward(self, x: Tensor, margin: int) -> Tensor:
+        rim = margin // self.cell
+        rims = _rims(x.shape[-1] - 2 * rim, rim, self.depth)
         x = self.first(x)
         lower = _halved(x)
         below = [deeper(lower, rim // 2, rims, self.siamese) for deeper in self.deeper]
         inner = _inner(x, rim - rims[0])
         # Put together where there is a quarter of the places.
         x = self.last(below[0] if len(below) == 1 else torch.cat(below, 1), _apart(inner) if self.siamese else inner)
-        return _inner(self.head(x), rims[0])
+        logits = _inner(self.head(x), rims[0])
+        return pixel_shuffle(logits, self.cell) if self.cell > 1 else logits
 
 
 class _Deeper(nn.Module):

@@ -97,7 +97,7 @@ class PairModel:
     @property
     def alignment(self) -> int:
         """Windows start at, and patches measure, multiples of this many pixels."""
-        return int(self.model.card.cell * 2**self.model.card.depth)
+        return int(2**self.model.card.depth)
 
     @property
     def bytes_per_pixel(self) -> int:
@@ -143,7 +143,7 @@ class PairModel:
                 of `alignment`. Where one date is unusable in any band, both are taken to be alike.
         """
         model, card = self.model, self.model.card
-        blocks = self.appearance.blocks(before, after, card.mean, card.std, card.cell)
+        blocks = self.appearance.blocks(before, after, card.mean, card.std, self.folded.cell)
         laid_out = self.folded.laid_out(blocks, before.shape[1], _DTYPES[model.precision])
 
         def logits() -> Array:
@@ -178,7 +178,7 @@ def load_model(name_or_path: str, device: str = "auto", precision: str = "auto",
         raise ModelError(
             f"{path} is damaged, or not the file that its card describes (sha256 {found[:12]}… instead of {card.sha256[:12]}…). Copy both again."
         )
-    network = ChangeNet(card.bands, card.views, card.width, card.depth, card.cell)
+    network = ChangeNet(card.bands, card.views, card.width, card.depth, card.view_cells)
     try:
         network.load_state_dict(load_tensors(data))
     except (SafetensorError, RuntimeError) as error:
@@ -195,7 +195,7 @@ def save_model(folder: Path, card: ModelCard, network: ChangeNet) -> Path:
     data = save_tensors(tensors)
     path = folder / f"{card.name}.safetensors"
     path.write_bytes(data)
-    complete = {**asdict(card), "sha256": f"{HASH}{hashlib.sha256(data).hexdigest()}", "halo": halo(card.depth, card.cell)}
+    complete = {**asdict(card), "sha256": f"{HASH}{hashlib.sha256(data).hexdigest()}", "halo": halo(card.depth, card.view_cells)}
     path.with_suffix(".json").write_text(json.dumps(complete, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 # Two 3 × 3 convolutions reach this far on each side.
 BLOCK_REACH = 2
 
 
-def halo(depth: int, cell: int = 1) -> int:
+def halo(depth: int, cells: Iterable[int] = ()) -> int:
     """How far, in pixels, an input pixel can be from an output pixel that it changes, for any place of that pixel.
 
     Found by following one output cell back through the network's levels: convolutions widen what is needed, transposed
     convolutions of stride 2 halve it, pooling doubles it. Of a cell, the pixels on its other side are the farthest.
 
     Args:
-        depth: of the network.
-        cell: side of the cells that it works on, pixels.
+        depth: of the networks, on pixels.
+        cells: side of the cells that each works on, pixels; none is 1 for all.
     """
-    return cell * max(_reach(place, depth) for place in range(2**depth)) + cell - 1
+    each = [(cell, levels(depth, cell)) for cell in set(cells) or {1}]
+    return max(cell * max(_reach(place, own) for place in range(2**own)) + cell - 1 for cell, own in each)
+
+
+def levels(depth: int, cell: int) -> int:
+    """How often a network on cells halves its resolution, to come to the places of one of that depth on pixels."""
+    return depth - (cell.bit_length() - 1)
 
 
 def needs(depth: int) -> list[int]:
@@ -27,11 +35,16 @@ def needs(depth: int) -> list[int]:
     return found
 
 
-def margin(depth: int) -> int:
-    """Margin, in cells, of a window that starts and ends at multiples of 2 ** depth cells: a multiple of it too.
+def margin(depth: int, cells: Iterable[int] = ()) -> int:
+    """Margin, in pixels, of a window that starts and ends at multiples of 2 ** depth pixels: a multiple of it too.
 
-    Less than the `halo`, which holds for windows that start anywhere.
+    Less than the `halo`, which holds for windows that start anywhere; arguments as there.
     """
+    return max(cell * _cells_beyond(levels(depth, cell)) for cell in set(cells) or {1})
+
+
+def _cells_beyond(depth: int) -> int:
+    """The margin of one network in its own cells."""
     wanted = needs(depth)[-1] + BLOCK_REACH
     for _ in range(depth):
         wanted = 2 * wanted + BLOCK_REACH

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from .bands import TEN_METRE_BANDS
+from .reach import levels
 
 
 class UNet(nn.Module):
@@ -142,23 +143,27 @@ class ChangeNet(nn.Module):
     Networks that err in different places are worth more together than one of their common size.
     """
 
-    def __init__(self, bands: Sequence[str], views: Sequence[str], width: int, depth: int, cell: int = 1) -> None:
+    def __init__(self, bands: Sequence[str], views: Sequence[str], width: int, depth: int, cells: Sequence[int] = ()) -> None:
         """Make it with random weights.
 
         Args:
             bands: names of those of each date.
             views: of `VIEWS`, one for each network; one may come more than once.
-            width, depth, cell: of each network.
+            width, depth: of a network on pixels; one on cells has so much fewer levels, and more channels, that they end in like places.
+            cells: side of the cells that each network works on, pixels, a power of two; none is 1 for all.
         """
         super().__init__()
-        self.networks = nn.ModuleList(VIEWS[view](bands, width, depth, cell) for view in views)
+        self.depth, self.cells = depth, list(cells) or [1] * len(views)
+        self.networks = nn.ModuleList(
+            VIEWS[view](bands, width * cell, levels(depth, cell), cell) for view, cell in zip(views, self.cells, strict=True)
+        )
 
     def forward(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
         """Logits of change, (n, 1, h, w).
 
         Args:
             before, after, difference: as `appearance.Appearance.shown` gives them, (n, band, h, w), with h and w multiples of
-                cell · 2 ** depth.
+                2 ** depth.
         """
         logits: Tensor = sum(network(before, after, difference) for network in self.networks)
         return logits / len(self.networks)

@@ -1,4 +1,4 @@
-from itertools import pairwise
+from itertools import cycle, islice, pairwise
 
 import pytest
 import torch
@@ -11,10 +11,10 @@ from s2change_plugin.engine.unet import ChangeNet
 MANY = ("dates", "difference", "dates", "ten-metre", "difference", "dates", "ten-metre")
 
 
-def network(views: tuple[str, ...], width: int, depth: int, cell: int = 1) -> ChangeNet:
+def network(views: tuple[str, ...], width: int, depth: int, cells: tuple[int, ...] = ()) -> ChangeNet:
     """Random, with batch norms that have seen something."""
     torch.manual_seed(depth)
-    whole = ChangeNet(("B03", "B11", "B08"), views, width, depth, cell).double()
+    whole = ChangeNet(("B03", "B11", "B08"), views, width, depth, cells).double()
     with torch.no_grad():
         for _ in range(2):
             whole(*torch.randn(3, 2, 3, 96, 96, dtype=torch.float64).unbind())
@@ -30,16 +30,20 @@ def said(folded: FoldedNet, shown: torch.Tensor, rows: int = 12) -> torch.Tensor
 
 @pytest.mark.parametrize("views", [("dates",), ("difference",), ("ten-metre",), MANY])
 @pytest.mark.parametrize(
-    ("width", "depth", "cell"),
-    [(4, 1, 1), (8, 2, 1), (8, 3, 1), (16, 3, 1), (4, 4, 1), (16, 2, 2), (8, 1, 2), (4, 3, 2), (4, 1, 3)],
+    ("width", "depth", "cells"),
+    [
+        *((4, 1, ()), (8, 2, ()), (8, 3, ()), (16, 3, ()), (4, 4, ())),
+        *((8, 3, (2,)), (4, 2, (2,)), (2, 4, (2,)), (1, 3, (4,)), (8, 3, (1, 2)), (2, 2, (2, 1, 1)), (2, 4, (1, 4, 2))),
+    ],
 )
 # With the larger one rows are computed with a little more margin than is needed.
 @pytest.mark.parametrize("steps", [2, 13])
 def test_folded_it_says_the_same_of_the_window_inside_the_margin(
-    views: tuple[str, ...], width: int, depth: int, cell: int, steps: int
+    views: tuple[str, ...], width: int, depth: int, cells: tuple[int, ...], steps: int
 ) -> None:
-    whole = network(views, width, depth, cell)
-    folded, rim, step = FoldedNet(whole).double(), cell * margin(depth), cell * 2**depth
+    cells = tuple(islice(cycle(cells), len(views)))
+    whole = network(views, width, depth, cells)
+    folded, rim, step = FoldedNet(whole).double(), margin(depth, cells), 2**depth
     assert folded.margin == rim
     shown = torch.randn(3, 3, 2 * rim + 3 * step, 2 * rim + steps * step, dtype=torch.float64)
     with torch.no_grad():
@@ -55,7 +59,7 @@ def test_a_convolution_and_its_relu_in_one_are_the_same_as_one_after_the_other(
 ) -> None:
     if not folded_module._computes_both(dtype):
         pytest.skip(f"this PyTorch does not compute both in one on this processor in {dtype}")
-    folded = FoldedNet(network(MANY, 8, 2, 2)).to(dtype)
+    folded = FoldedNet(network(MANY, 4, 3, (2, 1, 2, 2, 1, 1, 1))).to(dtype)
     shown = torch.randn(3, 3, 2 * folded.margin + 24, 2 * folded.margin + 16, dtype=dtype)
     asked, in_one = [], folded_module._in_one
     monkeypatch.setattr(folded_module, "_in_one", lambda *given: asked.append(given) or in_one(*given))
@@ -93,10 +97,12 @@ def test_a_pytorch_that_cannot_compute_both_in_one_computes_one_after_the_other(
             folded_module._computes_both.cache_clear()
 
 
-@pytest.mark.parametrize(("depth", "cell"), [(1, 1), (2, 1), (3, 1), (4, 1), (1, 2), (2, 2)])
-def test_what_lies_beyond_the_margin_changes_nothing_and_what_lies_within_reach_does(depth: int, cell: int) -> None:
-    folded = FoldedNet(network(("dates", "difference"), 4, depth, cell)).double()
-    rim, step = cell * margin(depth), cell * 2**depth
+@pytest.mark.parametrize(
+    ("depth", "cells"), [(1, ()), (2, ()), (3, ()), (4, ()), (2, (2, 2)), (3, (2, 2)), (3, (1, 2)), (4, (1, 2))]
+)
+def test_what_lies_beyond_the_margin_changes_nothing_and_what_lies_within_reach_does(depth: int, cells: tuple[int, ...]) -> None:
+    folded = FoldedNet(network(("dates", "difference"), 4, depth, cells)).double()
+    rim, step = folded.margin, 2**depth
     shown = torch.randn(3, 3, 4 * rim, 4 * rim, dtype=torch.float64)
     beyond = shown.clone()
     beyond[..., : rim // step * step, :] = 9
@@ -106,12 +112,12 @@ def test_what_lies_beyond_the_margin_changes_nothing_and_what_lies_within_reach_
     torch.testing.assert_close(found[rim:], other[rim:], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize("cell", [1, 2, 4])
-def test_the_margin_suffices_and_is_no_more_than_the_halo_rounded_up(depth: int, cell: int) -> None:
-    step = cell * 2**depth
-    assert cell * margin(depth) % step == 0
-    assert cell * margin(depth) <= -(-halo(depth, cell) // step) * step
+@pytest.mark.parametrize("depth", [3, 4, 5])
+@pytest.mark.parametrize("cells", [(), (2,), (4,), (1, 2), (2, 4)])
+def test_the_margin_suffices_and_is_no_more_than_the_halo_rounded_up(depth: int, cells: tuple[int, ...]) -> None:
+    step = 2**depth
+    assert margin(depth, cells) % step == 0
+    assert margin(depth, cells) <= -(-halo(depth, cells) // step) * step
 
 
 def _rims(width: int, depth: int) -> list[int]:

@@ -187,24 +187,25 @@ def test_bfloat16_differs_by_little(tmp_path: Path) -> None:
 def test_a_card_without_cells_is_of_a_network_on_pixels_and_one_with_cells_needs_their_halo(tmp_path: Path) -> None:
     path = write_standin(tmp_path, "s")
     entries = json.loads(path.with_suffix(".json").read_text())
-    del entries["cell"]
+    del entries["view_cells"]
     path.with_suffix(".json").write_text(json.dumps(entries))
-    assert read_card(path).cell == 1
-    edit_card(path, cell=2)
-    with pytest.raises(ModelError, match=f"its halo {halo(1)} is not what its network needs, {halo(1, 2)}"):
+    assert read_card(path).view_cells == ()
+    edit_card(path, depth=2, halo=halo(2), view_cells=[2])
+    with pytest.raises(ModelError, match=f"its halo {halo(2)} is not what its network needs, {halo(2, [2])}"):
         read_card(path)
-    edit_card(path, cell=5, halo=halo(1, 5))
-    with pytest.raises(ModelError, match="cell 5 are not a network that can be built"):
-        read_card(path)
+    for cells in ([3], [4], [1, 1]):
+        edit_card(path, view_cells=cells)
+        with pytest.raises(ModelError, match="are not one for each view, of 1, 2 at depth 2"):
+            read_card(path)
 
 
-@pytest.mark.parametrize("cell", [1, 2])
-def test_a_model_is_written_and_read_back_alike(tmp_path: Path, cell: int) -> None:
+@pytest.mark.parametrize("cells", [(), (2,)])
+def test_a_model_is_written_and_read_back_alike(tmp_path: Path, cells: tuple[int, ...]) -> None:
     torch.manual_seed(1)
-    network = ChangeNet(TEN_BANDS, ("dates",), 4, 3, cell).eval()
+    network = ChangeNet(TEN_BANDS, ("dates",), 4, 3, cells).eval()
     entries = {"simulated_levels": ("L2A",), "calibration": (0.5, 2.0, 1.5), "known_failures": ("Snow.", "Water.")}
     card = replace(
-        read_card(write_standin(tmp_path, "s", **entries)), name="mine", width=4, depth=3, cell=cell, halo=halo(3, cell)
+        read_card(write_standin(tmp_path, "s", **entries)), name="mine", width=4, depth=3, view_cells=cells, halo=halo(3, cells)
     )
     back = load_model(str(save_model(tmp_path, card, network)))
     assert replace(back.card, sha256=card.sha256) == card

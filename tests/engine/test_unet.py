@@ -8,19 +8,21 @@ from s2change_plugin.engine.unet import VIEWS, ChangeNet
 BOTH = ("dates", "difference")
 
 
-def network(depth: int, views: tuple[str, ...] = BOTH, cell: int = 1) -> ChangeNet:
+def network(depth: int, views: tuple[str, ...] = BOTH, cells: tuple[int, ...] = ()) -> ChangeNet:
     torch.manual_seed(depth)
-    return ChangeNet(("B03", "B11", "B08"), views, width=4, depth=depth, cell=cell).double().eval()
+    return ChangeNet(("B03", "B11", "B08"), views, 4, depth, cells).double().eval()
 
 
-@pytest.mark.parametrize(("depth", "cell"), [(1, 1), (2, 1), (3, 1), (4, 1), (1, 2), (2, 2), (3, 2), (2, 3)])
+@pytest.mark.parametrize(
+    ("depth", "cells"), [(1, ()), (2, ()), (3, ()), (4, ()), (2, (2,)), (3, (2,)), (4, (2,)), (3, (4,)), (3, (1, 2)), (3, (4, 2))]
+)
 @pytest.mark.parametrize("view", list(VIEWS))
-def test_the_halo_is_exact(depth: int, cell: int, view: str) -> None:
+def test_the_halo_is_exact(depth: int, cells: tuple[int, ...], view: str) -> None:
     """With all weights positive nothing cancels: the farthest input that changes any output lies at the halo."""
-    net = ChangeNet(["B02"], [view], width=1, depth=depth, cell=cell).double().eval()
+    net = ChangeNet(["B02"], [view] * max(1, len(cells)), 1, depth, cells).double().eval()
     for parameter in net.parameters():
         torch.nn.init.constant_(parameter, 0.1)
-    reach, step = halo(depth, cell), cell * 2**depth
+    reach, step = halo(depth, cells), 2**depth
     size = (2 * reach // step + 3) * step
     image = torch.zeros(1, 1, step, size, dtype=torch.float64)
     farthest = 0
@@ -35,9 +37,9 @@ def test_the_halo_is_exact(depth: int, cell: int, view: str) -> None:
     assert farthest == reach
 
 
-@pytest.mark.parametrize("cell", [1, 2])
-def test_a_window_with_its_halo_gives_what_the_whole_gives(cell: int) -> None:
-    net, reach = network(2, cell=cell), 8 * -(-halo(2, cell) // 8)
+@pytest.mark.parametrize("cells", [(), (2, 2), (1, 2)])
+def test_a_window_with_its_halo_gives_what_the_whole_gives(cells: tuple[int, ...]) -> None:
+    net, reach = network(2, cells=cells), 8 * -(-halo(2, cells) // 8)
     images = torch.randn(3, 1, 3, 224, 240, dtype=torch.float64)
     with torch.no_grad():
         whole = net(*images)
@@ -47,7 +49,7 @@ def test_a_window_with_its_halo_gives_what_the_whole_gives(cell: int) -> None:
 
 @pytest.mark.parametrize("cell", [1, 2])
 def test_dates_may_be_swapped_where_they_are_looked_at_by_themselves(cell: int) -> None:
-    net = network(3, ("dates",), cell)
+    net = network(3, ("dates",), (cell,))
     before, after, difference = torch.randn(3, 2, 3, 64, 64, dtype=torch.float64)
     with torch.no_grad():
         torch.testing.assert_close(net(before, after, difference), net(after, before, -difference), rtol=0, atol=1e-12)
@@ -74,7 +76,7 @@ def test_a_view_depends_on_nothing_else() -> None:
 @pytest.mark.parametrize("cell", [1, 2])
 def test_the_view_of_ten_metres_sees_no_other_band(cell: int) -> None:
     before, after, difference = torch.randn(3, 1, 3, 32, 32, dtype=torch.float64)
-    net = network(2, ("ten-metre",), cell)
+    net = network(2, ("ten-metre",), (cell,))
     other = before.clone()
     with torch.no_grad():
         other[:, 1] += 1
@@ -89,7 +91,7 @@ def test_every_view_that_a_card_may_name_can_be_built() -> None:
 
 def test_what_is_said_of_a_pixel_of_a_cell_lies_at_its_place() -> None:
     """A network that hands its finest level through: what it sees of a pixel is what it says there."""
-    net = ChangeNet(["B02"], ["dates"], width=4, depth=1, cell=2).double().eval()
+    net = ChangeNet(["B02"], ["dates"], 2, 2, [2]).double().eval()
     (unet,) = net.networks
     for parameter in net.parameters():
         torch.nn.init.zeros_(parameter)
@@ -108,4 +110,4 @@ def test_what_is_said_of_a_pixel_of_a_cell_lies_at_its_place() -> None:
 
 @pytest.mark.parametrize("cell", [1, 2])
 def test_logits_have_the_size_of_the_input(cell: int) -> None:
-    assert network(3, cell=cell)(*torch.randn(3, 2, 3, 48, 32, dtype=torch.float64)).shape == (2, 1, 48, 32)
+    assert network(3, cells=(cell, 1))(*torch.randn(3, 2, 3, 48, 32, dtype=torch.float64)).shape == (2, 1, 48, 32)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import TypeVar
 
@@ -135,18 +137,19 @@ def test_the_layers_are_all_convolutions_of_the_network_with_their_work() -> Non
     model = load_model(DEFAULT_MODEL, "cpu", "float32")
     found = layers_of(model, 128)
     card = model.card
-    # The view with the fewest bands comes first.
-    channels, side = len(TEN_METRE_BANDS) * card.cell**2, 128 // card.cell
+    # The one view that has so few channels, and no cells.
+    channels = len(TEN_METRE_BANDS)
     first = next(layer for layer in found if layer.inputs == channels)
-    assert (first.kind, first.side, first.shape) == ("conv", 3, (2, channels, side, side))
-    assert first.flops == 2 * 9 * channels * first.outputs * 2 * side * side
+    assert (first.kind, first.side, first.shape) == ("conv", 3, (2, channels, 128, 128))
+    assert first.flops == 2 * 9 * channels * first.outputs * 2 * 128 * 128
     # Blocks of two, down on depth levels below the finest and up on those between; and for the networks that share their finest
     # level a block down, a way up to it, a block there and a head.
-    together = max(1, 16 // card.width)
-    groups = sum(math.ceil(card.views.count(view) / together) for view in set(card.views))
-    expected = len(card.views) * (2 * card.depth + 2 * (card.depth - 1)) + groups * 5
+    networks = Counter(zip(card.views, card.view_cells or repeat(1), strict=False))
+    depths = [card.depth - int(math.log2(cell)) for (_, cell), count in networks.items() for _ in range(count)]
+    groups = sum(math.ceil(count / max(1, 16 // (card.width * cell))) for (_, cell), count in networks.items())
+    expected = sum(2 * depth + 2 * (depth - 1) for depth in depths) + groups * 5
     assert sum(times for layer, times in found.items() if layer.kind == "conv") == expected
-    assert sum(times for layer, times in found.items() if layer.kind == "up") == len(card.views) * (card.depth - 1) + groups
+    assert sum(times for layer, times in found.items() if layer.kind == "up") == sum(depth - 1 for depth in depths) + groups
     for layer in found:
         assert layer.build().eval()(torch.zeros(layer.shape)).shape[1] == layer.outputs
 

@@ -108,14 +108,14 @@ def test_a_folder_from_before_an_option_goes_on_with_its_default_alone(
     crossvalidate(data, tmp_path / "cv", TINY, 2, 1, 1, lambda text: None)
     saved = tmp_path / "cv" / "options.json"
     options = json.loads(saved.read_text())
-    assert options.pop("cell") == 1
+    assert options.pop("view_cells") == []
     saved.write_text(json.dumps(options))
     said: list[str] = []
     crossvalidate(data, tmp_path / "cv", TINY, 2, 1, 1, said.append)
     assert not [text for text in said if text.startswith("Seed")]
     saved.write_text(json.dumps(options))
-    with pytest.raises(S2ChangeError, match="cell 1 instead of 2"):
-        crossvalidate(data, tmp_path / "cv", replace(TINY, cell=2), 2, 1, 1, lambda text: None)
+    with pytest.raises(S2ChangeError, match=r"view_cells \[\] instead of \[1, 2\]"):
+        crossvalidate(data, tmp_path / "cv", replace(TINY, view_cells=(1, 2)), 2, 1, 1, lambda text: None)
 
 
 def test_places_come_from_the_labels_grids(data: Path) -> None:

@@ -242,7 +242,7 @@ def test_options_that_cannot_be_trained_are_refused(option: dict) -> None:
 
 def test_a_model_to_begin_with_gives_weights_normalisation_and_network(data: Path, tmp_path: Path) -> None:
     start = str(tmp_path / "one" / "model.safetensors")
-    run(data, tmp_path / "one", tiny(("essen",), epochs=3, cell=2))
+    run(data, tmp_path / "one", tiny(("essen",), epochs=3, views=("dates", "difference"), view_cells=(1, 2)))
     options = TrainOptions(
         replace(FitOptions(**fine_tuning(start)), epochs=1, batch=4, patch=32, learning_rate=1e-9, ema=0.0), init=start
     )
@@ -253,9 +253,9 @@ def test_a_model_to_begin_with_gives_weights_normalisation_and_network(data: Pat
             assert torch.allclose(first[name], second[name], atol=1e-5), name
     cards = [load_model(str(tmp_path / name / "model.safetensors")).card for name in ("one", "two")]
     assert cards[0].mean == cards[1].mean
-    assert (cards[1].width, cards[1].depth, cards[1].cell) == (4, 2, 2)
+    assert (cards[1].width, cards[1].depth, cards[1].view_cells) == (4, 2, (1, 2))
     assert "Begun with model" in cards[1].trained_on
-    with pytest.raises(ModelError, match="width 4, depth 2, cell 2"):
+    with pytest.raises(ModelError, match="width 4, depth 2, views dates, difference on cells of 1, 2,"):
         run(data, tmp_path / "three", tiny(init=start, width=8))
     with pytest.raises(ModelError, match="no model 'nothing'"):
         fine_tuning("nothing")

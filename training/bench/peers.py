@@ -56,7 +56,7 @@ def run_peer(name: str, before: Path, after: Path) -> dict[str, Any]:
     """The naive loop or the one in ONNX Runtime, over the whole pair; seconds without imports and export."""
     model = load_model(DEFAULT_MODEL, "cpu", "float32")
     with tempfile.TemporaryDirectory(dir=before.parent) as folder, rasterio.open(before) as raster:
-        step = model.card.cell * 2**model.card.depth
+        step = 2**model.card.depth
         largest = min(raster.shape) // step * step
         if name == "naive":
             tile, overlap = min(_NAIVE_TILE, largest), _NAIVE_OVERLAP

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,10 @@ _LEAST_PIXELS = 200
 # Ten bands of so many pixels stay in a processor's cache from one step to the next.
 _PIXELS_AT_ONCE = 16384
 _ONE = torch.ones(())
+# There NumPy computes sixteen numbers at a time; by either of the names that it has had for these processors.
+_ARCSINH_IS_QUICK = sys.platform == "linux" and bool(
+    {"X86_V4", "AVX512_SKX"} & set(np.show_config(mode="dicts")["SIMD Extensions"]["found"])
+)
 # The measurement is as good with these as with a million.
 _MOST_PIXELS, _SEED = 200_000, 0
 
@@ -109,8 +114,12 @@ class Appearance:
 
 
 def _asinh(x: Tensor) -> Tensor:
-    """As `torch.asinh`, which computes one number at a time."""
-    return torch.addcmul(_ONE, x, x).sqrt_().add_(x.abs()).log_().copysign_(x)
+    """As `torch.asinh`, which computes one number at a time; in place."""
+    if _ARCSINH_IS_QUICK:
+        values = x.numpy()
+        np.arcsinh(values, out=values)
+        return x
+    return x.copy_(torch.addcmul(_ONE, x, x).sqrt_().add_(x.abs()).log_().copysign_(x))
 
 
 def _columns(*values: _Floats) -> tuple[Tensor, ...]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from s2change_plugin.engine.appearance import measure_appearance, measure_haze, without_haze
+from s2change_plugin.engine.appearance import _asinh, measure_appearance, measure_haze, without_haze
 from s2change_plugin.engine.errors import NothingObserved
 
 DEVIATION = (0.05, 0.08, 0.1)
@@ -99,3 +99,11 @@ def test_too_little_to_measure_is_refused() -> None:
     before[:, :10, 10:] = np.nan
     with pytest.raises(NothingObserved, match="Only 100 of"):
         measure_appearance([before], [ground(1)], DEVIATION)
+
+
+@pytest.mark.parametrize("is_quick", [False, True])
+def test_differences_are_squashed_alike_however_that_is_computed(is_quick: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s2change_plugin.engine.appearance._ARCSINH_IS_QUICK", is_quick)
+    x = torch.cat([torch.linspace(-50, 50, 4001), torch.tensor([0.0, 1e-6, -1e-3, 1e4, float("nan")])])[None]
+    expected = torch.asinh(x)
+    torch.testing.assert_close(_asinh(x), expected, rtol=1e-5, atol=1e-6, equal_nan=True)

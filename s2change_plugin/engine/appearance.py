@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,10 +32,6 @@ _LEAST_PIXELS = 200
 # Ten bands of so many pixels stay in a processor's cache from one step to the next.
 _PIXELS_AT_ONCE = 16384
 _ONE = torch.ones(())
-# There NumPy computes sixteen numbers at a time; by either of the names that it has had for these processors.
-_ARCSINH_IS_QUICK = sys.platform == "linux" and bool(
-    {"X86_V4", "AVX512_SKX"} & set(np.show_config(mode="dicts")["SIMD Extensions"]["found"])
-)
 # The measurement is as good with these as with a million.
 _MOST_PIXELS, _SEED = 200_000, 0
 
@@ -114,12 +111,21 @@ class Appearance:
 
 
 def _asinh(x: Tensor) -> Tensor:
-    """As `torch.asinh`, which computes one number at a time; in place."""
-    if _ARCSINH_IS_QUICK:
+    """As `torch.asinh`, which computes one number at a time; x may be overwritten."""
+    if _numpy_is_quick():
         values = x.numpy()
         np.arcsinh(values, out=values)
         return x
-    return x.copy_(torch.addcmul(_ONE, x, x).sqrt_().add_(x.abs()).log_().copysign_(x))
+    return torch.addcmul(_ONE, x, x).sqrt_().add_(x.abs()).log_().copysign_(x)
+
+
+@cache
+def _numpy_is_quick() -> bool:
+    """Whether NumPy computes sixteen such numbers at a time here."""
+    config: Any = np.show_config(mode="dicts")
+    found = config.get("SIMD Extensions", {}).get("found", [])
+    # By either of the names that it has had for these processors.
+    return sys.platform == "linux" and not {"X86_V4", "AVX512_SKX"}.isdisjoint(found)
 
 
 def _columns(*values: _Floats) -> tuple[Tensor, ...]:

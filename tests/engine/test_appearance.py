@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from s2change_plugin.engine.appearance import _asinh, measure_appearance, measure_haze, without_haze
+from s2change_plugin.engine import appearance
+from s2change_plugin.engine.appearance import _asinh, _numpy_is_quick, measure_appearance, measure_haze, without_haze
 from s2change_plugin.engine.errors import NothingObserved
 
 DEVIATION = (0.05, 0.08, 0.1)
@@ -103,7 +104,27 @@ def test_too_little_to_measure_is_refused() -> None:
 
 @pytest.mark.parametrize("is_quick", [False, True])
 def test_differences_are_squashed_alike_however_that_is_computed(is_quick: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s2change_plugin.engine.appearance._ARCSINH_IS_QUICK", is_quick)
+    monkeypatch.setattr(appearance, "_numpy_is_quick", lambda: is_quick)
     x = torch.cat([torch.linspace(-50, 50, 4001), torch.tensor([0.0, 1e-6, -1e-3, 1e4, float("nan")])])[None]
     expected = torch.asinh(x)
     torch.testing.assert_close(_asinh(x), expected, rtol=1e-5, atol=1e-6, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("config", "is_quick"),
+    [
+        ({}, False),
+        ({"SIMD Extensions": {"baseline": ["X86_V2"]}}, False),
+        ({"SIMD Extensions": {"found": ["X86_V3"]}}, False),
+        ({"SIMD Extensions": {"found": ["X86_V3", "X86_V4"]}}, True),
+        ({"SIMD Extensions": {"found": ["AVX2", "AVX512_SKX"]}}, True),
+    ],
+)
+def test_numpy_is_asked_for_it_where_it_says_that_it_is_quick(
+    config: dict, is_quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(np, "show_config", lambda mode: config)
+    monkeypatch.setattr(appearance.sys, "platform", "linux")
+    assert _numpy_is_quick.__wrapped__() is is_quick
+    monkeypatch.setattr(appearance.sys, "platform", "win32")
+    assert not _numpy_is_quick.__wrapped__()

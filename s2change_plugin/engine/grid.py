@@ -229,7 +229,7 @@ def geodesic_area_m2(grid: Grid) -> float:
 def geodesic_areas_m2(geometries: Sequence[Any], crs: CRS) -> NDArray[np.float64]:
     """Area of each polygon on the WGS 84 ellipsoid, square metres; geometries are shapely's, in the given CRS.
 
-    By Lambert's cylindrical projection around their middle, which is true to area on the ellipsoid, all at once. What is straight there
+    By Lambert's cylindrical projection around their middle meridian, which is true to area on the ellipsoid, all at once. What is straight there
     is not quite what is straight in the CRS, which for a square of 1 km makes less than a millionth.
     """
     import shapely
@@ -239,7 +239,7 @@ def geodesic_areas_m2(geometries: Sequence[Any], crs: CRS) -> NDArray[np.float64
         return np.empty(0)
     left, bottom, right, top = shapely.total_bounds(outlines)
     middle, _ = _to_lonlat(crs).transform((left + right) / 2, (bottom + top) / 2)
-    true_to_area = f"+proj=cea +lon_0={middle} +ellps=WGS84 +units=m"
+    true_to_area = f"+proj=cea +lon_0={middle} +datum=WGS84 +units=m"
     lay = Transformer.from_crs(ProjCRS.from_wkt(crs.to_wkt()), true_to_area, always_xy=True).transform
     return np.asarray(shapely.area(shapely.transform(outlines, lambda places: np.column_stack(lay(*places.T)))), np.float64)
 

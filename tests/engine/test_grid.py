@@ -131,6 +131,15 @@ def test_polygon_areas_are_true_on_both_sides_of_the_date_line(epsg: int) -> Non
     assert geodesic_areas_m2(outlines, crs) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize(("epsg", "side"), [(4326, 0.01), (31466, 1000), (23031, 1000), (27700, 1000), (3413, 1000)])
+def test_polygon_areas_are_true_in_degrees_and_on_other_ellipsoids(epsg: int, side: float) -> None:
+    x, y = Transformer.from_crs(4326, epsg, always_xy=True).transform(5, 51)
+    outline = box(x, y, x + side, y + side)
+    (lonlat,) = geopandas.GeoSeries([outline], crs=epsg).to_crs(4326)
+    expected = abs(Geod(ellps="WGS84").geometry_area_perimeter(lonlat)[0])
+    assert geodesic_areas_m2([outline], CRS.from_epsg(epsg)) == pytest.approx([expected], rel=1e-6)
+
+
 def test_no_polygons_have_no_areas() -> None:
     assert geodesic_areas_m2([], UTM.crs).shape == (0,)
 

@@ -37,8 +37,8 @@ _WRITING = 3.2e-8
 _PROBABILITY_BYTES, _CODES_BYTES, _OVERVIEWS = 1.0, 0.1, 4 / 3
 # Side of the patch that is tried, pixels; a try that takes longer than this many seconds is not repeated.
 _TRIAL, _LONGEST = 384, 0.5
-# So few pixels take no longer than their trial would, so there is none; and what each is then said to take, seconds.
-_FEW, _FEW_SECONDS = 1_500_000, 2e-6
+# So few pixels hardly take longer than a trial with all that: theirs is one patch, once.
+_FEW = 1_500_000
 # Version 2 of the kernel's control groups, then version 1: limit, what is used, and what of that is files that can be forgotten.
 _CGROUPS = (
     ("memory.max", "memory.current", "inactive_file"),
@@ -131,7 +131,7 @@ def estimate(work: Work, pace: Pace, rasters: Sequence[str], threads: int, cache
 
 
 def estimate_run(pair: Pair, predictor: Predictor, area: Window, size: int, rasters: Sequence[str]) -> Estimate:
-    """What it will take to map an area of an open pair, from a trial of about a second at most; a small area goes without.
+    """What it will take to map an area of an open pair, from a trial of about a second at most; a small area's is shorter.
 
     Args:
         pair: open and measured.
@@ -141,8 +141,7 @@ def estimate_run(pair: Pair, predictor: Predictor, area: Window, size: int, rast
         rasters: see `estimate`.
     """
     work = work_of(pair, predictor, area, size)
-    pace = measure_pace(pair, predictor, work) if work.seen > _FEW else Pace(0.0, 0.0, _FEW_SECONDS, _held_bytes())
-    return estimate(work, pace, rasters, window_threads(), get_gdal_config("GDAL_CACHEMAX"))
+    return estimate(work, measure_pace(pair, predictor, work), rasters, window_threads(), get_gdal_config("GDAL_CACHEMAX"))
 
 
 def work_of(pair: Pair, predictor: Predictor, area: Window, size: int) -> Work:
@@ -187,17 +186,19 @@ def _stored_pixels(scene: Scene, pair: Pair, parts: Sequence[Window]) -> int:
 def measure_pace(pair: Pair, predictor: Predictor, work: Work) -> Pace:
     """Read and predict a little of the pair, by one thread, and see what it costs.
 
-    What reading the samples took at first, beyond what it takes again, is the decoding.
+    What reading the samples took at first, beyond what it takes again, is the decoding. For few pixels nothing is read again, and all of it
+    counts as that.
     """
+    few = work.seen <= _FEW
     sampled = pair.sampled[-1]
     least = 2 * predictor.halo + predictor.alignment
     shape = min(max(_TRIAL, least), work.patch[0]), min(max(_TRIAL, least), work.patch[1])
     patches = [_tiled(image, shape) for image in (pair.samples[-1].before, pair.samples[-1].after)]
     with ThreadPoolExecutor(1, "trial", share_cores, (1,)) as alone:
-        lay_s = min(alone.submit(_seconds_of, lambda: pair.read(sampled)).result() for _ in range(2))
+        lay_s = 0.0 if few else min(alone.submit(_seconds_of, lambda: pair.read(sampled)).result() for _ in range(2))
         predict_s = alone.submit(_seconds_of, lambda: predictor.probability(*patches)).result()
         # The first time, PyTorch prepares itself.
-        if predict_s < _LONGEST:
+        if predict_s < _LONGEST and not few:
             predict_s = min(predict_s, alone.submit(_seconds_of, lambda: predictor.probability(*patches)).result())
     decode_s = max(0.0, pair.sampling_s * window_threads() - lay_s * len(pair.sampled))
     # What shows nothing of both dates is not predicted.
@@ -206,14 +207,14 @@ def measure_pace(pair: Pair, predictor: Predictor, work: Work) -> Pace:
         decode_s / max(1, work.sampled),
         lay_s / (sampled.width * sampled.height),
         predict_s / math.prod(shape) * observed,
-        _held_bytes(),
+        psutil.Process().memory_info().rss,
     )
 
 
 def room(folder: Path | None = None) -> Room:
     """What this machine, or the container that we run in, has for this process, and a folder's disk for its files."""
     free = min([psutil.virtual_memory().available, *_free_in_container(Path("/sys/fs/cgroup"))])
-    return Room(_held_bytes() + free, disk_usage(folder).free if folder else None)
+    return Room(psutil.Process().memory_info().rss + free, disk_usage(folder).free if folder else None)
 
 
 def require_room(expected: Estimate, there: Room) -> None:
@@ -251,11 +252,6 @@ def time_text(seconds: float) -> str:
 def size_text(size: float) -> str:
     """Bytes as a person says them: "1.8 GB", "40 MB"."""
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{math.ceil(size / 1e6)} MB"
-
-
-def _held_bytes() -> int:
-    """Memory of this process now."""
-    return int(psutil.Process().memory_info().rss)
 
 
 def _up(length: float, step: int) -> int:

@@ -5,7 +5,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import psutil
 import pytest
 from click.testing import CliRunner
 from rasterio.windows import Window
@@ -22,7 +21,6 @@ from s2change_plugin.engine.estimate import (
     Room,
     Work,
     estimate,
-    estimate_run,
     measure_pace,
     require_room,
     room,
@@ -214,7 +212,7 @@ def test_the_pace_is_what_samples_and_patches_take_without_what_is_done_but_once
     monkeypatch.setattr(module, "window_threads", lambda: 2)
     pair.sampling_s = (0.5 * len(pair.sampled) + 3) / 2
     predictor = SlowPredictor(clock)
-    work = work_of(pair, predictor, pair.grid.window, 64)
+    work = replace(work_of(pair, predictor, pair.grid.window, 64), seen=module._FEW + 1)
     pace = measure_pace(pair, predictor, work)
     assert pace.decode == pytest.approx(3 / stored_pixels(pair, pair.sampled))
     assert pace.lay == pytest.approx(0.5 / (256 * 256))
@@ -231,25 +229,30 @@ def test_a_slow_machine_is_tried_on_one_small_patch_only(pair: Pair, clock: Cloc
         predictor.probability,
         lambda *images: (clock_of(*images), setattr(clock, "now", clock.now + 9)),
     )
-    measure_pace(pair, predictor, replace(WORK, patch=(512, 512)))
+    measure_pace(pair, predictor, replace(WORK, patch=(512, 512), seen=module._FEW + 1))
     assert predictor.shapes == [(384, 384)]
 
 
-def test_a_small_area_is_not_tried_and_takes_a_few_seconds(pair: Pair, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_small_area_one_patch_is_tried_once_and_nothing_is_read(
+    pair: Pair, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pair, "read", lambda window: pytest.fail("read again"))
+    monkeypatch.setattr(module, "window_threads", lambda: 2)
+    pair.sampling_s = 3.0
     predictor = SlowPredictor(clock)
-    found = estimate_run(pair, predictor, pair.grid.window, 64, ("mask",))
-    assert not predictor.shapes
-    assert time_text(found.seconds) == "A few seconds"
-    assert found.memory_bytes > psutil.Process().memory_info().rss // 2
-    monkeypatch.setattr(module, "_FEW", 1000)
-    estimate_run(pair, predictor, pair.grid.window, 64, ("mask",))
-    assert predictor.shapes
+    work = replace(work_of(pair, predictor, pair.grid.window, 64), seen=module._FEW)
+    pace = measure_pace(pair, predictor, work)
+    assert predictor.shapes == [(80, 80)]
+    # With what is done but once: the run has no more windows to spread that over.
+    assert pace.predict == pytest.approx(3e-6)
+    assert pace.lay == 0
+    assert pace.decode * work.sampled == pytest.approx(6)
 
 
 def test_what_shows_nothing_of_both_dates_takes_the_network_no_time(pair: Pair, clock: Clock) -> None:
     pair.samples[0].quality[:] = 1
     assert len(pair.samples) == 4
-    work = work_of(pair, SlowPredictor(clock), pair.grid.window, 64)
+    work = replace(work_of(pair, SlowPredictor(clock), pair.grid.window, 64), seen=module._FEW + 1)
     assert measure_pace(pair, SlowPredictor(clock), work).predict == pytest.approx(0.75e-6)
 
 

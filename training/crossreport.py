@@ -124,7 +124,7 @@ def read_rival(folder: Path, data: Path, split: Sequence[Fold], options: FitOpti
 
 
 def _in_words(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return " ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
 
 
 def write_report(

@@ -11,6 +11,7 @@ import torch
 
 from s2change_plugin.engine.bands import TEN_BANDS, TEN_METRE_BANDS, USUAL_ORDERS
 from s2change_plugin.engine.card import VIEWS, require_cells
+from s2change_plugin.engine.errors import S2ChangeError
 
 from .losses import LOSSES
 from .muon import Muon
@@ -93,6 +94,8 @@ class FitOptions:
         if self.view_epochs and (len(self.view_epochs) != len(self.views) or min(self.view_epochs) < 1):
             raise ValueError(f"view_epochs {', '.join(map(str, self.view_epochs))} are not one number from 1 for each view")
         require_cells(self.view_cells, self.views, self.depth)
+        if self.view_cells and self.architecture != "two-date-unets":
+            raise ValueError(f"view_cells are of the engine's networks, and {self.architecture} has none")
         if self.patch % self.alignment:
             raise ValueError(f"patch {self.patch} is not a multiple of {self.alignment}, which the depth needs")
 
@@ -127,7 +130,16 @@ def options_from(settings: Sequence[str], given: dict[str, Any] | None = None) -
 
 
 def completed(saved: dict[str, Any]) -> dict[str, Any]:
-    """Options as they were saved, and the defaults of those that there were not yet."""
+    """Options as they were saved, and the defaults of those that there were not yet.
+
+    Raises:
+        S2ChangeError: one of them is no more.
+    """
+    saved = dict(saved)
+    if saved.pop("cell", 1) != 1:
+        raise S2ChangeError(
+            "That run is of an earlier version, with cells for all networks alike. Make it anew, with view_cells."
+        )
     return {**json.loads(json.dumps(asdict(FitOptions()))), **saved}
 
 

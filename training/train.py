@@ -26,7 +26,7 @@ from .crossvalidate import SCORES
 from .evaluate import best_threshold, predict_city, score
 from .failures import sentences
 from .fit import Progress, averaged_weights, fitting, new_network, save_state
-from .options import FitOptions
+from .options import FitOptions, completed
 from .prepare import City, Labels, read_city
 from .sampling import band_statistics, laid_out
 
@@ -98,7 +98,7 @@ def settings_of(crossvalidation: Path) -> dict[str, Any]:
         raise UnreadableInput(
             f"{crossvalidation} holds no cross-validation. Make one with: python -m training crossvalidate"
         ) from error
-    return {name: _frozen(value) for name, value in values.items() if name != "folds"}
+    return {name: _frozen(value) for name, value in completed(values).items() if name != "folds"}
 
 
 def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: Progress, say: Callable[[str], None]) -> None:
@@ -292,7 +292,10 @@ def _beginning(
     licences = list(_grouped(labels, "licence"))
     if options.init:
         start = load_model(options.init, device="cpu")
-        wanted, there = ((one.bands, one.views, one.width, one.depth, one.view_cells) for one in (options.fit, start.card))
+        wanted, there = (
+            (one.bands, one.views, one.width, one.depth, one.view_cells or (1,) * len(one.views))
+            for one in (options.fit, start.card)
+        )
         if wanted != there:
             raise ModelError(
                 f"A network of {_as_words(wanted)} cannot begin with {options.init}, which has {_as_words(there)}. Leave these options out."
@@ -339,7 +342,7 @@ def _keep_best(path: Path, f1: float, network: Any) -> None:
 
 def _as_words(network: tuple[Sequence[str], Sequence[str], int, int, Sequence[int]]) -> str:
     bands, views, width, depth, cells = network
-    on_cells = f" on cells of {', '.join(map(str, cells))}" if cells else ""
+    on_cells = f" on cells of {', '.join(map(str, cells))}" if max(cells) > 1 else ""
     return f"width {width}, depth {depth}, views {', '.join(views)}{on_cells}, bands {', '.join(bands)}"
 
 
@@ -350,7 +353,7 @@ def _begin(run: Path, options: TrainOptions, resume: bool) -> TrainOptions:
         if not saved.is_file():
             raise UnreadableInput(f"{run} holds no run to resume. Leave --resume out.")
         values = {name: _frozen(value) for name, value in json.loads(saved.read_text(encoding="utf-8")).items()}
-        fit = {name: _frozen(value) for name, value in values.pop("fit").items()}
+        fit = {name: _frozen(value) for name, value in completed(values.pop("fit")).items()}
         return TrainOptions(fit=FitOptions(**fit), **values)
     if saved.exists():
         raise S2ChangeError(f"{run} holds a run already. Add --resume to go on with it, or choose another folder.")

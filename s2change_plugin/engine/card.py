@@ -12,7 +12,7 @@ from typing import Any
 from ..paths import shipped_models, user_models
 from .bands import BANDS, TEN_METRE_BANDS
 from .errors import ModelError
-from .reach import halo, levels
+from .reach import depth_on_cells, halo
 from .scores import GOALS, Beta
 
 DEFAULT_MODEL = "oscd-urban-5"
@@ -150,7 +150,7 @@ def require_cells(cells: Sequence[int], views: Sequence[str], depth: int) -> Non
     Raises:
         ValueError: not one of `CELLS` for each view, or no level is left to halve.
     """
-    can_be = [cell for cell in CELLS if levels(depth, cell) >= 1]
+    can_be = [cell for cell in CELLS if depth_on_cells(depth, cell) >= 1]
     if cells and (len(cells) != len(views) or not set(cells) <= set(can_be)):
         raise ValueError(
             f"view_cells {', '.join(map(str, cells))} are not one for each view, of {', '.join(map(str, can_be))} at depth {depth}"
@@ -193,6 +193,8 @@ def read_card(path: Path) -> ModelCard:
         ]
         if missing:
             raise ValueError(f"it lacks {', '.join(missing)}")
+        if values.get("cell", 1) != 1:
+            raise ValueError("it is of an earlier version, all of whose networks worked on cells; train it again and export it")
         for name in _LISTS & set(values):
             # A lone text would become a list of its letters.
             if not isinstance(values[name], list):

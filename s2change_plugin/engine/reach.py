@@ -18,11 +18,11 @@ def halo(depth: int, cells: Iterable[int] = ()) -> int:
         depth: of the networks, on pixels.
         cells: side of the cells that each works on, pixels; none is 1 for all.
     """
-    each = [(cell, levels(depth, cell)) for cell in set(cells) or {1}]
+    each = [(cell, depth_on_cells(depth, cell)) for cell in set(cells) or {1}]
     return max(cell * max(_reach(place, own) for place in range(2**own)) + cell - 1 for cell, own in each)
 
 
-def levels(depth: int, cell: int) -> int:
+def depth_on_cells(depth: int, cell: int) -> int:
     """How often a network on cells halves its resolution, to come to the places of one of that depth on pixels."""
     return depth - (cell.bit_length() - 1)
 
@@ -40,7 +40,7 @@ def margin(depth: int, cells: Iterable[int] = ()) -> int:
 
     Less than the `halo`, which holds for windows that start anywhere; arguments as there.
     """
-    return max(cell * _cells_beyond(levels(depth, cell)) for cell in set(cells) or {1})
+    return max(cell * _cells_beyond(depth_on_cells(depth, cell)) for cell in set(cells) or {1})
 
 
 def _cells_beyond(depth: int) -> int:

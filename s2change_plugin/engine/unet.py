@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from .bands import TEN_METRE_BANDS
-from .reach import levels
+from .reach import depth_on_cells
 
 
 class UNet(nn.Module):
@@ -155,7 +155,8 @@ class ChangeNet(nn.Module):
         super().__init__()
         self.depth, self.cells = depth, list(cells) or [1] * len(views)
         self.networks = nn.ModuleList(
-            VIEWS[view](bands, width * cell, levels(depth, cell), cell) for view, cell in zip(views, self.cells, strict=True)
+            VIEWS[view](bands, width * cell, depth_on_cells(depth, cell), cell)
+            for view, cell in zip(views, self.cells, strict=True)
         )
 
     def forward(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:

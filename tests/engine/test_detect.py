@@ -26,12 +26,12 @@ from s2change_plugin.engine.unet import ChangeNet
 from tests.conftest import textured, write_stack
 
 
-@pytest.fixture(params=[(3, 1), (2, 2)], ids=["pixels", "cells"])
+@pytest.fixture(params=[(), (2, 2), (1, 2)], ids=["pixels", "cells", "both"])
 def model(request: pytest.FixtureRequest, ground: np.ndarray) -> Model:
     """Random weights that are all positive, so that nothing cancels and every pixel of the halo counts; spread over 0–1."""
     torch.manual_seed(0)
-    depth, cell = request.param
-    network = ChangeNet(TEN_BANDS, ("dates", "difference"), 4, depth, cell).eval()
+    cells: tuple[int, ...] = request.param
+    network = ChangeNet(TEN_BANDS, ("dates", "difference"), 4, 3, cells).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             module.weight.data.abs_().mul_(3)
@@ -46,14 +46,14 @@ def model(request: pytest.FixtureRequest, ground: np.ndarray) -> Model:
         TEN_BANDS,
         ("dates", "difference"),
         4,
-        depth,
+        3,
         (0.2,) * 10,
         (0.05,) * 10,
         {"f1": 0.5},
         "none",
         "nothing",
-        halo=halo(depth, cell),
-        cell=cell,
+        halo=halo(3, cells),
+        view_cells=cells,
     )
     return Model(card, network, "cpu", "float32")
 

@@ -105,11 +105,12 @@ def test_another_run_on_the_same_folds_gets_its_own_rows(data: Path, tmp_path: P
     # As from a time when there was no zoom yet, and something that is no option any more.
     options = {name: value for name, value in json.loads(saved.read_text("utf-8")).items() if name != "zoom"}
     saved.write_text(json.dumps({**options, "gone": 0.1}), encoding="utf-8")
-    assert run(data, tmp_path / "cv", "--set", "zoom=0.1", "--against", str(tmp_path / "rival")).exit_code == 0
+    settings = ("--set", "zoom=0.1", "--set", "view_cells=1,2")
+    assert run(data, tmp_path / "cv", *settings, "--against", str(tmp_path / "rival")).exit_code == 0
     values = json.loads((tmp_path / "cv" / "report.json").read_text("utf-8"))
     rival = values["methods"][1]
     assert rival["name"] == "FC-EF (rival)"
-    assert "architecture fc-ef, zoom 0.0. " in rival["note"]
+    assert "view_cells none, architecture fc-ef, zoom 0.0. " in rival["note"]
     assert rival["l1c"]["mean"] == json.loads((tmp_path / "rival" / "scores.json").read_text("utf-8"))["l1c"]["mean"]
     recall, precision = np.transpose(rival["curve"])
     assert recall[-1] == 1

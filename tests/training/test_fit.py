@@ -10,6 +10,7 @@ from scipy import special
 
 from s2change_plugin.engine.bands import L2A_BANDS
 from s2change_plugin.engine.card import DEFAULT_MODEL, ModelCard, find_card
+from s2change_plugin.engine.errors import S2ChangeError
 from s2change_plugin.engine.model import Model
 from s2change_plugin.engine.reach import halo
 from s2change_plugin.engine.unet import ChangeNet
@@ -202,10 +203,24 @@ def test_settings_are_read_with_their_types() -> None:
     for wrong in ("view_epochs=9", "view_epochs=9,0", "view_epochs=9,4,4"):
         with pytest.raises(ValueError, match="not one number from 1 for each view"):
             options_from([wrong])
+    assert options_from(["views=dates,difference", "view_cells=1,2"]).view_cells == (1, 2)
+    for wrong in ("view_cells=2", "view_cells=1,3", "view_cells=1,16"):
+        with pytest.raises(ValueError, match="not one for each view, of 1, 2, 4 at depth 4"):
+            options_from([wrong])
+    with pytest.raises(ValueError, match="fc-ef has none"):
+        options_from(["architecture=fc-ef", "views=dates", "view_cells=2"])
     with pytest.raises(ValueError, match="needs one of the bands of 10 m"):
         options_from(["bands=B05,B11", "views=ten-metre"])
     with pytest.raises(ValueError, match="zoom 2.0 is not between"):
         options_from(["zoom=2"])
+
+
+def test_options_of_an_earlier_version_are_completed_or_refused() -> None:
+    saved = {"width": 7, "cell": 1}
+    assert completed(saved) == {**json.loads(json.dumps(asdict(FitOptions()))), "width": 7}
+    assert saved == {"width": 7, "cell": 1}
+    with pytest.raises(S2ChangeError, match="earlier version"):
+        completed({"cell": 2})
 
 
 def test_a_city_as_level_2a_lost_its_haze_and_keeps_a_gain_of_its_own() -> None:

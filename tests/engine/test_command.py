@@ -198,17 +198,17 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(tmp_path: Path, bad, cas
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
 def test_memory_does_not_grow_with_the_raster(tmp_path: Path) -> None:
-    """Four times the pixels, of which one date alone would take 920 MB, take a sixth more at most.
+    """Four times the pixels, of which one date alone would take 1.2 GB, take a sixth more at most.
 
-    Of one width, since rows of blocks are held; what is too wide for that is walked in stripes (`test_detect`). On one core, since
-    what several threads hold at once depends on who else is at work.
+    Of one width, since rows of blocks are held; what is too wide for that is walked in stripes (`test_detect`). The smaller one is tall
+    enough for all that is held at once. On one core, since what several threads hold at once depends on who else is at work.
     """
     ask = "import os\nos.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])\n"
     ask += "from s2change_plugin.engine.__main__ import main\nmain(standalone_mode=False)\n"
     ask += "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     peaks = []
-    for times in (6, 24):
-        ground = np.tile(textured(10, 400, 400, 1), (1, times, 6))
+    for times in (12, 48):
+        ground = np.tile(textured(10, 400, 400, 1), (1, times, 4))
         paths = write_stack(tmp_path / "a.tif", ground, tiled=True), write_stack(tmp_path / "b.tif", ground + 1, tiled=True)
         command = [
             sys.executable,

@@ -51,6 +51,13 @@ def prepare(source: Path, data: Path) -> None:
     type=_FOLDER,
     help="Train on all cities, with this cross-validation's settings and its scores on the card.",
 )
+@click.option(
+    "--teacher",
+    "teachers",
+    metavar="MODEL",
+    multiple=True,
+    help="Learn from what this model says instead of from the labels; several are averaged.",
+)
 @click.option("--validation-share", default=0.2, show_default=True, help="Share of the cities that are held out, whole.")
 @click.option("--validation", metavar="CITY,CITY,…", help="Hold these cities out instead.")
 @click.option("--epochs", type=int, help="Walks over the cities.  [default: 50; with --init 10]")
@@ -68,14 +75,16 @@ def train(
     resume: bool,
     init: str | None,
     crossvalidated: Path | None,
+    teachers: tuple[str, ...],
     validation_share: float,
     validation: str | None,
     settings: tuple[str, ...],
     **given: Any,
 ) -> None:
     """Train a model on the cities in DATA; an interrupted run goes on with --resume."""
+    from .crossvalidate import settings_of
     from .options import options_from
-    from .train import TrainOptions, fine_tuning, settings_of
+    from .train import TrainOptions, fine_tuning
     from .train import train as train_model
 
     with one_sentence():
@@ -86,7 +95,8 @@ def train(
             start = settings_of(crossvalidated) if crossvalidated else fine_tuning(init) if init else {}
             fit = options_from(settings, {**start, **named})
             held_out = tuple(validation.split(",")) if validation else ()
-            options = TrainOptions(fit, validation_share, held_out, init, str(crossvalidated) if crossvalidated else None)
+            measured = str(crossvalidated) if crossvalidated else None
+            options = TrainOptions(fit, validation_share, held_out, init, measured, teachers)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         try:
@@ -142,10 +152,20 @@ def export(run: Path, name: str, ship: bool, force: bool) -> None:
 @click.option("--workers", default=1, show_default=True, help="Folds that are fitted at a time, each on its share of the cores.")
 @_SETTINGS
 @click.option(
+    "--teachers", type=_FOLDER, help="Output of another run on the same data and folds, whose networks these learn from."
+)
+@click.option(
     "--against", type=_FOLDER, multiple=True, help="Output of another run on the same data, for the report's tables; repeatable."
 )
 def crossvalidate(
-    data: Path, output: Path, folds: int, seeds: int, workers: int, settings: tuple[str, ...], against: tuple[Path, ...]
+    data: Path,
+    output: Path,
+    folds: int,
+    seeds: int,
+    workers: int,
+    settings: tuple[str, ...],
+    teachers: Path | None,
+    against: tuple[Path, ...],
 ) -> None:
     """Predict every city in DATA by networks that never saw it nor its neighbours, score that, and write a report."""
     from .crossreport import PAGE, read_rival, write_report
@@ -160,7 +180,7 @@ def crossvalidate(
             raise click.UsageError(str(error)) from error
         # What cannot be compared is refused before hours of fitting.
         rivals = [read_rival(folder, data, folds_of(data, folds), options) for folder in against]
-        found = run(data, output, options, folds, seeds, workers, click.echo)
+        found = run(data, output, options, folds, seeds, workers, click.echo, teachers)
         click.echo(as_text(found))
         write_report(data, output, options, found, rivals, workers, click.echo)
         click.echo(f"Report: {output / PAGE}")

@@ -38,6 +38,7 @@ from .crossvalidate import (
     labels_of,
     mapped,
     read_predictions,
+    taught_by,
 )
 from .crossvalidate import SCORES as SCORES_FILE
 from .options import FitOptions, completed
@@ -118,7 +119,10 @@ def read_rival(folder: Path, data: Path, split: Sequence[Fold], options: FitOpti
     own = json.loads(json.dumps(asdict(options)))
     different = [name for name in own if settings[name] != own[name] and name != "seed"]
     other = [f"{name} {_in_words(settings[name])}" for name in different]
+    taught = taught_by(settings)
     note = f"Otherwise than this run: {', '.join(other) or 'nothing'}. Threshold of the other folds."
+    if taught:
+        note += f" Each network taught by {taught}."
     name = f"{_ARCHITECTURES.get(settings['architecture'], settings['architecture'])} ({folder.name})"
     return Method(name, "rival", note, there["flops_per_pixel"], scores, counts)
 
@@ -167,7 +171,7 @@ def write_report(
     _require_pixels(own, rivals)
     methods = [own, *rivals, *_plain_methods(plain)]
     values = {
-        "settings": asdict(options),
+        "settings": {**asdict(options), "teachers": taught_by(_read_json(output / OPTIONS))},
         "source": _read_json(data / "data.json").get("source") if (data / "data.json").exists() else None,
         "folds": found["folds"],
         "seeds": list(seeds),

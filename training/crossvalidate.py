@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,17 +18,17 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 
-from s2change_plugin.engine.errors import S2ChangeError
+from s2change_plugin.engine.errors import S2ChangeError, UnreadableInput
 from s2change_plugin.engine.labelled import NEIGHBOURS_KM, centres, city_names, neighbours
 from s2change_plugin.engine.outputs import NOT_OBSERVED, to_mask
 from s2change_plugin.engine.validity import Codes
 
 from .calibrate import card_values, summary
 from .failures import failures
-from .fit import fit, flops_per_pixel, predict
+from .fit import fit, flops_per_pixel, new_network, predict, save_state
 from .options import FitOptions, completed
 from .prepare import City, Labels, read_city
-from .sampling import as_level_2a, band_statistics, laid_out
+from .sampling import Statistics, as_level_2a, band_statistics, laid_out
 
 OPTIONS, SCORES = "options.json", "scores.json"
 # How each held-out city is predicted: as it is, and as Level-2A might show it.
@@ -37,8 +37,48 @@ VARIANTS = ("l1c", "l2a")
 Fold = tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Teachers:
+    """The networks of a cross-validation, from which those of another learn: of each fold, the ones that never saw it.
+
+    Attributes:
+        folder: of that cross-validation.
+        options: of its fits.
+        seeds: of its fits.
+    """
+
+    folder: Path
+    options: FitOptions
+    seeds: tuple[int, ...]
+
+    def of(self, fold: Fold, statistics: Statistics) -> list[Any]:
+        """One of each seed.
+
+        Raises:
+            UnreadableInput: one was fitted to other cities, or to these as they were.
+        """
+        found = []
+        for seed in self.seeds:
+            state = torch.load(_network_path(self.folder, seed, fold), weights_only=True)
+            if (tuple(state["held_out"]), state["statistics"]) != (fold, statistics):
+                raise UnreadableInput(
+                    f"The networks in {self.folder} that did not see {fold[0]} were fitted to other data. Cross-validate them anew on these."
+                )
+            network = new_network(self.options)
+            network.load_state_dict(state["network"])
+            found.append(network.eval())
+        return found
+
+
 def crossvalidate(
-    data: Path, output: Path, options: FitOptions, folds: int, seeds: int, workers: int, say: Callable[[str], None]
+    data: Path,
+    output: Path,
+    options: FitOptions,
+    folds: int,
+    seeds: int,
+    workers: int,
+    say: Callable[[str], None],
+    teachers: Path | None = None,
 ) -> dict[str, Any]:
     """Predict every city of a data folder out of fold, once for each seed, and score the predictions.
 
@@ -46,24 +86,26 @@ def crossvalidate(
 
     Args:
         data: as `prepare` makes it.
-        output: folder; gets SEED/VARIANT/CITY.tif (probability as the engine stores it), options.json and scores.json.
+        output: folder; gets SEED/VARIANT/CITY.tif (probability as the engine stores it), SEED/networks, options.json and scores.json.
         options: of every fit; their seed is the first.
         folds: at most as many as there are groups of neighbouring places.
         seeds: how many.
         workers: folds that are fitted at a time, each on its share of the processor's cores.
         say: tells a sentence.
+        teachers: output folder of a cross-validation of the same data and folds, whose networks these learn from.
 
     Raises:
-        S2ChangeError: the output folder holds a run with other options.
+        S2ChangeError: the output folder holds a run with other options, or that of the teachers none to learn from.
     """
-    _begin(output, options, folds)
     split = folds_of(data, folds)
+    taught = teachers_in(teachers, split, options) if teachers else None
+    _begin(output, options, folds, taught)
     for number, fold in enumerate(split):
         say(f"Fold {number}: {', '.join(fold)}")
     numbers = range(options.seed, options.seed + seeds)
     open_tasks = [(seed, fold) for seed in numbers for fold in split if not is_predicted(output, seed, fold)]
     with mapped(workers) as walk:
-        for seed, fold, seconds in walk(partial(_fold, data, output, options), open_tasks):
+        for seed, fold, seconds in walk(partial(_fold, data, output, options, taught), open_tasks):
             say(f"Seed {seed}, {', '.join(fold)}: {seconds:.0f} s")
     truth = labels_of(data)
     found: dict[str, Any] = {"folds": split, "flops_per_pixel": round(flops_per_pixel(options))}
@@ -73,6 +115,46 @@ def crossvalidate(
     found["failures"] = failures(data, [_masks(output, seed, split, found["l1c"]["seeds"][n]) for n, seed in enumerate(numbers)])
     (output / SCORES).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return found
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """Options of the fits of a cross-validation.
+
+    Raises:
+        UnreadableInput: none is there.
+    """
+    try:
+        values = json.loads((folder / OPTIONS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UnreadableInput(f"{folder} holds no cross-validation. Make one with: python -m training crossvalidate") from error
+    there = completed({name: value for name, value in values.items() if name not in ("folds", "teachers")})
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in there.items()}
+
+
+def taught_by(saved: dict[str, Any]) -> int:
+    """How many others each network learned from, as the options of a cross-validation were saved."""
+    return len((saved.get("teachers") or {"seeds": ()})["seeds"])
+
+
+def teachers_in(folder: Path, split: Sequence[Fold], options: FitOptions) -> Teachers:
+    """What a cross-validation's folder has to teach networks of these options.
+
+    Raises:
+        UnreadableInput: nothing, or not for each of the folds.
+    """
+    there = FitOptions(**settings_of(folder))
+    same = (there.architecture, there.bands) == (options.architecture, options.bands)
+    if not same or not set(options.views) <= set(there.views):
+        raise UnreadableInput(
+            f"The networks in {folder} look at {', '.join(there.views)} in {', '.join(there.bands)}, and so cannot teach ones that look "
+            f"at {', '.join(options.views)} in {', '.join(options.bands)}"
+        )
+    seeds = sorted(int(one.name.removeprefix("seed-")) for one in folder.glob("seed-*"))
+    missing = [fold for seed in seeds for fold in split if not _network_path(folder, seed, fold).exists()]
+    if missing or not seeds:
+        told = f" that did not see {', '.join(missing[0])}" if missing else ""
+        raise UnreadableInput(f"{folder} has no networks{told}. Finish that cross-validation, with the same data and folds.")
+    return Teachers(folder, there, tuple(seeds))
 
 
 def folds_of(data: Path, folds: int) -> list[Fold]:
@@ -162,14 +244,20 @@ def mapped(workers: int) -> Iterator[Callable[..., Any]]:
         yield pool.map
 
 
-def _fold(data: Path, output: Path, options: FitOptions, task: tuple[int, Fold]) -> tuple[int, Fold, float]:
+def _fold(
+    data: Path, output: Path, options: FitOptions, teachers: Teachers | None, task: tuple[int, Fold]
+) -> tuple[int, Fold, float]:
     """Fit on all cities but a fold's, predict these, and give the task and the seconds that it took."""
     seed, fold = task
     began = time.monotonic()
     cities = _cities(data, options.bands)
     training = [city for name, city in cities.items() if name not in fold]
     statistics = band_statistics(training)
-    network = fit([laid_out(city, statistics) for city in training], replace(options, seed=seed))
+    learned = teachers.of(fold, statistics) if teachers else []
+    network = fit([laid_out(city, statistics) for city in training], replace(options, seed=seed), learned)
+    kept = _network_path(output, seed, fold)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    save_state(kept, {"network": network.state_dict(), "held_out": list(fold), "statistics": statistics})
     for variant in VARIANTS:
         for name in fold:
             city = cities[name] if variant == "l1c" else as_level_2a(cities[name])
@@ -198,6 +286,11 @@ def _path(output: Path, seed: int, city: str, variant: str) -> Path:
     return output / f"seed-{seed}" / variant / f"{city}.tif"
 
 
+def _network_path(output: Path, seed: int, fold: Fold) -> Path:
+    """Where the networks lie that did not see a fold, called by its first city."""
+    return output / f"seed-{seed}" / "networks" / f"{fold[0]}.pt"
+
+
 def _write(target: Path, levels: NDArray[np.uint8], like: Path) -> None:
     """Write stored probability on the grid of a label, in one step, so that what exists is whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -209,9 +302,10 @@ def _write(target: Path, levels: NDArray[np.uint8], like: Path) -> None:
     beside.replace(target)
 
 
-def _begin(output: Path, options: FitOptions, folds: int) -> None:
+def _begin(output: Path, options: FitOptions, folds: int, teachers: Teachers | None) -> None:
     """Make the output folder, or check that the run in it is this one."""
-    wanted = json.loads(json.dumps({"folds": folds, **asdict(options)}))
+    taught = {"folder": str(teachers.folder), "seeds": teachers.seeds} if teachers else None
+    wanted = json.loads(json.dumps({"folds": folds, "teachers": taught, **asdict(options)}))
     saved = output / OPTIONS
     if saved.exists():
         there = completed(json.loads(saved.read_text(encoding="utf-8")))

@@ -43,19 +43,21 @@ class Epoch:
 Progress = Callable[[Sequence[int], str], Iterable[int]]
 
 
-def fit(cities: Sequence[Ground], options: FitOptions) -> Any:
+def fit(cities: Sequence[Ground], options: FitOptions, teachers: Sequence[nn.Module] = ()) -> Any:
     """Fit every network by itself; the moving average of its weights at the end of the schedule is the result.
 
     Args:
         cities: as `laid_out` gives them.
         options: how.
+        teachers: networks as this gives them, to learn from.
 
     Returns:
         the networks as one, in evaluation mode.
     """
     whole = new_network(options)
     for index, network in enumerate(parts_of(whole)):
-        network.load_state_dict(list(fitting(cities, options, network, index))[-1].network.state_dict())
+        *_, last = fitting(cities, options, network, index, alike(network, teachers))
+        network.load_state_dict(last.network.state_dict())
     return whole.eval()
 
 
@@ -64,16 +66,22 @@ def fitting(
     options: FitOptions,
     network: nn.Module,
     index: int = 0,
+    teachers: Sequence[nn.Module] = (),
     checkpoint: Path | None = None,
     progress: Progress = lambda steps, _: steps,
 ) -> Iterator[Epoch]:
     """Fit one network, epoch by epoch.
+
+    Source of learning from others: Hinton, Vinyals, Dean 2015, "Distilling the knowledge in a neural network"; that both see the
+    very same patch: Beyer et al. 2022, "Knowledge distillation: a good teacher is patient and consistent".
 
     Args:
         cities: as `laid_out` gives them.
         options: how.
         network: to begin with; changed in place.
         index: of the network among its like; others see other patches.
+        teachers: networks in evaluation mode. What their mean says of a patch is learned instead of its labels, which then say
+            only where patches are cut and what counts; none leaves the labels.
         checkpoint: file that is written after each epoch, and from which an interrupted fit goes on to the same result.
         progress: walks the steps of an epoch, given a label.
     """
@@ -96,6 +104,8 @@ def fitting(
             images, change, labelled = batch(ground, changed, options, random)
             with quick():
                 logits = network(*images)
+            if teachers:
+                change = agreed(teachers, images)
             loss = LOSSES[options.loss](logits.float(), change, labelled)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -106,6 +116,17 @@ def fitting(
         yield Epoch(epoch + 1, float(np.mean(losses)), averaged.eval())
         if checkpoint:
             save_state(checkpoint, {**{name: part.state_dict() for name, part in parts.items()}, "epoch": epoch + 1})
+
+
+def agreed(networks: Sequence[nn.Module], images: Sequence[Tensor]) -> Tensor:
+    """The probability of change that the mean of networks' logits gives, (n, 1, h, w)."""
+    with torch.no_grad(), quick():
+        return torch.sigmoid(torch.stack([one(*images).float() for one in networks]).mean(0))
+
+
+def alike(network: nn.Module, wholes: Sequence[nn.Module]) -> list[nn.Module]:
+    """The parts of networks that look at the pair as this one does."""
+    return [one for whole in wholes for one in parts_of(whole) if type(one) is type(network)]
 
 
 def steps_per_epoch(cities: Sequence[Ground], options: FitOptions) -> int:

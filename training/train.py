@@ -22,10 +22,10 @@ from s2change_plugin.engine.scores import Confusion
 from s2change_plugin.engine.unet import ChangeNet
 
 from .calibrate import ABOVE
-from .crossvalidate import SCORES
+from .crossvalidate import SCORES, taught_by
 from .evaluate import best_threshold, predict_city, score
 from .failures import sentences
-from .fit import Progress, averaged_weights, fitting, new_network, save_state
+from .fit import Progress, alike, averaged_weights, fitting, new_network, save_state
 from .options import FitOptions, completed
 from .prepare import City, Labels, read_city
 from .sampling import band_statistics, laid_out
@@ -46,6 +46,7 @@ class TrainOptions:
         init: model to begin with, by name or path; else random weights.
         crossvalidated: folder of a cross-validation with the same options, whose scores, calibration and thresholds the card gets;
             then no city is held out.
+        teachers: models, by name or path, whose networks of the same view each network learns from; none leaves the labels.
     """
 
     fit: FitOptions = field(default_factory=FitOptions)
@@ -53,6 +54,7 @@ class TrainOptions:
     validation: tuple[str, ...] = ()
     init: str | None = None
     crossvalidated: str | None = None
+    teachers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained.
@@ -86,21 +88,6 @@ def fine_tuning(init: str) -> dict[str, Any]:
     }
 
 
-def settings_of(crossvalidation: Path) -> dict[str, Any]:
-    """Options of the fits of a cross-validation.
-
-    Raises:
-        UnreadableInput: none is there.
-    """
-    try:
-        values = json.loads((crossvalidation / OPTIONS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UnreadableInput(
-            f"{crossvalidation} holds no cross-validation. Make one with: python -m training crossvalidate"
-        ) from error
-    return {name: _frozen(value) for name, value in completed(values).items() if name != "folds"}
-
-
 def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: Progress, say: Callable[[str], None]) -> None:
     """Train a model and leave in the run's folder its weights and card, log, curves, and what resuming needs.
 
@@ -120,7 +107,7 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     """
     options = _begin(run, options, resume)
     training, held_out = split(city_names(data), options, on_one_ground(grids(data)))
-    measured = evidence(Path(options.crossvalidated), training) if options.crossvalidated else None
+    measured = evidence(Path(options.crossvalidated), training, len(options.teachers)) if options.crossvalidated else None
     labels = origins(data, [*training, *held_out])
     require_one_level(labels)
     say(f"Training on {', '.join(training)}; held out: {', '.join(held_out) or 'none'}.")
@@ -130,6 +117,7 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     if held_out:
         _require_change(held_out, [city.change for city in validation], "held out")
     card, whole = _beginning(options, cities, {name: labels[name] for name in training}, held_out)
+    card, teachers = _taught(card, options.teachers)
     near = beside(held_out, training, neighbours(centres(data)))
     if near:
         honest = f"Within {NEIGHBOURS_KM:g} km of what it was trained on lie {', '.join(near)}: scores there say little of other places."
@@ -140,7 +128,9 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
         say(f"Network {index + 1} of {len(options.fit.views)}, which looks at the {view}:")
         began = time.monotonic()
         alone = ChangeNet(card.bands, [view], card.width, card.depth, whole.cells[index : index + 1])
-        for epoch in fitting(ground, options.fit, network, index, run / STATE.format(index + 1), progress):
+        for epoch in fitting(
+            ground, options.fit, network, index, alike(network, teachers), run / STATE.format(index + 1), progress
+        ):
             row = {"network": index + 1, "view": view, "epoch": epoch.number, "loss": round(epoch.loss, 5)}
             told = f"  loss {epoch.loss:.4f}"
             if held_out:
@@ -191,11 +181,16 @@ def split(names: Sequence[str], options: TrainOptions, grounds: Sequence[Sequenc
     return training, held_out
 
 
-def evidence(folder: Path, cities: Sequence[str]) -> dict[str, Any]:
+def evidence(folder: Path, cities: Sequence[str], teachers: int = 0) -> dict[str, Any]:
     """What a cross-validation found, as entries of the card of a model that is trained on all of its cities.
 
+    Args:
+        folder: of the cross-validation.
+        cities: that the model is trained on.
+        teachers: how many the model has.
+
     Raises:
-        UnreadableInput: none is there, it is not finished, or it was of other cities.
+        UnreadableInput: none is there, it is not finished, or it was of other cities or other teachers.
     """
     try:
         found, options = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (SCORES, OPTIONS))
@@ -217,6 +212,13 @@ def evidence(folder: Path, cities: Sequence[str]) -> dict[str, Any]:
         raise UnreadableInput(
             f"{folder} is a cross-validation of {', '.join(seen)}, and the data folder has {', '.join(cities)}."
         )
+    taught = taught_by(options)
+    if taught != teachers:
+        raise UnreadableInput(
+            f"The networks in {folder} learned from {taught} others each, and this model's would from {teachers}. Name as many with --teacher, "
+            "each trained as those were."
+        )
+    learned = f"each taught by {taught} that saw the same cities; " if taught else ""
     seeds = len(found["l1c"]["seeds"])
     aside = {f"goal {goal}": one for goal, one in card["goals"].items() if goal != "f1" and card["thresholds"][goal] is not None}
     l2a = found["l2a"]["mean"]["f1"]
@@ -227,7 +229,7 @@ def evidence(folder: Path, cities: Sequence[str]) -> dict[str, Any]:
         "simulated_levels": ("L2A",),
         "known_failures": sentences(found["failures"], card["cities"]),
         "protocol": (
-            f"Out of fold: each city predicted by networks that never saw it, nor a place within {NEIGHBOURS_KM:g} km; {len(folds)} folds, "
+            f"Out of fold: each city predicted by networks that never saw it, nor a place within {NEIGHBOURS_KM:g} km; {learned}{len(folds)} folds, "
             f"mean of {seeds} seeds from {options['seed']}, threshold and calibration of each fold fitted on the others. F1 "
             f"{card['pooled']['f1']:.3f} ± {found['l1c']['deviation']['f1'] or 0:.3f}, and {l2a:.3f} on the same cities with their atmosphere "
             f"taken out by dark-object subtraction. {reliable}The settings were chosen on these cities too. This model was then trained on all of them."
@@ -324,6 +326,27 @@ def _beginning(
         halo=halo(options.fit.depth, options.fit.view_cells),
     )
     return card, network
+
+
+def _taught(card: ModelCard, names: Sequence[str]) -> tuple[ModelCard, list[ChangeNet]]:
+    """The card that names teachers, with their licences, and the networks of these.
+
+    Raises:
+        ModelError: one of them sees the ground otherwise, or there is none for a view.
+    """
+    models = [load_model(name, device="cpu") for name in names]
+    for name, model in zip(names, models, strict=True):
+        if (model.card.bands, model.card.mean, model.card.std) != (card.bands, card.mean, card.std):
+            raise ModelError(
+                f"{name} sees other bands, or these as other cities' statistics show them, and so cannot teach this model. "
+                "Train it on the same cities with the same bands."
+            )
+    lacking = sorted(set(card.views) - {view for model in models for view in model.card.views})
+    if models and lacking:
+        raise ModelError(f"None of {', '.join(names)} looks at {', '.join(lacking)}, and so cannot teach a network that does.")
+    licences = dict.fromkeys("; ".join([*(model.card.licence for model in models), card.licence]).split("; "))
+    training = {**card.training, "teachers": [model.card.name for model in models]}
+    return replace(card, licence="; ".join(licences), training=training), [model.network for model in models]
 
 
 def _best(path: Path) -> dict[str, Any]:

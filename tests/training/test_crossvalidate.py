@@ -5,13 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import torch
 from click.testing import CliRunner
 
-from s2change_plugin.engine.errors import S2ChangeError
+from s2change_plugin.engine.errors import S2ChangeError, UnreadableInput
 from s2change_plugin.engine.labelled import centres, city_names, neighbours
 from training.__main__ import main
-from training.crossvalidate import _cities, balanced_folds, crossvalidate
+from training.crossvalidate import _cities, balanced_folds, crossvalidate, read_predictions, settings_of
+from training.fit import fit, predict
 from training.options import FitOptions
+from training.prepare import read_city
+from training.sampling import band_statistics, laid_out
 
 TINY = FitOptions(epochs=5, batch=4, patch=32, width=4, depth=2, learning_rate=0.02, ema=0.8)
 # Enough that what is plain to see is found whatever the seed and the processor's rounding: 0.99 and more with seeds 0 to 2.
@@ -116,6 +120,62 @@ def test_a_folder_from_before_an_option_goes_on_with_its_default_alone(
     saved.write_text(json.dumps(options))
     with pytest.raises(S2ChangeError, match=r"view_cells \[\] instead of \[1, 2\]"):
         crossvalidate(data, tmp_path / "cv", replace(TINY, view_cells=(1, 2)), 2, 1, 1, lambda text: None)
+
+
+def test_teachers_of_a_fold_are_the_networks_that_never_saw_it(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of each seed: each predicts the fold just as its own cross-validation stored it."""
+    apart(monkeypatch)
+    found = crossvalidate(data, tmp_path / "one", TINY, 2, 2, 1, lambda text: None)
+    seen: list[list[torch.nn.Module]] = []
+
+    def fit_as_told(cities, options, teachers):
+        seen.append(list(teachers))
+        return fit(cities, options, teachers)
+
+    monkeypatch.setattr("training.crossvalidate.fit", fit_as_told)
+    student = replace(TINY, loss="bce", views=("difference",), seed=7)
+    crossvalidate(data, tmp_path / "two", student, 2, 1, 1, lambda text: None, tmp_path / "one")
+    cities = {name: read_city(data / name, TINY.bands) for name in city_names(data)}
+    assert [len(teachers) for teachers in seen] == [2, 2]
+    for fold, teachers in zip(found["folds"], seen, strict=True):
+        statistics = band_statistics([city for name, city in cities.items() if name not in fold])
+        for seed, teacher in enumerate(teachers):
+            for name, stored in read_predictions(tmp_path / "one", seed, fold).items():
+                assert np.array_equal(predict(teacher, laid_out(cities[name], statistics), TINY), stored)
+    saved = json.loads((tmp_path / "two" / "options.json").read_text())
+    assert saved["teachers"] == {"folder": str(tmp_path / "one"), "seeds": [0, 1]}
+    assert FitOptions(**settings_of(tmp_path / "two")) == student
+    with pytest.raises(S2ChangeError, match="teachers .* instead of None"):
+        crossvalidate(data, tmp_path / "two", student, 2, 1, 1, lambda text: None)
+
+
+def test_teachers_that_see_otherwise_or_are_missing_are_refused(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart(monkeypatch)
+    one = tmp_path / "one"
+    found = crossvalidate(data, one, replace(TINY, views=("dates",), epochs=1), 2, 1, 1, lambda text: None)
+
+    def learning(**other: object) -> None:
+        crossvalidate(data, tmp_path / "two", replace(TINY, **{"views": ("dates",), **other}), 2, 1, 1, lambda text: None, one)
+
+    with pytest.raises(UnreadableInput, match=r"look at dates in B02.*look at dates, difference"):
+        learning(views=("dates", "difference"))
+    with pytest.raises(UnreadableInput, match="look at dates in B02, B03$"):
+        learning(bands=("B02", "B03"))
+    first = found["folds"][0]
+    kept = one / "seed-0" / "networks" / f"{first[0]}.pt"
+    state = torch.load(kept, weights_only=True)
+    torch.save({**state, "held_out": ["rome"]}, kept)
+    with pytest.raises(UnreadableInput, match=f"did not see {first[0]} were fitted to other data"):
+        learning()
+    kept.unlink()
+    with pytest.raises(UnreadableInput, match=f"has no networks that did not see {', '.join(first)}"):
+        learning()
+    with pytest.raises(UnreadableInput, match="holds no cross-validation"):
+        crossvalidate(data, tmp_path / "two", TINY, 2, 1, 1, lambda text: None, tmp_path / "none")
 
 
 def test_places_come_from_the_labels_grids(data: Path) -> None:

@@ -261,6 +261,33 @@ def test_a_model_to_begin_with_gives_weights_normalisation_and_network(data: Pat
         fine_tuning("nothing")
 
 
+def test_a_model_learns_from_others_and_its_card_names_them(data: Path, tmp_path: Path) -> None:
+    write_record(data, dict.fromkeys(("athens", "bern", "cairo", "delhi", "essen"), replace(ORIGIN, licence="ODbL; CC0")))
+    names = []
+    for seed, views in ((1, ("dates",)), (2, ("difference", "dates"))):
+        run(data, tmp_path / str(seed), tiny(("essen",), views=views, seed=seed))
+        names.append(str(tmp_path / str(seed) / "model.safetensors"))
+    write_record(data, dict.fromkeys(("athens", "bern", "cairo", "delhi", "essen"), ORIGIN))
+    options = replace(tiny(("essen",), views=("dates", "difference"), loss="bce"), teachers=tuple(names))
+    run(data, tmp_path / "taught", options)
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "again", options, stop_in=2)
+    run(data, tmp_path / "again", TrainOptions(), resume=True)
+    taught, again = tensors(tmp_path / "taught"), tensors(tmp_path / "again")
+    run(data, tmp_path / "untaught", replace(options, teachers=()))
+    untaught = tensors(tmp_path / "untaught")
+    assert all(torch.equal(taught[name], again[name]) for name in taught)
+    assert not all(torch.equal(taught[name], untaught[name]) for name in taught)
+    card = find_card(str(tmp_path / "taught" / "model.safetensors"))
+    assert card.training["teachers"] == ["model", "model"]
+    # What is made of weights keeps their licence.
+    assert card.licence == "ODbL; CC0"
+    with pytest.raises(ModelError, match="looks at difference"):
+        run(data, tmp_path / "one", replace(options, teachers=(names[0],)))
+    with pytest.raises(ModelError, match="sees other bands, or these as other cities"):
+        run(data, tmp_path / "other", replace(options, validation=("bern",)))
+
+
 def test_a_cross_validated_model_is_trained_on_all_cities_and_its_card_says_what_was_measured(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +313,8 @@ def test_a_cross_validated_model_is_trained_on_all_cities_and_its_card_says_what
     assert "precision" not in evidence(tmp_path / "cv", city_names(data))["thresholds"]
     with pytest.raises(UnreadableInput, match="is a cross-validation of athens, bern"):
         evidence(tmp_path / "cv", ["rome"])
+    with pytest.raises(UnreadableInput, match="learned from 0 others each, and this model's would from 2"):
+        evidence(tmp_path / "cv", city_names(data), 2)
     for wrong in (["--width", 8], ["--validation", "bern"]):
         refused = CliRunner().invoke(main, [str(one) for one in [*arguments, *wrong]])
         assert refused.exit_code == 2, refused.output

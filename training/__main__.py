@@ -56,7 +56,7 @@ def prepare(source: Path, data: Path) -> None:
     "teachers",
     metavar="MODEL",
     multiple=True,
-    help="Learn from what this model says instead of from the labels; several are averaged.",
+    help="Learn from what this model's networks of the same view say instead of from the labels; several are averaged.",
 )
 @click.option("--validation-share", default=0.2, show_default=True, help="Share of the cities that are held out, whole.")
 @click.option("--validation", metavar="CITY,CITY,…", help="Hold these cities out instead.")
@@ -152,7 +152,9 @@ def export(run: Path, name: str, ship: bool, force: bool) -> None:
 @click.option("--workers", default=1, show_default=True, help="Folds that are fitted at a time, each on its share of the cores.")
 @_SETTINGS
 @click.option(
-    "--teachers", type=_FOLDER, help="Output of another run on the same data and folds, whose networks these learn from."
+    "--teachers",
+    type=_FOLDER,
+    help="Output of another run on the same data and folds, whose networks those of the same view learn from.",
 )
 @click.option(
     "--against", type=_FOLDER, multiple=True, help="Output of another run on the same data, for the report's tables; repeatable."

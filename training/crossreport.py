@@ -122,7 +122,7 @@ def read_rival(folder: Path, data: Path, split: Sequence[Fold], options: FitOpti
     taught = taught_by(settings)
     note = f"Otherwise than this run: {', '.join(other) or 'nothing'}. Threshold of the other folds."
     if taught:
-        note += f" Each network taught by {taught}."
+        note += f" Networks taught by {taught} others."
     name = f"{_ARCHITECTURES.get(settings['architecture'], settings['architecture'])} ({folder.name})"
     return Method(name, "rival", note, there["flops_per_pixel"], scores, counts)
 

@@ -144,7 +144,7 @@ def teachers_in(folder: Path, split: Sequence[Fold], options: FitOptions) -> Tea
     """
     there = FitOptions(**settings_of(folder))
     same = (there.architecture, there.bands) == (options.architecture, options.bands)
-    if not same or not set(options.views) <= set(there.views):
+    if not same or not set(options.views) & set(there.views):
         raise UnreadableInput(
             f"The networks in {folder} look at {', '.join(there.views)} in {', '.join(there.bands)}, and so cannot teach ones that look "
             f"at {', '.join(options.views)} in {', '.join(options.bands)}"

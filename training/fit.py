@@ -20,7 +20,7 @@ from s2change_plugin.engine.unet import ChangeNet
 from s2change_plugin.engine.validity import Codes
 
 from .baselines import FullyConvolutional
-from .losses import LOSSES
+from .losses import LOSSES, bce
 from .options import OPTIMIZERS, FitOptions
 from .sampling import Ground, batch, padded
 
@@ -49,7 +49,7 @@ def fit(cities: Sequence[Ground], options: FitOptions, teachers: Sequence[nn.Mod
     Args:
         cities: as `laid_out` gives them.
         options: how.
-        teachers: networks as this gives them, to learn from.
+        teachers: networks as this gives them. Those of a view that they have learn from them, the others from the labels.
 
     Returns:
         the networks as one, in evaluation mode.
@@ -80,8 +80,8 @@ def fitting(
         options: how.
         network: to begin with; changed in place.
         index: of the network among its like; others see other patches.
-        teachers: networks in evaluation mode. What their mean says of a patch is learned instead of its labels, which then say
-            only where patches are cut and what counts; none leaves the labels.
+        teachers: networks in evaluation mode. What their mean says of a patch is learned by cross-entropy instead of its labels,
+            which then say only where patches are cut and what counts; none leaves the labels.
         checkpoint: file that is written after each epoch, and from which an interrupted fit goes on to the same result.
         progress: walks the steps of an epoch, given a label.
     """
@@ -104,9 +104,11 @@ def fitting(
             images, change, labelled = batch(ground, changed, options, random)
             with quick():
                 logits = network(*images)
-            if teachers:
-                change = agreed(teachers, images)
-            loss = LOSSES[options.loss](logits.float(), change, labelled)
+            loss = (
+                bce(logits.float(), agreed(teachers, images), labelled)
+                if teachers
+                else LOSSES[options.loss](logits.float(), change, labelled)
+            )
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -46,7 +46,7 @@ class TrainOptions:
         init: model to begin with, by name or path; else random weights.
         crossvalidated: folder of a cross-validation with the same options, whose scores, calibration and thresholds the card gets;
             then no city is held out.
-        teachers: models, by name or path, whose networks of the same view each network learns from; none leaves the labels.
+        teachers: models, by name or path. A network of a view that they have learns from theirs, the others from the labels.
     """
 
     fit: FitOptions = field(default_factory=FitOptions)
@@ -215,10 +215,10 @@ def evidence(folder: Path, cities: Sequence[str], teachers: int = 0) -> dict[str
     taught = taught_by(options)
     if taught != teachers:
         raise UnreadableInput(
-            f"The networks in {folder} learned from {taught} others each, and this model's would from {teachers}. Name as many with --teacher, "
-            "each trained as those were."
+            f"Networks in {folder} learned from {taught} others each, and this model's would from {teachers}. Name as many with --teacher, each "
+            "trained as those were."
         )
-    learned = f"each taught by {taught} that saw the same cities; " if taught else ""
+    learned = f"some taught by {taught} others that saw the same cities; " if taught else ""
     seeds = len(found["l1c"]["seeds"])
     aside = {f"goal {goal}": one for goal, one in card["goals"].items() if goal != "f1" and card["thresholds"][goal] is not None}
     l2a = found["l2a"]["mean"]["f1"]
@@ -332,7 +332,7 @@ def _taught(card: ModelCard, names: Sequence[str]) -> tuple[ModelCard, list[Chan
     """The card that names teachers, with their licences, and the networks of these.
 
     Raises:
-        ModelError: one of them sees the ground otherwise, or there is none for a view.
+        ModelError: one of them sees the ground otherwise, or has no view in common.
     """
     models = [load_model(name, device="cpu") for name in names]
     for name, model in zip(names, models, strict=True):
@@ -341,9 +341,10 @@ def _taught(card: ModelCard, names: Sequence[str]) -> tuple[ModelCard, list[Chan
                 f"{name} sees other bands, or these as other cities' statistics show them, and so cannot teach this model. "
                 "Train it on the same cities with the same bands."
             )
-    lacking = sorted(set(card.views) - {view for model in models for view in model.card.views})
-    if models and lacking:
-        raise ModelError(f"None of {', '.join(names)} looks at {', '.join(lacking)}, and so cannot teach a network that does.")
+        if not set(model.card.views) & set(card.views):
+            raise ModelError(
+                f"{name} looks at {', '.join(model.card.views)}, and so cannot teach networks that look at {', '.join(card.views)}."
+            )
     licences = dict.fromkeys("; ".join([*(model.card.licence for model in models), card.licence]).split("; "))
     training = {**card.training, "teachers": [model.card.name for model in models]}
     return replace(card, licence="; ".join(licences), training=training), [model.network for model in models]

@@ -151,11 +151,11 @@ def test_a_fit_is_repeatable_and_another_seed_or_network_is_another_fit() -> Non
     assert not any(torch.equal(one[name], two[name]) for name in one if "head" in name)
 
 
-def test_each_network_learns_what_the_mean_of_its_views_teachers_says_and_not_the_labels() -> None:
-    options = replace(TINY, batch=4, epochs=60, learning_rate=0.05, ema=0.8, loss="bce")
+def test_a_network_learns_what_the_mean_of_its_views_teachers_says_and_without_any_the_labels() -> None:
+    options = replace(TINY, batch=4, epochs=60, learning_rate=0.05, ema=0.8, views=("dates", "difference", "ten-metre"))
     teachers = []
     for dates, difference in ((5.0, -3.0), (-1.0, 1.0)):
-        teacher = new_network(options).eval()
+        teacher = new_network(replace(options, views=("dates", "difference"))).eval()
         with torch.no_grad():
             for one, said in zip(teacher.networks, (dates, difference), strict=True):
                 one.head.weight.zero_()
@@ -165,8 +165,8 @@ def test_each_network_learns_what_the_mean_of_its_views_teachers_says_and_not_th
     images = drawn(replace(options, light=0), ground())[:3]
     with torch.inference_mode():
         said = [torch.sigmoid(one(*images)).median().item() for one in student.networks]
-    # The mean of logits is 2 for the dates and −1 for the difference; the labels say change for a thirtieth.
-    assert said == pytest.approx([0.881, 0.269], abs=0.05)
+    # The mean of logits is 2 for the dates and −1 for the difference; the labels, from which the third learns, say mostly no change.
+    assert said == pytest.approx([0.881, 0.269, 0.01], abs=0.05)
 
 
 def test_a_prediction_averages_as_many_turns_as_asked() -> None:

@@ -33,8 +33,10 @@ from training.train import TrainOptions, _best, _keep_best, beside, evidence, fi
 TINY = TrainOptions(FitOptions(epochs=2, batch=4, patch=32, views=("dates",), width=4, depth=2, seed=3))
 
 
-def tiny(validation: tuple[str, ...] = (), init: str | None = None, **fit: object) -> TrainOptions:
-    return replace(TINY, fit=replace(TINY.fit, **fit), validation=validation, init=init)
+def tiny(
+    validation: tuple[str, ...] = (), init: str | None = None, teachers: tuple[str, ...] = (), **fit: object
+) -> TrainOptions:
+    return replace(TINY, fit=replace(TINY.fit, **fit), validation=validation, init=init, teachers=teachers)
 
 
 def run(data: Path, folder: Path, options: TrainOptions, resume: bool = False, stop_in: int | None = None) -> None:
@@ -268,7 +270,7 @@ def test_a_model_learns_from_others_and_its_card_names_them(data: Path, tmp_path
         run(data, tmp_path / str(seed), tiny(("essen",), views=views, seed=seed))
         names.append(str(tmp_path / str(seed) / "model.safetensors"))
     write_record(data, dict.fromkeys(("athens", "bern", "cairo", "delhi", "essen"), ORIGIN))
-    options = replace(tiny(("essen",), views=("dates", "difference"), loss="bce"), teachers=tuple(names))
+    options = tiny(("essen",), teachers=tuple(names), views=("dates", "difference"))
     run(data, tmp_path / "taught", options)
     with pytest.raises(KeyboardInterrupt):
         run(data, tmp_path / "again", options, stop_in=2)
@@ -282,8 +284,8 @@ def test_a_model_learns_from_others_and_its_card_names_them(data: Path, tmp_path
     assert card.training["teachers"] == ["model", "model"]
     # What is made of weights keeps their licence.
     assert card.licence == "ODbL; CC0"
-    with pytest.raises(ModelError, match="looks at difference"):
-        run(data, tmp_path / "one", replace(options, teachers=(names[0],)))
+    with pytest.raises(ModelError, match="looks at dates, and so cannot teach networks that look at ten-metre"):
+        run(data, tmp_path / "one", tiny(("essen",), teachers=(names[0],), views=("ten-metre",)))
     with pytest.raises(ModelError, match="sees other bands, or these as other cities"):
         run(data, tmp_path / "other", replace(options, validation=("bern",)))
 

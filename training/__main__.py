@@ -83,6 +83,7 @@ def train(
 ) -> None:
     """Train a model on the cities in DATA; an interrupted run goes on with --resume."""
     from .crossvalidate import settings_of
+    from .export import weights_of
     from .options import options_from
     from .train import TrainOptions, fine_tuning
     from .train import train as train_model
@@ -96,7 +97,7 @@ def train(
             fit = options_from(settings, {**start, **named})
             held_out = tuple(validation.split(",")) if validation else ()
             measured = str(crossvalidated) if crossvalidated else None
-            options = TrainOptions(fit, validation_share, held_out, init, measured, teachers)
+            options = TrainOptions(fit, validation_share, held_out, init, measured, tuple(map(weights_of, teachers)))
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         try:

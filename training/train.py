@@ -329,7 +329,7 @@ def _beginning(
 
 
 def _taught(card: ModelCard, names: Sequence[str]) -> tuple[ModelCard, list[ChangeNet]]:
-    """The card that names teachers, with their licences, and the networks of these.
+    """The card that counts the teachers, with their licences, and the networks of these.
 
     Raises:
         ModelError: one of them sees the ground otherwise, or has no view in common.
@@ -346,7 +346,7 @@ def _taught(card: ModelCard, names: Sequence[str]) -> tuple[ModelCard, list[Chan
                 f"{name} looks at {', '.join(model.card.views)}, and so cannot teach networks that look at {', '.join(card.views)}."
             )
     licences = dict.fromkeys("; ".join([*(model.card.licence for model in models), card.licence]).split("; "))
-    training = {**card.training, "teachers": [model.card.name for model in models]}
+    training = {**card.training, "teachers": len(models)}
     return replace(card, licence="; ".join(licences), training=training), [model.network for model in models]
 
 

@@ -263,7 +263,7 @@ def test_a_model_to_begin_with_gives_weights_normalisation_and_network(data: Pat
         fine_tuning("nothing")
 
 
-def test_a_model_learns_from_others_and_its_card_names_them(data: Path, tmp_path: Path) -> None:
+def test_a_model_learns_from_others_and_its_card_counts_them(data: Path, tmp_path: Path) -> None:
     write_record(data, dict.fromkeys(("athens", "bern", "cairo", "delhi", "essen"), replace(ORIGIN, licence="ODbL; CC0")))
     names = []
     for seed, views in ((1, ("dates",)), (2, ("difference", "dates"))):
@@ -281,7 +281,7 @@ def test_a_model_learns_from_others_and_its_card_names_them(data: Path, tmp_path
     assert all(torch.equal(taught[name], again[name]) for name in taught)
     assert not all(torch.equal(taught[name], untaught[name]) for name in taught)
     card = find_card(str(tmp_path / "taught" / "model.safetensors"))
-    assert card.training["teachers"] == ["model", "model"]
+    assert card.training["teachers"] == 2
     # What is made of weights keeps their licence.
     assert card.licence == "ODbL; CC0"
     with pytest.raises(ModelError, match="looks at dates, and so cannot teach networks that look at ten-metre"):
@@ -337,6 +337,8 @@ def test_the_commands_lead_from_oscd_to_a_model_that_the_engine_finds(
     assert "town" in call("prepare", layout, data)
     small = ("--epochs", 1, "--patch", 32, "--width", 4, "--depth", 2, "--batch", 4)
     assert "held out" in call("train", data, "--output", tmp_path / "run", *small)
+    call("train", data, "--output", tmp_path / "taught", "--teacher", tmp_path / "run", *small)
+    assert find_card(str(tmp_path / "taught" / "model.safetensors")).training["teachers"] == 1
     assert "pooled" in call("evaluate", tmp_path / "run", data, "--json", tmp_path / "scores.json")
     call("export", tmp_path / "run", "mine")
     assert load_model("mine").card.name == "mine"

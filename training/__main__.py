@@ -64,7 +64,11 @@ def prepare(source: Path, data: Path) -> None:
 @click.option("--batch", type=int, help="Patches per step.  [default: 16]")
 @click.option("--learning-rate", type=float, help="Highest of the schedule.  [default: 0.001; with --init 0.0003]")
 @click.option("--patch", type=int, help="Side of a patch, pixels.  [default: 128]")
-@click.option("--loss", type=click.Choice(["bce+dice", "bce", "dice"]), help="What is minimised.  [default: bce+dice]")
+@click.option(
+    "--loss",
+    type=click.Choice(["bce+dice", "bce", "dice"]),
+    help="What is minimised, but for networks with teachers.  [default: bce+dice]",
+)
 @click.option("--width", type=int, help="Channels of the network's first level.  [default: 16]")
 @click.option("--depth", type=int, help="How often the network halves resolution.  [default: 4]")
 @click.option("--seed", type=int, help="Of weights and patches.  [default: 0]")

@@ -247,7 +247,9 @@ def card_values(seeds: Sequence[dict[str, Codes]], truth: dict[str, Labels], sco
         them; pooled, mean_of_cities, cities: at the threshold for F1; reliability: error, slope and skill after calibration.
     """
     counts = pooled(counted(levels[name], truth[name]) for levels in seeds for name in truth)
-    offset, rising, falling = (round(value, 4) for value in best_beta(counts))
+    offset, *weights = (round(value, 4) for value in best_beta(counts))
+    # What rounds to nothing is still positive, as the card has it.
+    rising, falling = (max(weight, 0.0001) for weight in weights)
     levels = goal_levels(recounted(counts, beta_curve((offset, rising, falling))))
     return {
         "calibration": [offset, rising, falling],

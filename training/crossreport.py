@@ -30,18 +30,18 @@ from .calibrate import (
 )
 from .classical import LIMIT, METHODS, Found, classical_counts
 from .crosspictures import Line, city_picture, curves_picture, ramp, reliability_picture
+from .crossvalidate import SCORES as SCORES_FILE
 from .crossvalidate import (
-    OPTIONS,
     VARIANTS,
     Fold,
     is_predicted,
     labels_of,
     mapped,
     read_predictions,
+    saved_options,
     taught_by,
 )
-from .crossvalidate import SCORES as SCORES_FILE
-from .options import FitOptions, completed
+from .options import FitOptions
 from .prepare import Labels, read_city
 
 PAGE, VALUES = "report.html", "report.json"
@@ -102,7 +102,7 @@ def read_rival(folder: Path, data: Path, split: Sequence[Fold], options: FitOpti
     Raises:
         S2ChangeError: it is not finished, or has other folds, cities or pixels.
     """
-    there, settings = _read_json(folder / SCORES_FILE), completed(_read_json(folder / OPTIONS))
+    there, settings = _read_json(folder / SCORES_FILE), saved_options(folder)
     if sorted(map(sorted, there["folds"])) != sorted(map(sorted, split)):
         theirs, ours = (" | ".join(sorted(", ".join(sorted(fold)) for fold in folds)) for folds in (there["folds"], split))
         raise S2ChangeError(
@@ -119,12 +119,15 @@ def read_rival(folder: Path, data: Path, split: Sequence[Fold], options: FitOpti
     own = json.loads(json.dumps(asdict(options)))
     different = [name for name in own if settings[name] != own[name] and name != "seed"]
     other = [f"{name} {_in_words(settings[name])}" for name in different]
-    taught = taught_by(settings)
-    note = f"Otherwise than this run: {', '.join(other) or 'nothing'}. Threshold of the other folds."
-    if taught:
-        note += f" Networks taught by {taught} others."
+    note = f"Otherwise than this run: {', '.join(other) or 'nothing'}. {_lesson(settings)}Threshold of the other folds."
     name = f"{_ARCHITECTURES.get(settings['architecture'], settings['architecture'])} ({folder.name})"
     return Method(name, "rival", note, there["flops_per_pixel"], scores, counts)
+
+
+def _lesson(saved: dict[str, Any]) -> str:
+    """A sentence on what learned from others, where something did."""
+    taught = taught_by(saved)
+    return f"{taught[:1].upper()}{taught[1:]}. " if taught else ""
 
 
 def _in_words(value: Any) -> str:
@@ -154,6 +157,7 @@ def write_report(
     Raises:
         S2ChangeError: a rival counts other pixels than this run.
     """
+    saved = saved_options(output)
     say("Comparing with the methods that need no labels.")
     truth = labels_of(data)
     seeds = range(options.seed, options.seed + len(found["l1c"]["seeds"]))
@@ -163,7 +167,7 @@ def write_report(
     own = Method(
         f"This run: {_ARCHITECTURES.get(options.architecture, options.architecture)}",
         "own",
-        "Threshold of the other folds.",
+        f"{_lesson(saved)}Threshold of the other folds.",
         found["flops_per_pixel"],
         {variant: found[variant] for variant in VARIANTS},
         counts,
@@ -171,7 +175,7 @@ def write_report(
     _require_pixels(own, rivals)
     methods = [own, *rivals, *_plain_methods(plain)]
     values = {
-        "settings": {**asdict(options), "teachers": taught_by(_read_json(output / OPTIONS))},
+        "settings": {**asdict(options), "teachers": taught_by(saved) or "none"},
         "source": _read_json(data / "data.json").get("source") if (data / "data.json").exists() else None,
         "folds": found["folds"],
         "seeds": list(seeds),

@@ -62,7 +62,8 @@ class Teachers:
             state = torch.load(_network_path(self.folder, seed, fold), weights_only=True)
             if (tuple(state["held_out"]), state["statistics"]) != (fold, statistics):
                 raise UnreadableInput(
-                    f"The networks in {self.folder} that did not see {fold[0]} were fitted to other data. Cross-validate them anew on these."
+                    f"The networks in {self.folder} that did not see {fold[0]} were fitted to other data. Cross-validate them anew on these, "
+                    "in a new folder."
                 )
             network = new_network(self.options)
             network.load_state_dict(state["network"])
@@ -98,7 +99,7 @@ def crossvalidate(
         S2ChangeError: the output folder holds a run with other options, or that of the teachers none to learn from.
     """
     split = folds_of(data, folds)
-    taught = teachers_in(teachers, split, options) if teachers else None
+    taught = teachers_in(teachers, data, split, options) if teachers else None
     _begin(output, options, folds, taught)
     for number, fold in enumerate(split):
         say(f"Fold {number}: {', '.join(fold)}")
@@ -117,8 +118,8 @@ def crossvalidate(
     return found
 
 
-def settings_of(folder: Path) -> dict[str, Any]:
-    """Options of the fits of a cross-validation.
+def saved_options(folder: Path) -> dict[str, Any]:
+    """All that a cross-validation was made with: options of its fits, number of folds, teachers.
 
     Raises:
         UnreadableInput: none is there.
@@ -127,34 +128,81 @@ def settings_of(folder: Path) -> dict[str, Any]:
         values = json.loads((folder / OPTIONS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UnreadableInput(f"{folder} holds no cross-validation. Make one with: python -m training crossvalidate") from error
-    there = completed({name: value for name, value in values.items() if name not in ("folds", "teachers")})
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in there.items()}
+    return {"teachers": None, **completed(values)}
 
 
-def taught_by(saved: dict[str, Any]) -> int:
-    """How many others each network learned from, as the options of a cross-validation were saved."""
-    return len((saved.get("teachers") or {"seeds": ()})["seeds"])
+def settings_of(folder: Path) -> dict[str, Any]:
+    """Options of the fits of a cross-validation.
+
+    Raises:
+        UnreadableInput: none is there.
+    """
+    there = saved_options(folder)
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in there.items()
+        if name not in ("folds", "teachers")
+    }
 
 
-def teachers_in(folder: Path, split: Sequence[Fold], options: FitOptions) -> Teachers:
+def taught_by(saved: dict[str, Any]) -> str:
+    """Which networks learned from how many others, as the options of a cross-validation were saved; nothing where none did."""
+    teachers = saved["teachers"]
+    return lesson(len(teachers["seeds"]), teachers["views"], saved["views"]) if teachers else ""
+
+
+def lesson(teachers: int, taught: Iterable[str], views: Iterable[str]) -> str:
+    """Words for which networks learned from how many others."""
+    learners = ", ".join(view for view in views if view in set(taught))
+    return f"what looks at {learners} learned from {'one other' if teachers == 1 else f'{teachers} others'}"
+
+
+def teachers_in(folder: Path, data: Path, split: Sequence[Fold], options: FitOptions) -> Teachers:
     """What a cross-validation's folder has to teach networks of these options.
 
     Raises:
         UnreadableInput: nothing, or not for each of the folds.
     """
     there = FitOptions(**settings_of(folder))
-    same = (there.architecture, there.bands) == (options.architecture, options.bands)
-    if not same or not set(options.views) & set(there.views):
-        raise UnreadableInput(
-            f"The networks in {folder} look at {', '.join(there.views)} in {', '.join(there.bands)}, and so cannot teach ones that look "
-            f"at {', '.join(options.views)} in {', '.join(options.bands)}"
-        )
+    require_alike(str(folder), (there.architecture, there.views, there.bands, there.alignment), options)
     seeds = sorted(int(one.name.removeprefix("seed-")) for one in folder.glob("seed-*"))
     missing = [fold for seed in seeds for fold in split if not _network_path(folder, seed, fold).exists()]
     if missing or not seeds:
         told = f" that did not see {', '.join(missing[0])}" if missing else ""
-        raise UnreadableInput(f"{folder} has no networks{told}. Finish that cross-validation, with the same data and folds.")
-    return Teachers(folder, there, tuple(seeds))
+        raise UnreadableInput(
+            f"{folder} has no networks{told}. Cross-validate anew, in a new folder, with the same data and folds."
+        )
+    teachers = Teachers(folder.resolve(), there, tuple(seeds))
+    # What was fitted to other data is refused before hours of fitting.
+    cities = _cities(data, options.bands)
+    for fold in split:
+        teachers.of(fold, band_statistics([city for name, city in cities.items() if name not in fold]))
+    return teachers
+
+
+def require_alike(name: str, teachers: tuple[str, Sequence[str], Sequence[str], int], options: FitOptions) -> None:
+    """Refuse teachers that cannot be shown the same patches, or look at nothing that is to be learned.
+
+    Args:
+        name: of the teachers.
+        teachers: their architecture, views, bands, and of how many pixels patches are multiples.
+        options: of the networks that are to learn.
+
+    Raises:
+        UnreadableInput: they are such.
+    """
+    architecture, views, bands, alignment = teachers
+    if architecture != options.architecture:
+        said = f"are {architecture}, and those that are to learn are {options.architecture}"
+    elif bands != options.bands:
+        said = f"look at {', '.join(bands)}, and those that are to learn at {', '.join(options.bands)}"
+    elif not set(views) & set(options.views):
+        said = f"have the views {', '.join(views)}, and those that are to learn {', '.join(options.views)}"
+    elif options.patch % alignment:
+        said = f"need patches of a multiple of {alignment} pixels, and these have {options.patch}"
+    else:
+        return
+    raise UnreadableInput(f"The networks of {name} {said}. Choose others, or other settings.")
 
 
 def folds_of(data: Path, folds: int) -> list[Fold]:
@@ -304,7 +352,7 @@ def _write(target: Path, levels: NDArray[np.uint8], like: Path) -> None:
 
 def _begin(output: Path, options: FitOptions, folds: int, teachers: Teachers | None) -> None:
     """Make the output folder, or check that the run in it is this one."""
-    taught = {"folder": str(teachers.folder), "seeds": teachers.seeds} if teachers else None
+    taught = teachers and {"folder": str(teachers.folder), "seeds": teachers.seeds, "views": teachers.options.views}
     wanted = json.loads(json.dumps({"folds": folds, "teachers": taught, **asdict(options)}))
     saved = output / OPTIONS
     if saved.exists():

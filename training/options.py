@@ -33,7 +33,7 @@ class FitOptions:
         learning_rate: highest of the one-cycle schedule.
         weight_decay: of the optimizer.
         patch: side of a patch, pixels.
-        loss: one of `losses.LOSSES`.
+        loss: one of `losses.LOSSES`, of networks that learn from labels; those with teachers learn by cross-entropy.
         bands: in the order of the network's input.
         architecture: the engine's "two-date-unets", or a baseline: "fc-ef", "fc-siam-diff".
         views: of the engine's networks, of `unet.VIEWS`, each fitted apart; a baseline has one.

@@ -22,7 +22,7 @@ from s2change_plugin.engine.scores import Confusion
 from s2change_plugin.engine.unet import ChangeNet
 
 from .calibrate import ABOVE
-from .crossvalidate import SCORES, taught_by
+from .crossvalidate import SCORES, lesson, require_alike, saved_options, taught_by
 from .evaluate import best_threshold, predict_city, score
 from .failures import sentences
 from .fit import Progress, alike, averaged_weights, fitting, new_network, save_state
@@ -105,9 +105,11 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     Raises:
         S2ChangeError: the data folder or the run's folder is not fit, or the model to begin with is none.
     """
+    if not resume:
+        _require_teachers(options)
     options = _begin(run, options, resume)
     training, held_out = split(city_names(data), options, on_one_ground(grids(data)))
-    measured = evidence(Path(options.crossvalidated), training, len(options.teachers)) if options.crossvalidated else None
+    measured = evidence(Path(options.crossvalidated), training) if options.crossvalidated else None
     labels = origins(data, [*training, *held_out])
     require_one_level(labels)
     say(f"Training on {', '.join(training)}; held out: {', '.join(held_out) or 'none'}.")
@@ -181,19 +183,15 @@ def split(names: Sequence[str], options: TrainOptions, grounds: Sequence[Sequenc
     return training, held_out
 
 
-def evidence(folder: Path, cities: Sequence[str], teachers: int = 0) -> dict[str, Any]:
+def evidence(folder: Path, cities: Sequence[str]) -> dict[str, Any]:
     """What a cross-validation found, as entries of the card of a model that is trained on all of its cities.
 
-    Args:
-        folder: of the cross-validation.
-        cities: that the model is trained on.
-        teachers: how many the model has.
-
     Raises:
-        UnreadableInput: none is there, it is not finished, or it was of other cities or other teachers.
+        UnreadableInput: none is there, it is not finished, or it was of other cities.
     """
+    options = saved_options(folder)
     try:
-        found, options = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (SCORES, OPTIONS))
+        found = json.loads((folder / SCORES).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UnreadableInput(
             f"{folder} holds no finished cross-validation. Make one with: python -m training crossvalidate"
@@ -213,12 +211,7 @@ def evidence(folder: Path, cities: Sequence[str], teachers: int = 0) -> dict[str
             f"{folder} is a cross-validation of {', '.join(seen)}, and the data folder has {', '.join(cities)}."
         )
     taught = taught_by(options)
-    if taught != teachers:
-        raise UnreadableInput(
-            f"Networks in {folder} learned from {taught} others each, and this model's would from {teachers}. Name as many with --teacher, each "
-            "trained as those were."
-        )
-    learned = f"some taught by {taught} others that saw the same cities; " if taught else ""
+    learned = f"{taught}, fitted to the same cities; " if taught else ""
     seeds = len(found["l1c"]["seeds"])
     aside = {f"goal {goal}": one for goal, one in card["goals"].items() if goal != "f1" and card["thresholds"][goal] is not None}
     l2a = found["l2a"]["mean"]["f1"]
@@ -328,26 +321,52 @@ def _beginning(
     return card, network
 
 
-def _taught(card: ModelCard, names: Sequence[str]) -> tuple[ModelCard, list[ChangeNet]]:
-    """The card that counts the teachers, with their licences, and the networks of these.
+def _require_teachers(options: TrainOptions) -> None:
+    """Refuse teachers that cannot teach, or that a model's cross-validation did not have.
 
     Raises:
-        ModelError: one of them sees the ground otherwise, or has no view in common.
+        ModelError: no such model.
+        UnreadableInput: it looks at nothing that is to be learned, or the cross-validation had others.
     """
+    cards = [find_card(name) for name in options.teachers]
+    for name, card in zip(options.teachers, cards, strict=True):
+        require_alike(name, ("two-date-unets", card.views, card.bands, 2**card.depth), options.fit)
+    if options.crossvalidated:
+        folder = Path(options.crossvalidated)
+        wanted = saved_options(folder)["teachers"]
+        there = [list(card.views) for card in cards]
+        if there != [list(wanted["views"]) for _ in wanted["seeds"]] if wanted else there:
+            asked = f"{len(wanted['seeds'])} of {', '.join(wanted['views'])}" if wanted else "none"
+            raise UnreadableInput(
+                f"The networks in {folder} had other teachers than this model would: {asked}. Name with --teacher as many, each trained as "
+                "those were."
+            )
+
+
+def _taught(card: ModelCard, names: Sequence[str]) -> tuple[ModelCard, list[ChangeNet]]:
+    """The card that tells of teachers, with their licences, and the networks of these.
+
+    Raises:
+        ModelError: one of them was trained on other cities, or sees them otherwise.
+    """
+    if not names:
+        return card, []
     models = [load_model(name, device="cpu") for name in names]
     for name, model in zip(names, models, strict=True):
-        if (model.card.bands, model.card.mean, model.card.std) != (card.bands, card.mean, card.std):
+        there, here = ((one.mean, one.std, one.training.get("cities")) for one in (model.card, card))
+        if there != here:
             raise ModelError(
-                f"{name} sees other bands, or these as other cities' statistics show them, and so cannot teach this model. "
-                "Train it on the same cities with the same bands."
-            )
-        if not set(model.card.views) & set(card.views):
-            raise ModelError(
-                f"{name} looks at {', '.join(model.card.views)}, and so cannot teach networks that look at {', '.join(card.views)}."
+                f"{name} was trained on other cities, or sees them by other statistics, and so cannot teach this model. Train it on the same, "
+                "with the same held out."
             )
     licences = dict.fromkeys("; ".join([*(model.card.licence for model in models), card.licence]).split("; "))
-    training = {**card.training, "teachers": len(models)}
-    return replace(card, licence="; ".join(licences), training=training), [model.network for model in models]
+    told = lesson(len(models), [view for model in models for view in model.card.views], card.views)
+    return replace(
+        card,
+        licence="; ".join(licences),
+        trained_on=f"{card.trained_on}; {told}, trained on the same",
+        training={**card.training, "teachers": len(models)},
+    ), [model.network for model in models]
 
 
 def _best(path: Path) -> dict[str, Any]:

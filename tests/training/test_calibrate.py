@@ -190,6 +190,16 @@ def test_the_card_takes_line_and_thresholds_from_all_folds_together() -> None:
     json.dumps(card)
 
 
+def test_the_cards_weights_are_positive_even_where_the_surest_are_wrong() -> None:
+    random = np.random.default_rng(0)
+    chance = sigmoid(2 + 2 * np.log(SAID) + np.log(1 - SAID))
+    levels = {name: random.integers(0, 251, (100, 100)).astype(np.uint8) for name in "abc"}
+    truth = {name: (random.random(one.shape) < chance[one]).astype(np.uint8) for name, one in levels.items()}
+    assert best_beta(sum(counted(levels[name], truth[name]) for name in "abc"))[2] < 0.00005
+    card = card_values([levels], truth, summary([levels], truth, [("a",), ("b",), ("c",)]))
+    assert card["calibration"][2] == 0.0001
+
+
 def test_scores_of_cities_are_pooled_by_pixel_and_averaged_by_city() -> None:
     counts = {name: np.zeros((2, LEVELS), np.int64) for name in "ab"}
     counts["a"][1, 200], counts["a"][0, 0] = 10, 90

@@ -11,6 +11,7 @@ import rasterio
 from click.testing import CliRunner
 from matplotlib.image import imread
 
+from s2change_plugin.engine.card import find_card
 from s2change_plugin.engine.errors import S2ChangeError
 from s2change_plugin.engine.labelled import city_names
 from s2change_plugin.engine.scores import AGREEMENT_COLOURS, NOT_COUNTED, Agreement
@@ -115,6 +116,35 @@ def test_another_run_on_the_same_folds_gets_its_own_rows(data: Path, tmp_path: P
     recall, precision = np.transpose(rival["curve"])
     assert recall[-1] == 1
     assert precision[-1] == pytest.approx(rival["l1c"]["mean"]["prevalence"], abs=1e-4)
+
+
+def test_what_learned_from_others_is_told_in_report_and_card(data: Path, tmp_path: Path) -> None:
+    one, taught, teacher = (tmp_path / name for name in ("one", "taught", "teacher"))
+    assert run(data, one, "--set", "views=difference").exit_code == 0
+    done = run(data, taught, "--teachers", str(one), "--against", str(one))
+    assert done.exit_code == 0, done.output
+    values = json.loads((taught / "report.json").read_text("utf-8"))
+    lesson = "hat looks at difference learned from one other"
+    assert values["settings"]["teachers"] == f"w{lesson}"
+    assert [f"W{lesson}." in method["note"] for method in values["methods"][:2]] == [True, False]
+    assert run(data, one, "--set", "views=difference", "--against", str(taught)).exit_code == 0
+    told = json.loads((one / "report.json").read_text("utf-8"))["methods"]
+    assert [f"W{lesson}." in method["note"] for method in told[:2]] == [False, True]
+
+    def train(output: Path, crossvalidated: Path, *more: str) -> Any:
+        command = ["train", str(data), "--output", str(output), "--crossvalidated", str(crossvalidated), *more]
+        return CliRunner().invoke(main, command)
+
+    assert train(teacher, one).exit_code == 0
+    refused = train(tmp_path / "model", taught)
+    assert (refused.exit_code, "had other teachers than this model would: 1 of difference" in refused.output) == (1, True)
+    # What was refused can be put right in the same folder.
+    done = train(tmp_path / "model", taught, "--teacher", str(teacher))
+    assert done.exit_code == 0, done.output
+    card = find_card(str(tmp_path / "model" / "model.safetensors"))
+    assert f"w{lesson}, fitted to the same cities; 2 folds" in card.protocol
+    assert card.trained_on.endswith(f"w{lesson}, trained on the same")
+    assert "had other teachers than this model would: none" in train(tmp_path / "two", one, "--teacher", str(teacher)).output
 
 
 def test_a_run_on_other_folds_is_refused_before_anything_is_fitted(data: Path, tmp_path: Path) -> None:

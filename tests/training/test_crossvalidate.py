@@ -145,7 +145,7 @@ def test_teachers_of_a_fold_are_the_networks_that_never_saw_it(
             for name, stored in read_predictions(tmp_path / "one", seed, fold).items():
                 assert np.array_equal(predict(teacher, laid_out(cities[name], statistics), TINY), stored)
     saved = json.loads((tmp_path / "two" / "options.json").read_text())
-    assert saved["teachers"] == {"folder": str(tmp_path / "one"), "seeds": [0, 1]}
+    assert saved["teachers"] == {"folder": str(tmp_path / "one"), "seeds": [0, 1], "views": ["dates", "difference"]}
     assert FitOptions(**settings_of(tmp_path / "two")) == student
     with pytest.raises(S2ChangeError, match="teachers .* instead of None"):
         crossvalidate(data, tmp_path / "two", student, 2, 1, 1, lambda text: None)
@@ -161,19 +161,26 @@ def test_teachers_that_see_otherwise_or_are_missing_are_refused(
     def learning(**other: object) -> None:
         crossvalidate(data, tmp_path / "two", replace(TINY, **{"views": ("dates",), **other}), 2, 1, 1, lambda text: None, one)
 
-    with pytest.raises(UnreadableInput, match=r"look at dates in B02.*look at difference"):
-        learning(views=("difference",))
-    with pytest.raises(UnreadableInput, match="look at dates in B02, B03$"):
-        learning(bands=("B02", "B03"))
+    for other, said in (
+        ({"views": ("difference",)}, "have the views dates, and those that are to learn difference"),
+        ({"bands": ("B02", "B03")}, "look at B02, .*, and those that are to learn at B02, B03"),
+        ({"architecture": "fc-ef"}, "are two-date-unets, and those that are to learn are fc-ef"),
+        ({"depth": 1, "patch": 30}, "need patches of a multiple of 4 pixels, and these have 30"),
+    ):
+        with pytest.raises(UnreadableInput, match=said):
+            learning(**other)
     first = found["folds"][0]
     kept = one / "seed-0" / "networks" / f"{first[0]}.pt"
     state = torch.load(kept, weights_only=True)
-    torch.save({**state, "held_out": ["rome"]}, kept)
-    with pytest.raises(UnreadableInput, match=f"did not see {first[0]} were fitted to other data"):
-        learning()
+    for wrong in ({"held_out": ["rome"]}, {"statistics": state["statistics"][::-1]}):
+        torch.save({**state, **wrong}, kept)
+        with pytest.raises(UnreadableInput, match=f"did not see {first[0]} were fitted to other data"):
+            learning()
     kept.unlink()
     with pytest.raises(UnreadableInput, match=f"has no networks that did not see {', '.join(first)}"):
         learning()
+    # Nothing was begun.
+    assert not (tmp_path / "two").exists()
     with pytest.raises(UnreadableInput, match="holds no cross-validation"):
         crossvalidate(data, tmp_path / "two", TINY, 2, 1, 1, lambda text: None, tmp_path / "none")
 

@@ -282,12 +282,20 @@ def test_a_model_learns_from_others_and_its_card_counts_them(data: Path, tmp_pat
     assert not all(torch.equal(taught[name], untaught[name]) for name in taught)
     card = find_card(str(tmp_path / "taught" / "model.safetensors"))
     assert card.training["teachers"] == 2
+    assert card.trained_on.endswith("; what looks at dates, difference learned from 2 others, trained on the same")
     # What is made of weights keeps their licence.
     assert card.licence == "ODbL; CC0"
-    with pytest.raises(ModelError, match="looks at dates, and so cannot teach networks that look at ten-metre"):
+    with pytest.raises(UnreadableInput, match="have the views dates, and those that are to learn ten-metre"):
         run(data, tmp_path / "one", tiny(("essen",), teachers=(names[0],), views=("ten-metre",)))
-    with pytest.raises(ModelError, match="sees other bands, or these as other cities"):
+    with pytest.raises(ModelError, match="no model 'nobody'"):
+        run(data, tmp_path / "one", tiny(teachers=("nobody",)))
+    assert not (tmp_path / "one").exists()
+    with pytest.raises(ModelError, match="was trained on other cities"):
         run(data, tmp_path / "other", replace(options, validation=("bern",)))
+    # Begun with one model they see by its statistics, whatever they were trained on.
+    begun = tiny(("bern",), init=names[0], views=("dates",))
+    with pytest.raises(ModelError, match="was trained on other cities"):
+        run(data, tmp_path / "begun", replace(begun, teachers=(names[0],)))
 
 
 def test_a_cross_validated_model_is_trained_on_all_cities_and_its_card_says_what_was_measured(
@@ -315,8 +323,6 @@ def test_a_cross_validated_model_is_trained_on_all_cities_and_its_card_says_what
     assert "precision" not in evidence(tmp_path / "cv", city_names(data))["thresholds"]
     with pytest.raises(UnreadableInput, match="is a cross-validation of athens, bern"):
         evidence(tmp_path / "cv", ["rome"])
-    with pytest.raises(UnreadableInput, match="learned from 0 others each, and this model's would from 2"):
-        evidence(tmp_path / "cv", city_names(data), 2)
     for wrong in (["--width", 8], ["--validation", "bern"]):
         refused = CliRunner().invoke(main, [str(one) for one in [*arguments, *wrong]])
         assert refused.exit_code == 2, refused.output

@@ -154,7 +154,7 @@ def taught_by(saved: dict[str, Any]) -> str:
 def lesson(teachers: int, taught: Iterable[str], views: Iterable[str]) -> str:
     """Words for which networks learned from how many others."""
     learners = ", ".join(view for view in views if view in set(taught))
-    return f"what looks at {learners} learned from {'one other' if teachers == 1 else f'{teachers} others'}"
+    return f"what looks at the {learners} learned from {'one other' if teachers == 1 else f'{teachers} others'}"
 
 
 def teachers_in(folder: Path, data: Path, split: Sequence[Fold], options: FitOptions) -> Teachers:

@@ -452,6 +452,7 @@ def draw_curves(log: Path, target: Path) -> None:
     else:
         right.text(0.5, 0.5, "no city is held out", ha="center", transform=right.transAxes)
     for axis in (left, right):
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
     figure.savefig(target, dpi=110)
     plt.close(figure)

@@ -15,7 +15,7 @@ from .errors import ModelError
 from .reach import depth_on_cells, halo
 from .scores import GOALS, Beta
 
-DEFAULT_MODEL = "oscd-urban-5"
+DEFAULT_MODEL = "oscd-urban-6"
 # What a network can be shown of a pair; see `unet.VIEWS`.
 VIEWS = ("dates", "ten-metre", "difference")
 # A bare hash on a card is taken for a secret by the plugin site's scanner.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..paths import shipped_models, user_models
 
 # The engine's default; a test holds the two together.
-DEFAULT_MODEL = "oscd-urban-5"
+DEFAULT_MODEL = "oscd-urban-6"
 
 
 def model_names() -> list[str]:

@@ -91,7 +91,7 @@ def test_one_ground_of_two_baselines_is_one_reflectance_and_one_mask(
     # A 20 m band's resampling reaches a pixel or two over the block's rim.
     assert (masks[0][122:166, 182:238] == 1).all()
     assert (masks[0] == 1).sum() < 52 * 64
-    shipped = [detected(tmp_path, before, after, model="oscd-urban-5") for after in (old, new)]
+    shipped = [detected(tmp_path, before, after, model="oscd-urban-6") for after in (old, new)]
     np.testing.assert_array_equal(shipped[0], shipped[1])
 
 
@@ -143,7 +143,7 @@ def test_a_copy_moved_by_parts_of_a_pixel_shows_no_change_once_that_is_taken_out
     assert left <= without / 10
 
 
-@pytest.mark.parametrize("model", ["standin", "oscd-urban-5"])
+@pytest.mark.parametrize("model", ["standin", "oscd-urban-6"])
 @pytest.mark.parametrize("crs", ["EPSG:32632", "EPSG:4326"])
 def test_a_scene_against_itself_on_another_grid_shows_no_change(tmp_path: Path, crs: str, model: str) -> None:
     ground = textured(10, 300, 340, 1)

@@ -124,7 +124,7 @@ def test_what_learned_from_others_is_told_in_report_and_card(data: Path, tmp_pat
     done = run(data, taught, "--teachers", str(one), "--against", str(one))
     assert done.exit_code == 0, done.output
     values = json.loads((taught / "report.json").read_text("utf-8"))
-    lesson = "hat looks at difference learned from one other"
+    lesson = "hat looks at the difference learned from one other"
     assert values["settings"]["teachers"] == f"w{lesson}"
     assert [f"W{lesson}." in method["note"] for method in values["methods"][:2]] == [True, False]
     assert run(data, one, "--set", "views=difference", "--against", str(taught)).exit_code == 0

@@ -193,8 +193,11 @@ def test_the_work_per_pixel_is_counted() -> None:
 
 def test_the_readmes_command_is_the_recipe_of_the_shipped_model() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    command = readme[readme.index("python -m training crossvalidate") :].partition("\n    python")[0]
-    settings = re.findall(r"--set (\S+)", command)
+    shared = re.search(r'SETTINGS="(.*)"', readme)
+    command = re.search(r"crossvalidate .* --teachers (?:.*\\\n)+.*\$SETTINGS", readme)
+    assert shared
+    assert command
+    settings = re.findall(r"--set ([^\s\"]+)", command[0] + shared[1])
     assert len(settings) > 5
     shipped = completed(find_card(DEFAULT_MODEL).training)
     asked = json.loads(json.dumps(asdict(options_from(settings))))

@@ -282,7 +282,7 @@ def test_a_model_learns_from_others_and_its_card_counts_them(data: Path, tmp_pat
     assert not all(torch.equal(taught[name], untaught[name]) for name in taught)
     card = find_card(str(tmp_path / "taught" / "model.safetensors"))
     assert card.training["teachers"] == 2
-    assert card.trained_on.endswith("; what looks at dates, difference learned from 2 others, trained on the same")
+    assert card.trained_on.endswith("; what looks at the dates, difference learned from 2 others, trained on the same")
     # What is made of weights keeps their licence.
     assert card.licence == "ODbL; CC0"
     with pytest.raises(UnreadableInput, match="have the views dates, and those that are to learn ten-metre"):

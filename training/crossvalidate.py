@@ -170,7 +170,8 @@ def teachers_in(folder: Path, data: Path, split: Sequence[Fold], options: FitOpt
     if missing or not seeds:
         told = f" that did not see {', '.join(missing[0])}" if missing else ""
         raise UnreadableInput(
-            f"{folder} has no networks{told}. Cross-validate anew, in a new folder, with the same data and folds."
+            f"{folder} has no networks{told}. Finish that cross-validation, with the same data and folds; one of an earlier version kept "
+            "none and has to be made anew, in a new folder."
         )
     teachers = Teachers(folder.resolve(), there, tuple(seeds))
     # What was fitted to other data is refused before hours of fitting.

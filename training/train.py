@@ -334,8 +334,8 @@ def _require_teachers(options: TrainOptions) -> None:
     if options.crossvalidated:
         folder = Path(options.crossvalidated)
         wanted = saved_options(folder)["teachers"]
-        there = [list(card.views) for card in cards]
-        if there != [list(wanted["views"]) for _ in wanted["seeds"]] if wanted else there:
+        expected = [wanted["views"]] * len(wanted["seeds"]) if wanted else []
+        if [list(card.views) for card in cards] != expected:
             asked = f"{len(wanted['seeds'])} of {', '.join(wanted['views'])}" if wanted else "none"
             raise UnreadableInput(
                 f"The networks in {folder} had other teachers than this model would: {asked}. Name with --teacher as many, each trained as "

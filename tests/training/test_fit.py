@@ -15,6 +15,7 @@ from s2change_plugin.engine.model import Model
 from s2change_plugin.engine.reach import halo
 from s2change_plugin.engine.unet import ChangeNet
 from training.fit import fit, fitting, flops_per_pixel, new_network, predict
+from training.losses import bce
 from training.options import FitOptions, completed, options_from
 from training.prepare import City
 from training.sampling import Ground, as_level_2a, band_statistics, batch, laid_out
@@ -167,6 +168,21 @@ def test_a_network_learns_what_the_mean_of_its_views_teachers_says_and_without_a
         said = [torch.sigmoid(one(*images)).median().item() for one in student.networks]
     # The mean of logits is 2 for the dates and −1 for the difference; the labels, from which the third learns, say mostly no change.
     assert said == pytest.approx([0.881, 0.269, 0.01], abs=0.05)
+
+
+def test_what_is_not_labelled_does_not_count_for_those_that_learn_from_others_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = replace(TINY, epochs=1, batch=8, light=0)
+    counted = []
+
+    def seen(logits, said, labelled):
+        counted.append((said, labelled))
+        return bce(logits, said, labelled)
+
+    monkeypatch.setattr("training.fit.bce", seen)
+    fit([ground()], options, [outspoken_network()])
+    assert counted
+    # A fifth of the city is unseen or not labelled.
+    assert 0.02 < 1 - np.mean([labelled.mean() for _, labelled in counted]) < 0.5
 
 
 def test_a_prediction_averages_as_many_turns_as_asked() -> None:

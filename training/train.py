@@ -103,7 +103,7 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
         say: tells a sentence.
 
     Raises:
-        S2ChangeError: the data folder or the run's folder is not fit, or the model to begin with is none.
+        S2ChangeError: the data folder or the run's folder is not fit, the model to begin with is none, or a teacher cannot teach.
     """
     if not resume:
         _require_teachers(options)

@@ -42,19 +42,19 @@ class FoldedNet(nn.Module):
     def __init__(self, network: ChangeNet) -> None:
         """Fold a network with what its batch norms have seen so far; it stays as it is."""
         super().__init__()
-        by_view: dict[tuple[type[nn.Module], int], list[Any]] = {}
-        for one, cell in zip(network.networks, network.cells, strict=True):
-            by_view.setdefault((type(one), cell), []).append(one)
+        by_view: dict[tuple[type[nn.Module], int, float], list[Any]] = {}
+        for one, cell, share in zip(network.networks, network.cells, network.shares, strict=True):
+            by_view.setdefault((type(one), cell, share), []).append(one)
         self.cell = max(network.cells)
         self.margin = margin(network.depth, network.cells)
-        self.views = [(networks[0].images, cell) for (_, cell), networks in by_view.items()]
+        self.views = [(networks[0].images, cell) for (_, cell, _), networks in by_view.items()]
         self.groups: Any = nn.ModuleList()
         inputs = held = 0.0
-        for (kind, cell), networks in by_view.items():
+        for (kind, cell, share), networks in by_view.items():
             first = networks[0]
             together = max(1, _LANES // first.width)
             parts = (networks[start : start + together] for start in range(0, len(networks), together))
-            self.groups.append(nn.ModuleList(_Group(part, len(network.networks)) for part in parts))
+            self.groups.append(nn.ModuleList(_Group(part, share) for part in parts))
             inputs += (1 + issubclass(kind, SiameseUNet)) * first.encoder[0][0].in_channels / cell**2
             held = max(held, _CHANNELS_HELD * together * first.width / cell**2)
         self.channels_held = math.ceil(inputs + held)
@@ -95,7 +95,7 @@ class FoldedNet(nn.Module):
 class _Group(nn.Module):
     """Networks of one view with a common finest level; gives the sum of their logits' shares."""
 
-    def __init__(self, networks: Sequence[UNet], heard: int) -> None:
+    def __init__(self, networks: Sequence[UNet], share: float) -> None:
         super().__init__()
         self.siamese = isinstance(networks[0], SiameseUNet)
         self.cell, self.depth = networks[0].cell, len(networks[0].up)
@@ -106,8 +106,8 @@ class _Group(nn.Module):
         )
         self.head = nn.Conv2d(networks[0].width * len(networks), networks[0].cell ** 2, 1)
         with torch.no_grad():
-            self.head.weight.copy_(torch.cat([one.head.weight for one in networks], 1) / heard)
-            _bias(self.head).copy_(torch.stack([_bias(one.head) for one in networks]).sum(0) / heard)
+            self.head.weight.copy_(torch.cat([one.head.weight for one in networks], 1) * share)
+            _bias(self.head).copy_(torch.stack([_bias(one.head) for one in networks]).sum(0) * share)
 
     def forward(self, x: Tensor, margin: int) -> Tensor:
         rim = margin // self.cell

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -138,9 +139,12 @@ VIEWS: dict[str, type[SiameseUNet | DifferenceUNet]] = {
 
 
 class ChangeNet(nn.Module):
-    """Networks with a view each, fitted apart; the mean of their logits counts.
+    """Networks with a view each, fitted apart; the mean of their logits counts, in which views weigh alike.
 
     Networks that err in different places are worth more together than one of their common size.
+
+    Attributes:
+        shares: of each network in the mean; several of one view share what it weighs.
     """
 
     def __init__(self, bands: Sequence[str], views: Sequence[str], width: int, depth: int, cells: Sequence[int] = ()) -> None:
@@ -158,6 +162,8 @@ class ChangeNet(nn.Module):
             VIEWS[view](bands, width * cell, depth_on_cells(depth, cell), cell)
             for view, cell in zip(views, self.cells, strict=True)
         )
+        alike = Counter(views)
+        self.shares = [1 / (len(alike) * alike[view]) for view in views]
 
     def forward(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
         """Logits of change, (n, 1, h, w).
@@ -166,8 +172,10 @@ class ChangeNet(nn.Module):
             before, after, difference: as `appearance.Appearance.shown` gives them, (n, band, h, w), with h and w multiples of
                 2 ** depth.
         """
-        logits: Tensor = sum(network(before, after, difference) for network in self.networks)
-        return logits / len(self.networks)
+        logits: Tensor = sum(
+            share * network(before, after, difference) for share, network in zip(self.shares, self.networks, strict=True)
+        )
+        return logits
 
 
 def block(inputs: int, outputs: int) -> nn.Sequential:

@@ -177,13 +177,17 @@ def open_scene(
     else:
         layers = _stack_layers(source, bands, side)
         acquisition, mask, lost = _told_by_stack(source)
+    cirrus = np.concatenate(_spread_values(*layers["B10"])) if "B10" in layers else np.empty(0)
+    if "B10" in layers and _is_filler(cirrus, layers):
+        # Exports of Level-2A, which has none, fill its place.
+        del layers["B10"]
     if len(layers) < 2:
         raise BandsUnknown(
             f"{source} holds one band only ({', '.join(layers)}). Give a stack with all bands, or the folder that holds the band files."
         )
     # Asked only where nothing else tells the unit, and once: all bands of a scene are in the same one.
     largest = cache(lambda: max(_largest(path, index) for path, index in layers.values()))
-    told = _told_by_cirrus(layers, largest, side, trust_units) if "B10" in layers else None
+    told = _told_by_cirrus(*layers["B10"], cirrus, largest, side, trust_units) if "B10" in layers else None
     fill = cache(lambda: _undeclared_fill(*next(iter(layers.values()))))
     found = {
         name: _band_source(path, index, units, side, largest, told, trust_units, fill) for name, (path, index) in layers.items()
@@ -221,23 +225,26 @@ def _product_scene(product: Product, units: str, side: str, trust_units: bool) -
 
 
 def _told_by_cirrus(
-    layers: Mapping[str, tuple[str, int]], largest: Callable[[], float], side: str, trust_units: bool
+    path: str, index: int, values: NDArray[Any], largest: Callable[[], float], side: str, trust_units: bool
 ) -> DnRule | None:
     """The rule that B10 proves for a scene of digital numbers whose files have no scale and offset of their own.
+
+    Args:
+        path, index: where B10 lies.
+        values: of it, from all over the scene.
+        largest, side, trust_units: see `_band_source`.
 
     Raises:
         UnitsUnclear: the files' own scale and offset make B10 see ground.
     """
-    path, index = layers["B10"]
     with open_raster(path) as dataset:
         own = DnRule(dataset.scales[index - 1], dataset.offsets[index - 1], "")
         dtype = dataset.dtypes[index - 1]
     if dtype in ("uint8", "int8") or (dtype.startswith("float") and largest() <= LARGEST_REFLECTANCE):
         return None
-    values = [part for part in _spread_values(path, index) if part.size]
-    if not values:
+    if not values.size:
         return None
-    stored = float(np.percentile(np.concatenate(values), CIRRUS_PERCENT))
+    stored = float(np.percentile(values, CIRRUS_PERCENT))
     if (own.scale, own.offset) == (1.0, 0.0):
         return cirrus_rule(stored)
     if not trust_units and not cirrus_fits(stored, own):
@@ -713,6 +720,13 @@ def _band_source(
 def _largest(path: str, index: int) -> float:
     """About the largest number of a layer, from windows spread over it; 0 where all of these are empty."""
     return max((float(np.percentile(values, 99)) for values in _spread_values(path, index) if values.size), default=0.0)
+
+
+def _is_filler(values: NDArray[Any], layers: Mapping[str, tuple[str, int]]) -> bool:
+    """Whether the values of a layer, from all over the scene, are one number or none, where others have some."""
+    if values.size:
+        return bool(values.min() == values.max())
+    return any(part.size for where in layers.values() for part in _spread_values(*where))
 
 
 def _undeclared_fill(path: str, index: int) -> float | None:

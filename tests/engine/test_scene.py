@@ -7,7 +7,7 @@ import pytest
 from affine import Affine
 from rasterio.windows import Window
 
-from s2change_plugin.engine.bands import TEN_BANDS
+from s2change_plugin.engine.bands import ALL_BANDS, L2A_BANDS, TEN_BANDS
 from s2change_plugin.engine.errors import BandsUnknown, GridMismatch, UnreadableInput
 from s2change_plugin.engine.scene import SceneReader, open_scene
 from tests.conftest import textured, write_stack
@@ -25,6 +25,27 @@ def test_a_stack_without_descriptions_shows_the_option_to_paste(tmp_path: Path, 
     with pytest.raises(BandsUnknown, match="--after-bands B02,B03,B04,B05,B06,B07,B08,B8A,B11,B12"):
         open_scene(str(path), side="after")
     assert tuple(open_scene(str(path), TEN_BANDS).bands) == TEN_BANDS
+
+
+@pytest.mark.parametrize(
+    ("cirrus", "profile"), [(0, {}), (0, {"nodata": -9999}), (-9999, {"nodata": -9999}), (-9999, {}), (1000, {})]
+)
+def test_a_layer_that_only_fills_the_place_of_the_cirrus_band_is_no_band(tmp_path: Path, cirrus: int, profile: dict) -> None:
+    values = textured(13, 300, 340, 1).astype(np.int16)
+    values[ALL_BANDS.index("B10")] = cirrus
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", values, ALL_BANDS, **profile)))
+    assert (tuple(scene.bands), scene.acquisition.level) == (L2A_BANDS, None)
+    values[ALL_BANDS.index("B10"), 200] = 8 + np.arange(340) % 9
+    scene = open_scene(str(write_stack(tmp_path / "b.tif", values, ALL_BANDS, **profile)))
+    assert (tuple(scene.bands), scene.acquisition.level) == (ALL_BANDS, "L1C")
+
+
+def test_a_cirrus_band_of_which_nothing_was_seen_stays_one(tmp_path: Path) -> None:
+    """Most of it is nodata, as a cut leaves it, and the few windows that are looked at hold nothing of any band."""
+    values = np.zeros((2, 2000, 2000), np.uint16)
+    values[:, 300:800, 300:800] = textured(2, 500, 500, 1)
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", values, ("B04", "B10"))))
+    assert (tuple(scene.bands), scene.acquisition.level) == (("B04", "B10"), "L1C")
 
 
 def test_numbers_alone_are_not_taken_for_bands(tmp_path: Path, ground: np.ndarray) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from s2change_plugin.engine.bands import L2A_BANDS
 from s2change_plugin.engine.card import ModelCard, find_card
 from s2change_plugin.engine.errors import ModelError, S2ChangeError, UnreadableInput
 from s2change_plugin.engine.labelled import NEIGHBOURS_KM, Origin, centres, city_names, grids, neighbours, on_one_ground, origins
@@ -109,9 +110,9 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
         _require_teachers(options)
     options = _begin(run, options, resume)
     training, held_out = split(city_names(data), options, on_one_ground(grids(data)))
-    measured = evidence(Path(options.crossvalidated), training) if options.crossvalidated else None
     labels = origins(data, [*training, *held_out])
     require_one_level(labels)
+    measured = evidence(Path(options.crossvalidated), labels) if options.crossvalidated else None
     say(f"Training on {', '.join(training)}; held out: {', '.join(held_out) or 'none'}.")
     cities = [read_city(data / name, options.fit.bands) for name in training]
     validation = [read_city(data / name, options.fit.bands) for name in held_out]
@@ -183,7 +184,7 @@ def split(names: Sequence[str], options: TrainOptions, grounds: Sequence[Sequenc
     return training, held_out
 
 
-def evidence(folder: Path, cities: Sequence[str]) -> dict[str, Any]:
+def evidence(folder: Path, cities: Mapping[str, Origin]) -> dict[str, Any]:
     """What a cross-validation found, as entries of the card of a model that is trained on all of its cities.
 
     Raises:
@@ -214,18 +215,23 @@ def evidence(folder: Path, cities: Sequence[str]) -> dict[str, Any]:
     learned = f"{taught}, fitted to the same cities; " if taught else ""
     seeds = len(found["l1c"]["seeds"])
     aside = {f"goal {goal}": one for goal, one in card["goals"].items() if goal != "f1" and card["thresholds"][goal] is not None}
-    l2a = found["l2a"]["mean"]["f1"]
+    # Its images are made of those of Level-1C, and have no B10.
+    imitated = {one.level for one in cities.values()} == {"L1C"} and set(options["bands"]) <= set(L2A_BANDS)
+    hazeless = (
+        f", and {found['l2a']['mean']['f1']:.3f} on the same cities with their atmosphere taken out by dark-object subtraction"
+        if imitated
+        else ""
+    )
     return {
         "thresholds": {goal: threshold for goal, threshold in card["thresholds"].items() if threshold is not None},
         "calibration": tuple(card["calibration"]),
         "scores": {**card["cities"], **aside, "pooled": card["pooled"]},
-        "simulated_levels": ("L2A",),
+        "simulated_levels": ("L2A",) if imitated else (),
         "known_failures": sentences(found["failures"], card["cities"]),
         "protocol": (
             f"Out of fold: each city predicted by networks that never saw it, nor a place within {NEIGHBOURS_KM:g} km; {learned}{len(folds)} folds, "
             f"mean of {seeds} seeds from {options['seed']}, threshold and calibration of each fold fitted on the others. F1 "
-            f"{card['pooled']['f1']:.3f} ± {found['l1c']['deviation']['f1'] or 0:.3f}, and {l2a:.3f} on the same cities with their atmosphere "
-            f"taken out by dark-object subtraction. {reliable}The settings were chosen on these cities too. This model was then trained on all of them."
+            f"{card['pooled']['f1']:.3f} ± {found['l1c']['deviation']['f1'] or 0:.3f}{hazeless}. {reliable}The settings were chosen on these cities too. This model was then trained on all of them."
         ),
     }
 

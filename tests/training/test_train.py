@@ -15,7 +15,7 @@ from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.card import find_card
 from s2change_plugin.engine.detect import predicted
 from s2change_plugin.engine.errors import ModelError, S2ChangeError, UnreadableInput
-from s2change_plugin.engine.labelled import Origin, city_names
+from s2change_plugin.engine.labelled import Origin, city_names, origins
 from s2change_plugin.engine.model import load_model
 from s2change_plugin.engine.outputs import to_levels
 from s2change_plugin.engine.pair import PairOptions, open_pair
@@ -316,13 +316,23 @@ def test_a_cross_validated_model_is_trained_on_all_cities_and_its_card_says_what
     assert card.scores["bern"] == found["card"]["cities"]["bern"]
     assert card.simulated_levels == ("L2A",)
     assert "mean of 2 seeds" in card.protocol
+    assert "dark-object subtraction" in card.protocol
     assert "F1 is lowest" in card.known_failures[-1]
     assert (tmp_path / "run" / "curves.png").stat().st_size > 10_000
     unreached = {**found, "card": {**found["card"], "thresholds": {**found["card"]["thresholds"], "precision": None}}}
     (tmp_path / "cv" / "scores.json").write_text(json.dumps(unreached))
-    assert "precision" not in evidence(tmp_path / "cv", city_names(data))["thresholds"]
+    labels = origins(data, city_names(data))
+    assert "precision" not in evidence(tmp_path / "cv", labels)["thresholds"]
+    level_2a = evidence(tmp_path / "cv", {name: replace(one, level="L2A") for name, one in labels.items()})
+    assert level_2a["simulated_levels"] == (), "what was trained on it is not imitated"
+    assert "dark-object" not in level_2a["protocol"]
+    saved = json.loads((tmp_path / "cv" / "options.json").read_text())
+    (tmp_path / "cv" / "options.json").write_text(json.dumps({**saved, "bands": [*saved["bands"], "B10"]}))
+    with_cirrus = evidence(tmp_path / "cv", labels)
+    assert with_cirrus["simulated_levels"] == (), "no Level-2A has B10"
+    assert "dark-object" not in with_cirrus["protocol"]
     with pytest.raises(UnreadableInput, match="is a cross-validation of athens, bern"):
-        evidence(tmp_path / "cv", ["rome"])
+        evidence(tmp_path / "cv", {"rome": labels["bern"]})
     for wrong in (["--width", 8], ["--validation", "bern"]):
         refused = CliRunner().invoke(main, [str(one) for one in [*arguments, *wrong]])
         assert refused.exit_code == 2, refused.output
@@ -362,6 +372,7 @@ def test_wrong_folders_get_one_sentence(tmp_path: Path) -> None:
         ["evaluate", "no-such-model", tmp_path],
         ["export", tmp_path / "none", "name"],
         ["export", tmp_path, "../name"],
+        ["export", tmp_path, "auto"],
     ):
         done = CliRunner().invoke(main, [str(arg) for arg in args])
         assert done.exit_code == 1

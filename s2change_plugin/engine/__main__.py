@@ -67,7 +67,12 @@ def method_options(command: F) -> F:
             show_default=True,
             help="What finds change: a model, or, for any change and without a model, change vector analysis, IR-MAD, PCA difference.",
         ),
-        click.option("--model", help="Name or path of a model; see the command models. With unet only."),
+        click.option(
+            "--model",
+            default="auto",
+            show_default=True,
+            help="Name or path of a model; see the command models. auto: the most accurate one that ships whose bands and level both dates have. With unet only.",
+        ),
         click.option(
             "--accept-level", is_flag=True, help="Take a processing level that the model was neither trained nor tested on."
         ),

@@ -15,7 +15,10 @@ from .errors import ModelError
 from .reach import depth_on_cells, halo
 from .scores import GOALS, Beta
 
-DEFAULT_MODEL = "oscd-urban-6"
+# In place of a model's name: see `choice.chosen_model`.
+AUTO = "auto"
+# The most accurate first.
+SHIPPED = ("oscd-urban-7", "oscd-urban-6")
 # What a network can be shown of a pair; see `unet.VIEWS`.
 VIEWS = ("dates", "ten-metre", "difference")
 # A bare hash on a card is taken for a secret by the plugin site's scanner.
@@ -209,6 +212,12 @@ def read_card(path: Path) -> ModelCard:
         raise ModelError(f"The card {card} cannot be used: {reason}.") from error
 
 
+def named_weights(name: str) -> Path | None:
+    """The weights' file of a model known by name; None where there is none."""
+    paths = (folder / f"{name}.safetensors" for folder in (user_models(), shipped_models()))
+    return next((path for path in paths if path.is_file()), None)
+
+
 def weights_of(name_or_path: str) -> Path:
     """The file of a model's weights, named as for `model.load_model`.
 
@@ -220,10 +229,8 @@ def weights_of(name_or_path: str) -> Path:
         if not path.is_file():
             raise ModelError(f"The model {path} does not exist. Choose another file, or a name that the command models lists.")
         return path
-    for folder in (user_models(), shipped_models()):
-        named = folder / f"{name_or_path}.safetensors"
-        if named.is_file():
-            return named
+    if known := named_weights(name_or_path):
+        return known
     names = ", ".join(card.name for _, card in list_models())
-    known = f"The known ones are {names}" if names else f"None is known here: put one into {user_models()}"
-    raise ModelError(f"There is no model {name_or_path!r}. {known}, or give the path of a .safetensors file.")
+    there = f"The known ones are {names}" if names else f"None is known here: put one into {user_models()}"
+    raise ModelError(f"There is no model {name_or_path!r}. {there}, or give the path of a .safetensors file.")

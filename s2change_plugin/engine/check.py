@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .card import DEFAULT_MODEL, ModelCard, find_card
+from .card import AUTO, ModelCard, find_card
+from .choice import chosen_model
 from .detect import WINDOW_SIZE, fitted
 from .errors import ModelError, S2ChangeError
 from .estimate import estimate_run, require_room, room
 from .events import Events, stage
-from .findings import OK, SEVERITIES, STOP, WARNING, Finding, check_pair, scene_findings, worst
+from .findings import OK, SEVERITIES, STOP, Finding, check_pair, scene_findings, worst
 from .options import CompareOptions
 from .outputs import in_workdir, publish, require_apart, require_folders, workdir_beside, writing
 from .pair import Pair, common_bands, open_pair
@@ -50,7 +51,6 @@ def check(options: CheckOptions, events: Events) -> None:
     Raises:
         OutputError: the report cannot be written.
     """
-    card = _card(options)
     findings: list[Finding] = []
     scenes: list[Scene | None] = []
     picture = None
@@ -61,21 +61,25 @@ def check(options: CheckOptions, events: Events) -> None:
             scenes.append(None)
             findings.append(Finding("input", STOP, str(error), values={"side": side, "kind": error.kind}))
     before, after = scenes
+    name = options.model if options.method == "unet" and options.model != AUTO else None
+    if before and after and options.method == "unet":
+        try:
+            name = chosen_model(options.model, before, after)
+        except ModelError as error:
+            findings.append(Finding("model", STOP, str(error)))
+    card = find_card(name) if name else None
     if before and after:
         try:
             bands = _bands(before, after, card) if options.method == "unet" else common_bands(before, after)
             with stage(events, "register"), open_pair(before, after, bands, options.pair_options()) as pair:
                 about = check_pair(pair, card, options.accept_level, options.trust_units)
                 if worst(about) != STOP and (card or options.method != "unet"):
-                    about = (*about, _run_finding(options, pair))
+                    about = (*about, _run_finding(options, name, pair))
                 picture = pair_picture(pair) if options.report else None
             findings += about
         except S2ChangeError as error:
             findings += scene_findings(before, after, card, options.accept_level)
             findings.append(Finding("input", STOP, str(error), values={"kind": error.kind}))
-    if card is None and options.method == "unet":
-        text = f"The model {options.model or DEFAULT_MODEL} is not here, so nothing is said of how it fits the pair."
-        findings.append(Finding("model", WARNING, text, "Name another with --model."))
     if options.report:
         require_folders([options.report])
         with workdir_beside(options.report) as workdir, writing(options.report):
@@ -114,16 +118,16 @@ def numbers_of(findings: Sequence[Finding]) -> dict[str, float | None]:
     }
 
 
-def _run_finding(options: CheckOptions, pair: Pair) -> Finding:
+def _run_finding(options: CheckOptions, name: str | None, pair: Pair) -> Finding:
     """What a run on all of the pair, or of its area of interest, takes here; stop where it would not fit, or not begin."""
     values: dict[str, Any] = {}
     try:
         model = None
-        if options.method == "unet":
+        if name:
             # PyTorch is slow to load, and whatever stops a run before needs none of it.
             from .model import load_model
 
-            model = load_model(options.model or DEFAULT_MODEL)
+            model = load_model(name)
         area = pair.area.window if pair.area else pair.grid.window
         expected = estimate_run(pair, fitted(options.method, model, pair), area, WINDOW_SIZE, ("mask", "probability"))
         sizes = {"memory_gb": expected.memory_bytes, "disk_gb": expected.disk_bytes}
@@ -143,15 +147,3 @@ def _bands(before: Scene, after: Scene, card: ModelCard | None) -> Sequence[str]
     shared = [name for name in before.bands if name in after.bands]
     # Where they share none, what is said of that.
     return [name for name in (card.bands if card else shared) if name in shared] or shared or common_bands(before, after)
-
-
-def _card(options: CheckOptions) -> ModelCard | None:
-    """The card of the model that is asked for; None where the method has none, or there is no model at all and none was asked for."""
-    if options.method != "unet":
-        return None
-    try:
-        return find_card(options.model or DEFAULT_MODEL)
-    except ModelError:
-        if options.model:
-            raise
-        return None

@@ -18,7 +18,8 @@ from rasterio.errors import CRSError
 from rasterio.windows import Window
 
 from . import outputs
-from .card import DEFAULT_MODEL, find_card
+from .card import AUTO, find_card
+from .choice import chosen_model
 from .classical import fit_predictor
 from .errors import GridMismatch, NothingObserved
 from .estimate import estimate_run, require_room, room
@@ -271,10 +272,14 @@ def predicted(
 @contextmanager
 def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tuple[Finding, ...], Predictor]]:
     """The pair, open, what was found of it, said, and what predicts; a finding that says stop ends the run."""
-    card = find_card(options.model or DEFAULT_MODEL) if options.method == "unet" else None
+    if options.method == "unet" and options.model != AUTO:
+        # Before anything is opened.
+        find_card(options.model).require_goal(options.goal)
+    before, after = options.open_scene("before"), options.open_scene("after")
+    name = chosen_model(options.model, before, after) if options.method == "unet" else None
+    card = find_card(name) if name else None
     if card:
         card.require_goal(options.goal)
-    before, after = options.open_scene("before"), options.open_scene("after")
     bands = card.bands if card else common_bands(before, after)
     for scene in (before, after):
         scene.select(bands)
@@ -287,7 +292,7 @@ def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tupl
         loading: list[Future[Model | None]] = []
         with stage(events, "register"):
             opening = open_pair(
-                before, after, bands, options.pair_options(), lambda: loading.append(beside.submit(_loaded, options))
+                before, after, bands, options.pair_options(), lambda: loading.append(beside.submit(_loaded, name, options))
             )
             pair = stack.enter_context(opening)
             model = loading[0].result()
@@ -303,13 +308,13 @@ def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tupl
         yield pair, findings, predictor
 
 
-def _loaded(options: DetectOptions) -> Model | None:
+def _loaded(name: str | None, options: DetectOptions) -> Model | None:
     """The model, folded, for which PyTorch has to be loaded, which is slow; None where the method does without."""
-    if options.method != "unet":
+    if not name:
         return None
     from .model import load_model
 
-    model = load_model(options.model or DEFAULT_MODEL, options.device, options.precision, options.goal)
+    model = load_model(name, options.device, options.precision, options.goal)
     _ = model.folded
     return model
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from .acquisition import Acquisition
+from .card import SHIPPED, ModelCard, find_card, named_weights
 from .errors import DatesReversed, ModelError, NothingObserved, S2ChangeError, UnitsUnclear
 from .grid import geodesic_area_m2, slices_in
 from .pair import Pair, PairWindow
@@ -19,7 +20,6 @@ from .scene import Scene, sought_files
 from .validity import QUALITY_NAMES, Quality
 
 if TYPE_CHECKING:
-    from .card import ModelCard
     from .events import Events
 
 OK, WARNING, STOP = "ok", "warning", "stop"
@@ -119,6 +119,8 @@ def say_findings(findings: Sequence[Finding], pair: Pair, events: Events) -> Non
             events.message(finding.sentence, "warning")
         elif finding.topic in ("shift", "normalisation"):
             events.message(finding.text)
+        elif finding.topic == "model" and finding.advice:
+            events.message(finding.advice)
 
 
 def require_fit(findings: Sequence[Finding]) -> None:
@@ -165,17 +167,7 @@ def model_finding(before: Scene, after: Scene, card: ModelCard, accept_level: bo
     """Whether the model's card covers the scenes."""
     values = {"model": card.name, "level": card.level}
     sides = {"before": before, "after": after}
-    lacking = {side: [name for name in card.bands if name not in scene.bands] for side, scene in sides.items()}
-    lacking = {side: names for side, names in lacking.items() if names}
-    if lacking:
-        sought = {
-            side: [scene.missing[name] for name in lacking.get(side, ()) if name in scene.missing]
-            for side, scene in sides.items()
-        }
-        said = "; ".join(
-            f"{side} has no {', '.join(names)}" + (f" ({sought_files(sought[side])})" if sought[side] else "")
-            for side, names in lacking.items()
-        )
+    if said := _lacking(card, sides):
         return Finding(
             "model",
             STOP,
@@ -195,7 +187,28 @@ def model_finding(before: Scene, after: Scene, card: ModelCard, accept_level: bo
         return Finding("model", STOP, text, f"Use Level-{card.level[1:]} products, or take the risk with --accept-level.", values)
     known = all(levels.values())
     level = "this level" if known else f"was trained on Level-{card.level[1:]}"
-    return Finding("model", OK, f"The model {card.name} takes these bands and {level}.", values=values)
+    better = _better(card, sides) if known else ""
+    return Finding("model", OK, f"The model {card.name} takes these bands and {level}.", better, values)
+
+
+def _better(card: ModelCard, sides: Mapping[str, Scene]) -> str:
+    """What dates of the model's level lack for the best one that ships; "" where they lack nothing or that is not here."""
+    best = SHIPPED[0]
+    if card.name not in SHIPPED[1:] or not named_weights(best):
+        return ""
+    said = _lacking(find_card(best), sides)
+    return f"{best} is more accurate, and needs more: {said}." if said else ""
+
+
+def _lacking(card: ModelCard, sides: Mapping[str, Scene]) -> str:
+    """Which of the model's bands each side lacks, and which file was looked for; "" where it has all."""
+    said = []
+    for side, scene in sides.items():
+        names = [name for name in card.bands if name not in scene.bands]
+        sought = [scene.missing[name] for name in names if name in scene.missing]
+        if names:
+            said.append(f"{side} has no {', '.join(names)}" + (f" ({sought_files(sought)})" if sought else ""))
+    return "; ".join(said)
 
 
 def _simulated_only(card: ModelCard, others: dict[str, str], values: dict[str, Any]) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .bands import parse_layers
+from .card import AUTO
 from .masks import BUFFER_M
 from .pair import PairOptions
 from .scene import Scene, open_scene
@@ -24,7 +25,7 @@ class CompareOptions:
         trust_units: the user has checked the units; nothing stops for them.
         accept_level: the user takes another processing level than the model's.
         method: one of `METHODS`.
-        model: name or path; None takes the one that ships. Only "unet" has one.
+        model: name or path, or `card.AUTO`: see `choice.chosen_model`. Only "unet" has one.
         register, normalise, clouds, before_mask, after_mask, mask_buffer, area: see `pair.PairOptions`.
     """
 
@@ -37,7 +38,7 @@ class CompareOptions:
     trust_units: bool = False
     accept_level: bool = False
     method: str = "unet"
-    model: str | None = None
+    model: str = AUTO
     register: bool = True
     normalise: bool = False
     clouds: str = "auto"
@@ -50,12 +51,14 @@ class CompareOptions:
         """Refuse what cannot be meant.
 
         Raises:
-            ValueError: unknown bands or method, a model for a method without one, or what `PairOptions` refuses; the text says
+            ValueError: unknown bands or method, a model without a name or for a method without one, or what `PairOptions` refuses; the text says
                 which.
         """
         if self.method not in METHODS:
             raise ValueError(f"method is {self.method!r} and must be one of {', '.join(METHODS)}")
-        if self.model and self.method != "unet":
+        if not self.model:
+            raise ValueError("the model has no name: give one, or leave --model out")
+        if self.model != AUTO and self.method != "unet":
             raise ValueError(f"the method {self.method} has no model: leave --model out, or --method")
         for text in (self.before_bands, self.after_bands):
             parse_layers(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from processing.gui.wrappers import WidgetWrapper
 from qgis.PyQt.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QWidget
 
-from ..processing.models import model_names
+from ..processing.models import AUTO, model_names
 
 
 class ModelWidgetWrapper(WidgetWrapper):
@@ -18,7 +18,7 @@ class ModelWidgetWrapper(WidgetWrapper):
         layout.setContentsMargins(0, 0, 0, 0)
         self._names = QComboBox()
         self._names.setEditable(True)
-        self._names.addItems(model_names())
+        self._names.addItems([AUTO, *model_names()])
         self._names.setSizePolicy(self._names.sizePolicy().Policy.Expanding, self._names.sizePolicy().Policy.Fixed)
         self._names.currentTextChanged.connect(lambda: self.widgetValueHasChanged.emit(self))
         browse = QToolButton()

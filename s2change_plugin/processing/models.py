@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..paths import shipped_models, user_models
 
-# The engine's default; a test holds the two together.
-DEFAULT_MODEL = "oscd-urban-6"
+# In place of a name: the engine chooses; a test holds the two together.
+AUTO = "auto"
 
 
 def model_names() -> list[str]:

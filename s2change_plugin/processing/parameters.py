@@ -26,7 +26,7 @@ from qgis.core import (
     QgsRasterLayer,
 )
 
-from .models import DEFAULT_MODEL
+from .models import AUTO
 from .sources import file_of
 
 if TYPE_CHECKING:
@@ -51,11 +51,12 @@ def scene(name: str, label: str, which: str) -> QgsProcessingParameterDefinition
 
 def model() -> QgsProcessingParameterDefinition:
     """Which model, by name or path."""
-    definition = QgsProcessingParameterString("MODEL", "Model", DEFAULT_MODEL)
+    definition = QgsProcessingParameterString("MODEL", "Model", AUTO)
     definition.setMetadata({"widget_wrapper": {"class": "s2change_plugin.gui.model_widget.ModelWidgetWrapper"}})
     return told(
         definition,
-        "Name of a model, or path of a .safetensors file with its card (.json) beside it. Other methods than unet do without.",
+        "auto: of the models that ship, the more accurate one where both dates are Level-1C with all 13 bands, else the one of ten bands. "
+        "Or the name of a model, or the path of a .safetensors file with its card (.json) beside it. Other methods than unet do without.",
     )
 
 

@@ -17,6 +17,7 @@ from shapely.geometry import Polygon, box
 
 from s2change_plugin.engine.__main__ import main
 from s2change_plugin.engine.bands import ALL_BANDS, TEN_BANDS
+from s2change_plugin.engine.card import AUTO, SHIPPED
 from s2change_plugin.engine.scene import SceneReader, open_scene
 from s2change_plugin.engine.validity import Quality
 from tests.conftest import textured, write_stack
@@ -25,6 +26,8 @@ from training.products import write_product
 
 EARLY, LATE = (datetime(year, 6, 20, 10, 50, tzinfo=timezone.utc) for year in (2021, 2023))
 OLD, NEW = {"baseline": "02.14", "offset": None, "sensed": EARLY}, {"baseline": "05.09", "offset": -1000, "sensed": LATE}
+# Reflectance of clear air in the cirrus band, with its noise.
+CIRRUS = np.random.default_rng(10).normal(0.0015, 0.0002, (300, 312)).astype(np.float32)
 TRANSFORM = Affine(10, 0, 399960, 0, -10, 4700040)
 
 
@@ -38,7 +41,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def ground() -> np.ndarray:
     """Reflectance of thirteen bands at 10 m, (13, 300, 312); the cirrus band sees none of it."""
     values = textured(13, 300, 312, 1) / np.float32(10000)
-    values[ALL_BANDS.index("B10")] = 0.0015
+    values[ALL_BANDS.index("B10")] = CIRRUS
     return values
 
 
@@ -47,6 +50,7 @@ def later(ground: np.ndarray) -> np.ndarray:
     """The same, with a block of 48 × 60 pixels that became brighter, too little so for a cloud."""
     changed = ground.copy()
     changed[:, 120:168, 180:240] += 0.2
+    changed[ALL_BANDS.index("B10")] = CIRRUS
     return changed
 
 
@@ -91,8 +95,30 @@ def test_one_ground_of_two_baselines_is_one_reflectance_and_one_mask(
     # A 20 m band's resampling reaches a pixel or two over the block's rim.
     assert (masks[0][122:166, 182:238] == 1).all()
     assert (masks[0] == 1).sum() < 52 * 64
-    shipped = [detected(tmp_path, before, after, model="oscd-urban-6") for after in (old, new)]
-    np.testing.assert_array_equal(shipped[0], shipped[1])
+    for model in SHIPPED:
+        shipped = [detected(tmp_path, before, after, model=model) for after in (old, new)]
+        np.testing.assert_array_equal(shipped[0], shipped[1])
+
+
+def test_what_both_dates_have_decides_which_model_that_ships_is_used(
+    tmp_path: Path, ground: np.ndarray, later: np.ndarray
+) -> None:
+    before, after = write_product(tmp_path / "before", ground, **OLD), write_product(tmp_path / "after", later, **NEW)
+
+    def used(one: Path, other: Path) -> tuple[str, str]:
+        detected(tmp_path, one, other, model=AUTO)
+        record = json.loads((tmp_path / "run.json").read_text())
+        return record["made_by"]["model"], next(one["advice"] for one in record["findings"] if one["topic"] == "model")
+
+    assert used(before, after) == (SHIPPED[0], "")
+    next(after.glob("GRANULE/*/IMG_DATA/*_B10.jp2")).unlink()
+    model, advice = used(before, after)
+    assert model == SHIPPED[1]
+    assert f"{SHIPPED[0]} is more accurate" in advice
+    assert "after has no B10 (" in advice
+    values = textured(10, 300, 340, 1)
+    stacks = [write_stack(tmp_path / f"{name}.tif", values + add) for name, add in (("a", 0), ("b", 1))]
+    assert used(*stacks) == (SHIPPED[1], "")
 
 
 @pytest.mark.parametrize("form", ["folder", "zip", "metadata", "gdal", "gdal in zip", "old", "stack", "band folder"])
@@ -143,7 +169,7 @@ def test_a_copy_moved_by_parts_of_a_pixel_shows_no_change_once_that_is_taken_out
     assert left <= without / 10
 
 
-@pytest.mark.parametrize("model", ["standin", "oscd-urban-6"])
+@pytest.mark.parametrize("model", ["standin", SHIPPED[1]])
 @pytest.mark.parametrize("crs", ["EPSG:32632", "EPSG:4326"])
 def test_a_scene_against_itself_on_another_grid_shows_no_change(tmp_path: Path, crs: str, model: str) -> None:
     ground = textured(10, 300, 340, 1)
@@ -254,7 +280,7 @@ def test_normalisation_takes_light_and_haze_out_and_is_recorded(
     tmp_path: Path, ground: np.ndarray, later: np.ndarray, gain: float, haze: float
 ) -> None:
     lit = later * np.float32(gain) + np.float32(haze) * np.linspace(0.32, 0.26, 13, dtype=np.float32)[:, None, None]
-    lit[ALL_BANDS.index("B10")] = 0.0015
+    lit[ALL_BANDS.index("B10")] = CIRRUS
     before = write_product(tmp_path / "before", ground, **OLD)
     after = write_product(tmp_path / "after", lit, **NEW)
     expected = detected(tmp_path, before, write_product(tmp_path / "clear", later, **NEW))

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from rasterio.io import MemoryFile
 
 from s2change_plugin.engine.__main__ import main
+from s2change_plugin.engine.card import SHIPPED
 from tests.conftest import textured, write_stack
 from tests.standin import write_standin
 
@@ -155,6 +156,34 @@ def test_a_method_without_a_model_is_checked_without_one(tmp_path: Path, pair: t
     one = write_stack(tmp_path / "one.tif", textured(2, 300, 340, 1), ("B01", "B04"))
     done = CliRunner().invoke(main, ["check", str(pair[0]), str(one), "--method", "cva", "--json"])
     assert "At least two bands" in next(one["text"] for one in json.loads(done.stdout)["findings"] if one["severity"] == "stop")
+
+
+def test_where_no_model_ships_the_pair_is_looked_at_without_one(
+    tmp_path: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s2change_plugin.engine.card.shipped_models", lambda: tmp_path / "nowhere")
+    found = json.loads(CliRunner().invoke(main, ["check", *map(str, pair), "--json"]).stdout)["findings"]
+    (model,) = [finding for finding in found if finding["topic"] == "model"]
+    assert model["severity"] == "stop"
+    assert "No model that ships is here. Name another with --model" in model["text"]
+    assert {"shift", "units", "usable", "overlap"} <= {finding["topic"] for finding in found}
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_model_that_a_run_would_use_is_checked(tmp_path: Path, pair: tuple[Path, Path], place: int) -> None:
+    write_standin(tmp_path / "models", SHIPPED[place])
+    found = json.loads(CliRunner().invoke(main, ["check", *map(str, pair), "--json"]).stdout)["findings"]
+    values = {finding["topic"]: finding["values"] for finding in found}
+    assert values["model"]["model"] == SHIPPED[place]
+    assert values["run"]["memory_gb"] > 0
+
+
+def test_a_broken_card_of_what_ships_stops_as_it_would_a_run(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    (tmp_path / "models" / f"{SHIPPED[0]}.safetensors").touch()
+    found = json.loads(CliRunner().invoke(main, ["check", *map(str, pair), "--json"]).stdout)["findings"]
+    (model,) = [finding for finding in found if finding["topic"] == "model"]
+    assert model["severity"] == "stop"
+    assert "has no card" in model["text"]
 
 
 def test_a_report_that_cannot_be_written_is_an_error(tmp_path: Path, pair: tuple[Path, Path]) -> None:

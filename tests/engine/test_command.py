@@ -16,6 +16,7 @@ import rasterio
 from click.testing import CliRunner, Result
 
 from s2change_plugin.engine.__main__ import main
+from s2change_plugin.engine.card import SHIPPED
 from s2change_plugin.engine.scores import GOALS
 from tests.conftest import REPOSITORY, textured, write_stack
 from tests.standin import write_standin
@@ -72,6 +73,18 @@ def test_every_output_of_one_run_agrees(tmp_path: Path, pair: tuple[Path, Path])
     assert record["result"]["observed_share"] == pytest.approx(295 / 300, abs=1e-5)
     assert (record["made_by"]["method"], record["made_by"]["model"]) == ("unet", "standin")
     assert "2,400 pixels" in done.output
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_without_a_name_the_model_is_chosen_by_the_pair_and_the_record_says_which(
+    tmp_path: Path, pair: tuple[Path, Path], place: int
+) -> None:
+    write_standin(tmp_path / "models", SHIPPED[place])
+    asked = ["detect", *map(str, pair), "--mask", str(tmp_path / "m.tif"), "--record", str(tmp_path / "r.json")]
+    done = CliRunner().invoke(main, [*asked, "--clouds", "none"])
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "r.json").read_text())["made_by"]["model"] == SHIPPED[place]
+    assert f"Model {SHIPPED[place]} on" in done.output
 
 
 def test_outputs_in_two_folders_may_share_a_name(tmp_path: Path, pair: tuple[Path, Path]) -> None:

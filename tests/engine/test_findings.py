@@ -1,12 +1,16 @@
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import numpy as np
 import pytest
 from rasterio.windows import Window
 
 from s2change_plugin.engine.acquisition import Acquisition
-from s2change_plugin.engine.card import ModelCard
+from s2change_plugin.engine.bands import ALL_BANDS, L2A_BANDS, TEN_BANDS
+from s2change_plugin.engine.card import AUTO, SHIPPED, ModelCard, find_card
+from s2change_plugin.engine.choice import chosen_model
 from s2change_plugin.engine.errors import DatesReversed, ModelError, S2ChangeError
 from s2change_plugin.engine.findings import (
     OK,
@@ -82,6 +86,70 @@ def test_a_simulated_level_beside_the_models_own_stops_as_any_other_does() -> No
     for accept_level in (False, True):
         assert model_finding(*mixed, SIMULATED, accept_level) == model_finding(*mixed, CARD, accept_level)
     assert model_finding(*mixed, SIMULATED, accept_level=False).severity == STOP
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of what ships: one model of 13 bands, and one of ten that was tried on imitated Level-2A."""
+    monkeypatch.setenv("S2CHANGE_MODELS", str(tmp_path / "own"))
+    monkeypatch.setattr("s2change_plugin.engine.card.shipped_models", lambda: tmp_path)
+    for name, bands, simulated in zip(SHIPPED, (ALL_BANDS, TEN_BANDS), ((), ("L2A",)), strict=True):
+        numbers = (0.1,) * len(bands)
+        card = replace(CARD, name=name, bands=bands, mean=numbers, std=numbers, simulated_levels=simulated)
+        (tmp_path / f"{name}.json").write_text(json.dumps(asdict(card)))
+        (tmp_path / f"{name}.safetensors").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("levels", "bands", "place"),
+    [
+        (("L1C", "L1C"), (ALL_BANDS, ALL_BANDS), 0),
+        (("L1C", None), (ALL_BANDS, ALL_BANDS), 0),
+        (("L1C", "L1C"), (ALL_BANDS, TEN_BANDS), 1),
+        (("L1C", "L1C"), (L2A_BANDS, ALL_BANDS), 1),
+        (("L2A", "L2A"), (L2A_BANDS, L2A_BANDS), 1),
+        # Not for what its card does not cover, whatever bands there are.
+        (("L2A", "L2A"), (ALL_BANDS, ALL_BANDS), 1),
+        # No model takes these: what is said is the least that is missing.
+        (("L1C", "L1C"), (("B03", "B04"), ("B03", "B04")), 1),
+        (("L1C", "L2A"), (ALL_BANDS, ALL_BANDS), 1),
+    ],
+)
+def test_the_first_model_that_takes_both_dates_is_chosen(
+    shipped: Path, levels: tuple[str | None, str | None], bands: tuple[tuple[str, ...], tuple[str, ...]], place: int
+) -> None:
+    before, after = (scene(replace(BEFORE, level=level), names) for level, names in zip(levels, bands, strict=True))
+    assert chosen_model(AUTO, before, after) == SHIPPED[place]
+    assert chosen_model("mine", before, after) == "mine"
+
+
+def test_what_the_more_accurate_model_lacks_is_said(shipped: Path) -> None:
+    card = find_card(SHIPPED[1])
+    lacking = scene(BEFORE, TEN_BANDS, missing={"B10": "a_B10.jp2"})
+    found = model_finding(lacking, scene(AFTER, ALL_BANDS), card, accept_level=False)
+    assert found.severity == OK
+    assert (
+        f"{SHIPPED[0]} is more accurate, and needs more: before has no B01, B09, B10 (a_B10.jp2 was looked for)." in found.advice
+    )
+    whole = scene(BEFORE, ALL_BANDS), scene(AFTER, ALL_BANDS)
+    assert model_finding(*whole, card, accept_level=False).advice == ""
+    unknown = scene(replace(BEFORE, level=None), TEN_BANDS), scene(AFTER, TEN_BANDS)
+    assert model_finding(*unknown, card, accept_level=False).advice == "", "it may be Level-2A, which has no B10"
+    (shipped / f"{SHIPPED[0]}.safetensors").unlink()
+    assert model_finding(lacking, whole[1], card, accept_level=False).advice == ""
+
+
+def test_of_the_models_that_are_not_there_none_is_chosen(shipped: Path) -> None:
+    whole = scene(BEFORE, ALL_BANDS), scene(AFTER, ALL_BANDS)
+    (shipped / f"{SHIPPED[0]}.json").write_text("{}")
+    with pytest.raises(ModelError, match=f"card .*{SHIPPED[0]}"):
+        chosen_model(AUTO, *whole)
+    (shipped / f"{SHIPPED[0]}.safetensors").unlink()
+    assert chosen_model(AUTO, *whole) == SHIPPED[1]
+    (shipped / f"{SHIPPED[1]}.safetensors").unlink()
+    with pytest.raises(ModelError, match="No model that ships is here"):
+        chosen_model(AUTO, *whole)
 
 
 def test_a_band_that_the_model_lacks_stops_and_names_the_file() -> None:

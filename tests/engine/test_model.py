@@ -8,7 +8,7 @@ import torch
 
 from s2change_plugin.engine.appearance import Appearance, measure_appearance
 from s2change_plugin.engine.bands import TEN_BANDS
-from s2change_plugin.engine.card import DEFAULT_MODEL, list_models, read_card
+from s2change_plugin.engine.card import SHIPPED, list_models, read_card
 from s2change_plugin.engine.errors import ModelError
 from s2change_plugin.engine.model import Model, PairModel, load_model, save_model
 from s2change_plugin.engine.reach import halo
@@ -216,13 +216,15 @@ def test_a_model_is_written_and_read_back_alike(tmp_path: Path, cells: tuple[int
         torch.testing.assert_close(back.network.state_dict()[name], tensor, rtol=0, atol=0)
 
 
-def test_the_shipped_model_says_what_it_is() -> None:
-    card = load_model(str(shipped_models() / f"{DEFAULT_MODEL}.safetensors")).card
+@pytest.mark.parametrize(("name", "simulated"), [(SHIPPED[0], ()), (SHIPPED[1], ("L2A",))])
+def test_the_shipped_models_say_what_they_are(name: str, simulated: tuple[str, ...]) -> None:
+    card = load_model(str(shipped_models() / f"{name}.safetensors")).card
+    assert card.name == name
     assert "CC BY-NC-SA" in card.licence
     assert card.scores["pooled"]["f1"] > 0.5
     assert {"beihai", "hongkong", "nantes", "pooled", "goal precision", "goal recall"} <= set(card.scores)
     assert set(card.training["cities"]) < set(card.scores)
     assert set(card.thresholds) == {"f1", "precision", "recall"}
-    assert card.simulated_levels == ("L2A",)
+    assert card.simulated_levels == simulated
     assert "Out of fold" in card.protocol
     assert card.known_failures

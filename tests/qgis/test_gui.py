@@ -41,6 +41,8 @@ def test_the_model_can_be_picked_by_name_or_typed_as_a_path(qtbot, provider, eng
     definition = algorithm.parameterDefinition("MODEL")
     wrapper = WidgetWrapperFactory.create_wrapper_from_metadata(definition, None, 0, 0)
     qtbot.addWidget(wrapper.widget)
-    assert "standin" in [wrapper._names.itemText(row) for row in range(wrapper._names.count())]
+    names = [wrapper._names.itemText(row) for row in range(wrapper._names.count())]
+    assert names[0] == "auto"
+    assert "standin" in names
     wrapper.setValue(str(Path("/my/model.safetensors")))
     assert wrapper.value() == "/my/model.safetensors"

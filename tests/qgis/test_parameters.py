@@ -31,14 +31,13 @@ COMMANDS = {
     "exporttrainingdata": "chips",
 }
 ALGORITHMS = tuple(COMMANDS)
-# The engine's commands with their options, these options' defaults and choices, and its default model.
+# The engine's commands with their options, and these options' defaults and choices.
 _DUMP = """
 import json
 from s2change_plugin.engine.__main__ import main
-from s2change_plugin.engine.card import DEFAULT_MODEL
 said = {name: {option: one.default for one in command.params for option in (*one.opts, *one.secondary_opts)} for name, command in main.commands.items()}
 choices = {name: {option: getattr(one.type, "choices", None) for one in command.params for option in one.opts} for name, command in main.commands.items()}
-print(json.dumps([said, choices, DEFAULT_MODEL], default=lambda value: None))
+print(json.dumps([said, choices], default=lambda value: None))
 """
 
 
@@ -85,7 +84,7 @@ def polygons(source: str) -> int:
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_option_is_one_of_the_engines_and_has_its_default(provider, name: str) -> None:
     done = subprocess.run([PYTHON, "-c", _DUMP], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    commands, choices, default_model = json.loads(done.stdout)
+    commands, choices = json.loads(done.stdout)
     known = commands[COMMANDS[name]]
     for definition in definitions(name):
         option = f"--{definition.name().lower().replace('_', '-')}"
@@ -93,9 +92,7 @@ def test_every_option_is_one_of_the_engines_and_has_its_default(provider, name: 
             continue
         default = definition.defaultValue()
         assert (definition.name().lower() if definition.name() in ("REFERENCE", "CHANGE", "DATA") else option) in known
-        if definition.name() == "MODEL":
-            assert default == default_model
-        elif isinstance(definition, QgsProcessingParameterEnum):
+        if isinstance(definition, QgsProcessingParameterEnum):
             values = definition.metadata().get("values", definition.options())
             assert values == choices[COMMANDS[name]][option]
             assert len(values) == len(definition.options())

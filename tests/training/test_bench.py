@@ -18,7 +18,6 @@ from click.testing import CliRunner
 from rasterio.windows import Window
 
 from s2change_plugin.engine.bands import TEN_BANDS, TEN_METRE_BANDS
-from s2change_plugin.engine.card import DEFAULT_MODEL
 from s2change_plugin.engine.errors import S2ChangeError
 from s2change_plugin.engine.model import load_model
 from s2change_plugin.engine.registration import measure_displacement
@@ -134,7 +133,7 @@ def test_cubic_weights_give_a_parabola_back() -> None:
 
 
 def test_the_layers_are_all_convolutions_of_the_network_with_their_work() -> None:
-    model = load_model(DEFAULT_MODEL, "cpu", "float32")
+    model = load_model(scenes.MODEL, "cpu", "float32")
     found = layers_of(model, 128)
     card = model.card
     # The one view that has so few channels, and no cells.

@@ -9,7 +9,7 @@ import torch
 from scipy import special
 
 from s2change_plugin.engine.bands import L2A_BANDS
-from s2change_plugin.engine.card import DEFAULT_MODEL, ModelCard, find_card
+from s2change_plugin.engine.card import SHIPPED, ModelCard, find_card
 from s2change_plugin.engine.errors import S2ChangeError
 from s2change_plugin.engine.model import Model
 from s2change_plugin.engine.reach import halo
@@ -207,7 +207,8 @@ def test_the_work_per_pixel_is_counted() -> None:
     assert flops_per_pixel(replace(shallow, turns=4)) == 4 * flops_per_pixel(shallow)
 
 
-def test_the_readmes_command_is_the_recipe_of_the_shipped_model() -> None:
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_readmes_commands_are_the_recipes_of_the_shipped_models(name: str) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     shared = re.search(r'SETTINGS="(.*)"', readme)
     command = re.search(r"crossvalidate .* --teachers (?:.*\\\n)+.*\$SETTINGS", readme)
@@ -215,9 +216,14 @@ def test_the_readmes_command_is_the_recipe_of_the_shipped_model() -> None:
     assert command
     settings = re.findall(r"--set ([^\s\"]+)", command[0] + shared[1])
     assert len(settings) > 5
-    shipped = completed(find_card(DEFAULT_MODEL).training)
+    if name != SHIPPED[0]:
+        other = re.search(rf"`{name}` was made alike, with (.*)\.", readme)
+        assert other
+        # The last that is said of an option counts.
+        settings += re.findall(r"`(\w+=\S+)`", other[1])
+    shipped = completed(find_card(name).training)
     asked = json.loads(json.dumps(asdict(options_from(settings))))
-    assert {name: shipped[name] for name in asked} == asked
+    assert {option: shipped[option] for option in asked} == asked
 
 
 def test_the_network_of_each_view_may_walk_the_cities_as_often_as_it_needs() -> None:

@@ -25,13 +25,12 @@ from torch import Tensor, nn
 
 from s2change_plugin.engine.__main__ import keep_freed_memory
 from s2change_plugin.engine.appearance import Appearance
-from s2change_plugin.engine.card import DEFAULT_MODEL
 from s2change_plugin.engine.folded import FoldedNet
 from s2change_plugin.engine.grid import windows
 from s2change_plugin.engine.model import Model, load_model
 from s2change_plugin.engine.threads import cores, share_cores
 
-from .scenes import BLOCK, SHIFT
+from .scenes import BLOCK, MODEL, SHIFT
 
 T = TypeVar("T")
 Floats = npt.NDArray[np.float32]
@@ -137,7 +136,7 @@ def network(size: int, steady: float) -> Part:
 
     The margin that the engine's network leaves out on its way up lies within the patch here, and counts as done.
     """
-    model = load_model(DEFAULT_MODEL)
+    model = load_model(MODEL)
     folded = _folded(model)
     per_pixel = {patch: _seconds_of_each(folded, _patch_of(model, patch), steady) / patch**2 for patch in _patches_within(size)}
     best = min(per_pixel, key=lambda patch: per_pixel[patch])
@@ -219,7 +218,7 @@ def _described(module: nn.Module, given: tuple[int, ...], result: tuple[int, ...
 
 def layers(size: int, steady: float) -> Part:
     """The sum of the network's layers over size² pixels, each timed alone in its fastest precision, a tenth of `steady` seconds."""
-    model = load_model(DEFAULT_MODEL)
+    model = load_model(MODEL)
     tables = {
         patch: [_timed(layer, times, steady * _LAYER_SHARE) for layer, times in layers_of(model, patch).items()]
         for patch in _patches_within(size)

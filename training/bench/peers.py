@@ -18,8 +18,9 @@ import torch
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from s2change_plugin.engine.card import DEFAULT_MODEL
 from s2change_plugin.engine.model import Model, load_model
+
+from .scenes import MODEL
 
 Floats = npt.NDArray[np.float32]
 # (3, band, row, col) of a tile to logits (row, col).
@@ -54,7 +55,7 @@ def otb_command(before: Path, after: Path, output: Path) -> list[str]:
 
 def run_peer(name: str, before: Path, after: Path) -> dict[str, Any]:
     """The naive loop or the one in ONNX Runtime, over the whole pair; seconds without imports and export."""
-    model = load_model(DEFAULT_MODEL, "cpu", "float32")
+    model = load_model(MODEL, "cpu", "float32")
     with tempfile.TemporaryDirectory(dir=before.parent) as folder, rasterio.open(before) as raster:
         step = 2**model.card.depth
         largest = min(raster.shape) // step * step

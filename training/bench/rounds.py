@@ -16,7 +16,7 @@ from s2change_plugin.engine.bands import BANDS, TEN_BANDS
 from ..simulate import PIXEL
 from . import peers
 from .measure import Measured, run_measured, run_module
-from .scenes import Tile
+from .scenes import MODEL, Tile
 
 _WINDOW = 512
 _RESULTS = {"mask": "mask.tif", "probability": "probability.tif", "quality": "quality.tif"}
@@ -86,7 +86,9 @@ def measure_round(tiles: dict[str, Tile], folder: Path, number: int, steady: flo
 def _detect(tile: Tile, folder: Path, *options: object) -> Sample:
     folder.mkdir(parents=True, exist_ok=True)
     outputs = [part for name, file in (_RESULTS | _OTHERS).items() for part in (f"--{name}", folder / file)]
-    run = run_module("s2change_plugin.engine", "detect", tile.before, tile.after, *outputs, *options, "--events")
+    run = run_module(
+        "s2change_plugin.engine", "detect", tile.before, tile.after, *outputs, "--model", MODEL, *options, "--events"
+    )
     return Sample(run.seconds, run.peak_bytes, first_window_of(run), stages_of(run))
 
 

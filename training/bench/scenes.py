@@ -17,6 +17,7 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from s2change_plugin.engine.bands import BANDS, TEN_BANDS
+from s2change_plugin.engine.card import SHIPPED
 from s2change_plugin.engine.grid import windows
 
 from ..products import Recipe, coarser, write_band, write_metadata, write_no_clouds
@@ -25,6 +26,8 @@ from ..simulate import AFTER, BEFORE, PIXEL, SampleOptions, simulate_pair
 Numbers = npt.NDArray[np.uint16]
 T = TypeVar("T")
 
+# That of ten bands, as the pair has.
+MODEL = SHIPPED[-1]
 TILE_SIZE = 10_980
 BLOCK = 512
 SHIFT = (0.4, -0.5)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from .acquisition import Acquisition
-from .card import SHIPPED, ModelCard, find_card, named_weights
+from .card import SHIPPED, ModelCard, find_card
 from .errors import DatesReversed, ModelError, NothingObserved, S2ChangeError, UnitsUnclear
 from .grid import geodesic_area_m2, slices_in
 from .pair import Pair, PairWindow
@@ -192,11 +192,14 @@ def model_finding(before: Scene, after: Scene, card: ModelCard, accept_level: bo
 
 
 def _better(card: ModelCard, sides: Mapping[str, Scene]) -> str:
-    """What dates of the model's level lack for the best one that ships; "" where they lack nothing or that is not here."""
+    """What dates of the model's level lack for the best one that ships; "" where they lack nothing or that is not here, or broken."""
     best = SHIPPED[0]
-    if card.name not in SHIPPED[1:] or not named_weights(best):
+    if card.name not in SHIPPED[1:]:
         return ""
-    said = _lacking(find_card(best), sides)
+    try:
+        said = _lacking(find_card(best), sides)
+    except ModelError:
+        return ""
     return f"{best} is more accurate, and needs more: {said}." if said else ""
 
 

@@ -136,7 +136,7 @@ def test_what_the_more_accurate_model_lacks_is_said(shipped: Path) -> None:
     assert model_finding(*whole, card, accept_level=False).advice == ""
     unknown = scene(replace(BEFORE, level=None), TEN_BANDS), scene(AFTER, TEN_BANDS)
     assert model_finding(*unknown, card, accept_level=False).advice == "", "it may be Level-2A, which has no B10"
-    (shipped / f"{SHIPPED[0]}.safetensors").unlink()
+    (shipped / f"{SHIPPED[0]}.json").unlink()
     assert model_finding(lacking, whole[1], card, accept_level=False).advice == ""
 
 

@@ -266,13 +266,13 @@ def test_a_window_without_observed_ground_does_not_go_through_the_network(
 
 @pytest.mark.parametrize(
     "wrong", [{"threshold": 1.2}, {"bounds": (1, 1, 0, 2)}, {"before_bands": "B02,B77"}, {"after_bands": "B02,B02"},
-        {"method": "guess"}, {"method": "cva", "model": "standin"}, {"goal": "kappa"}, {"goal": "recall", "threshold": 0.5},
+        {"method": "guess"}, {"method": "cva", "model": "standin"}, {"model": ""}, {"goal": "kappa"}, {"goal": "recall", "threshold": 0.5},
         {"goal": "precision", "method": "irmad"}],
 )  # fmt: skip
 def test_options_that_cannot_be_meant_are_refused(wrong: dict) -> None:
     with pytest.raises(
         ValueError,
-        match=r"threshold|bounds|B77|B02|must be one of unet, cva|leave --model out|'kappa' and must be one of f1|irmad has one threshold and none",
+        match=r"threshold|bounds|B77|B02|must be one of unet, cva|leave --model out|model has no name|'kappa' and must be one of f1|irmad has one threshold and none",
     ):
         DetectOptions(before="a.tif", after="b.tif", mask=Path("m.tif"), **wrong)
 

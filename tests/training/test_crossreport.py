@@ -64,6 +64,25 @@ def test_the_command_writes_a_page_that_holds_all_it_needs_and_the_same_as_json(
         assert f"<h3>{name} " in page
 
 
+def test_a_run_that_looks_at_b10_says_nothing_of_level_2a(data: Path, tmp_path: Path) -> None:
+    for path in [*data.glob("*/before.tif"), *data.glob("*/after.tif")]:
+        with rasterio.open(path, "r+") as raster:
+            # Clear air: in B10 nothing of the ground is seen.
+            raster.write(np.random.default_rng(10).integers(8, 20, raster.shape).astype(raster.dtypes[9]), 10)
+            raster.set_band_description(10, "B10")
+    for name, bands in (("ten", "B02,B03,B04,B08"), ("cirrus", "B02,B03,B04,B08,B10")):
+        imitated = "B10" not in bands
+        done = run(data, tmp_path / name, "--set", f"bands={bands}")
+        assert done.exit_code == 0, done.output
+        page = (tmp_path / name / "report.html").read_text("utf-8")
+        assert [text in page for text in ("F1, L2A simulated", "as Level-2A might show them")] == [imitated, imitated]
+        assert ("none has B10" in page) != imitated
+        # Of each table, all rows are as wide as the first.
+        for table in re.findall(r"<table>.*?</table>", page, re.DOTALL):
+            widths = {len(re.findall(r"<t[hd]", row)) for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL)}
+            assert len(widths) == 1, table
+
+
 def test_methods_without_labels_stand_in_the_table_as_their_own_limit_has_it(data: Path, tmp_path: Path) -> None:
     assert run(data, tmp_path / "cv").exit_code == 0
     values = json.loads((tmp_path / "cv" / "report.json").read_text("utf-8"))

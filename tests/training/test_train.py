@@ -363,6 +363,12 @@ def test_the_commands_lead_from_oscd_to_a_model_that_the_engine_finds(
     assert (taken.exit_code, "there already" in taken.output) == (1, True)
 
 
+@pytest.mark.parametrize("name", ["../name", "auto", ""])
+def test_a_name_that_no_model_can_be_asked_for_by_is_refused(tmp_path: Path, name: str) -> None:
+    done = CliRunner().invoke(main, ["export", str(tmp_path), name])
+    assert (done.exit_code, done.output.startswith(f"Error: {name!r} cannot be a model's name.")) == (1, True), done.output
+
+
 def test_wrong_folders_get_one_sentence(tmp_path: Path) -> None:
     write_standin(tmp_path, "standin")
     for args in (
@@ -371,8 +377,6 @@ def test_wrong_folders_get_one_sentence(tmp_path: Path) -> None:
         ["evaluate", tmp_path / "standin.safetensors", tmp_path / "none"],
         ["evaluate", "no-such-model", tmp_path],
         ["export", tmp_path / "none", "name"],
-        ["export", tmp_path, "../name"],
-        ["export", tmp_path, "auto"],
     ):
         done = CliRunner().invoke(main, [str(arg) for arg in args])
         assert done.exit_code == 1

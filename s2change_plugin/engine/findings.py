@@ -16,7 +16,7 @@ from .errors import DatesReversed, ModelError, NothingObserved, S2ChangeError, U
 from .grid import geodesic_area_m2, slices_in
 from .pair import Pair, PairWindow
 from .radiometry import Array, compare_units, contradiction, seen_pixels
-from .scene import Scene, sought_files
+from .scene import Scene
 from .validity import QUALITY_NAMES, Quality
 
 if TYPE_CHECKING:
@@ -204,13 +204,12 @@ def _better(card: ModelCard, sides: Mapping[str, Scene]) -> str:
 
 
 def _lacking(card: ModelCard, sides: Mapping[str, Scene]) -> str:
-    """Which of the model's bands each side lacks, and which file was looked for; "" where it has all."""
+    """Which of the model's bands each side lacks, and what is known of why; "" where it has all."""
     said = []
     for side, scene in sides.items():
         names = [name for name in card.bands if name not in scene.bands]
-        sought = [scene.missing[name] for name in names if name in scene.missing]
         if names:
-            said.append(f"{side} has no {', '.join(names)}" + (f" ({sought_files(sought)})" if sought else ""))
+            said.append(f"{side} has no {', '.join(names)}{scene.why_not(names)}")
     return "; ".join(said)
 
 

@@ -91,6 +91,7 @@ class Scene:
         acquisition: how and when it was taken, as far as anything tells.
         mask: what it brings itself to say where it is not usable.
         missing: band that it should have to the file that was looked for.
+        fillers: bands whose layer holds one number or nothing, so that they are not among its bands.
         lost_mask: the quality raster that it names and that is not there; None where there is none to miss.
         product: name of the product that it is; None where it is none.
     """
@@ -100,6 +101,7 @@ class Scene:
     acquisition: Acquisition = field(default_factory=Acquisition)
     mask: Mask | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
+    fillers: tuple[str, ...] = ()
     lost_mask: str | None = None
     product: str | None = None
 
@@ -126,23 +128,24 @@ class Scene:
         """
         names = tuple(names)
         missing = [name for name in names if name not in self.bands]
-        sought = [self.missing[name] for name in missing if name in self.missing]
-        if sought:
-            raise BandsUnknown(
-                f"{self.source} lacks {', '.join(missing)}: {sought_files(sought)}. Download the product again, whole."
-            )
+        lacking = f"{', '.join(missing)}{self.why_not(missing)}"
+        if self.missing.keys() & missing:
+            raise BandsUnknown(f"{self.source} lacks {lacking}. Download the product again, whole.")
         if missing:
             raise BandsUnknown(
-                f"{self.source} has no {', '.join(missing)}; it has {', '.join(self.bands)}. "
+                f"{self.source} has no {lacking}; it has {', '.join(self.bands)}. "
                 f"The model needs {', '.join(names)}: give a raster with all of them."
             )
         return replace(self, bands={name: self.bands[name] for name in names})
 
-
-def sought_files(files: Sequence[str]) -> str:
-    """Files that are missing, as a message has room for them."""
-    more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
-    return f"{files[0]}{more} was looked for"
+    def why_not(self, names: Iterable[str]) -> str:
+        """In brackets, as a message has room for it, what is known of why bands are not there; "" where nothing is."""
+        sought = [self.missing[name] for name in names if name in self.missing]
+        fillers = [name for name in names if name in self.fillers]
+        if sought:
+            more = f" (and {len(sought) - 1} more)" if len(sought) > 1 else ""
+            return f" ({sought[0]}{more} was looked for)"
+        return f" (its layer {', '.join(fillers)} holds one number or nothing)" if fillers else ""
 
 
 def open_scene(
@@ -178,9 +181,9 @@ def open_scene(
         layers = _stack_layers(source, bands, side)
         acquisition, mask, lost = _told_by_stack(source)
     cirrus = np.concatenate(_spread_values(*layers["B10"])) if "B10" in layers else np.empty(0)
-    if "B10" in layers and _is_filler(cirrus, layers):
-        # Exports of Level-2A, which has none, fill its place.
-        del layers["B10"]
+    # Exports of Level-2A, which has no B10, fill its place.
+    fillers = ("B10",) if "B10" in layers and _is_filler(cirrus, layers) else ()
+    layers = {name: where for name, where in layers.items() if name not in fillers}
     if len(layers) < 2:
         raise BandsUnknown(
             f"{source} holds one band only ({', '.join(layers)}). Give a stack with all bands, or the folder that holds the band files."
@@ -199,7 +202,7 @@ def open_scene(
         # The cirrus band is left out of Level-2A: it sees no ground (ESA, Sentinel-2 Products Specification Document).
         acquisition = replace(acquisition, level="L1C")
     bands_found = {name: found[name] for name in ALL_BANDS if name in found}
-    return Scene(source, bands_found, acquisition, mask, lost_mask=lost)
+    return Scene(source, bands_found, acquisition, mask, fillers=fillers, lost_mask=lost)
 
 
 def _product_scene(product: Product, units: str, side: str, trust_units: bool) -> Scene:

@@ -159,6 +159,13 @@ def test_a_band_that_the_model_lacks_stops_and_names_the_file() -> None:
     assert "after has no B04 (IMG_DATA/x_B04.jp2 was looked for)" in found.text
 
 
+def test_a_band_whose_layer_is_only_filled_is_said_to_be_so() -> None:
+    filled = replace(scene(AFTER, ("B03",)), fillers=("B04",))
+    found = model_finding(scene(BEFORE), filled, CARD, accept_level=False)
+    assert (found.severity, found.text.count("(")) == (STOP, 1)
+    assert "after has no B04 (its layer B04 holds one number or nothing)" in found.text
+
+
 @pytest.mark.parametrize(
     ("days", "origin", "severity"),
     [(735, "metadata", OK), (0, "metadata", WARNING), (-3, "metadata", STOP), (-3, "name", WARNING)],

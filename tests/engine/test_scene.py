@@ -35,9 +35,11 @@ def test_a_layer_that_only_fills_the_place_of_the_cirrus_band_is_no_band(tmp_pat
     values[ALL_BANDS.index("B10")] = cirrus
     scene = open_scene(str(write_stack(tmp_path / "a.tif", values, ALL_BANDS, **profile)))
     assert (tuple(scene.bands), scene.acquisition.level) == (L2A_BANDS, None)
+    with pytest.raises(BandsUnknown, match=r"has no B10 \(its layer B10 holds one number or nothing\); it has B01"):
+        scene.select(ALL_BANDS)
     values[ALL_BANDS.index("B10"), 200] = 8 + np.arange(340) % 9
     scene = open_scene(str(write_stack(tmp_path / "b.tif", values, ALL_BANDS, **profile)))
-    assert (tuple(scene.bands), scene.acquisition.level) == (ALL_BANDS, "L1C")
+    assert (tuple(scene.bands), scene.acquisition.level, scene.fillers) == (ALL_BANDS, "L1C", ())
 
 
 def test_a_cirrus_band_of_which_nothing_was_seen_stays_one(tmp_path: Path) -> None:

@@ -52,6 +52,13 @@ _BRIGHTEST_DN = 16000
 _SCALE_OF_DN = 0.01
 # Atmospheric correction leaves no less than some hundred below zero, and reflectance is smaller still.
 _LOWEST_DN = -2000
+# Bands of 60 m see the air; what is wrong with a layer of one; and the share of its pixels that may lack where others have some,
+# since at the edge of a swath bands end at different lines.
+_COARSE_BANDS = tuple(name for name, band in BANDS.items() if band.gsd_m == 60)
+_FILLED, _GAPS = "holds one number or nothing", "has gaps where other bands have none"
+_MOST_GAPS = 0.01
+# Of windows spread over a layer: values (window, pixel), whether they are numbers and not nodata, and the layer's size.
+_Looked = tuple[NDArray[Any], NDArray[np.bool_], tuple[int, int]]
 _SCL_FILE = re.compile(r"(?:^|_)SCL(?:_[26]0m)?$", re.IGNORECASE)
 # Blocks along a side of a grid from which on it is worth it to move a sample into one of them.
 _FEW_BLOCKS = 4
@@ -91,7 +98,7 @@ class Scene:
         acquisition: how and when it was taken, as far as anything tells.
         mask: what it brings itself to say where it is not usable.
         missing: band that it should have to the file that was looked for.
-        fillers: bands whose layer holds one number or nothing, so that they are not among its bands.
+        unusable: band that is not among its bands although it has a layer, to what is wrong with that.
         lost_mask: the quality raster that it names and that is not there; None where there is none to miss.
         product: name of the product that it is; None where it is none.
     """
@@ -101,7 +108,7 @@ class Scene:
     acquisition: Acquisition = field(default_factory=Acquisition)
     mask: Mask | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
-    fillers: tuple[str, ...] = ()
+    unusable: Mapping[str, str] = field(default_factory=dict)
     lost_mask: str | None = None
     product: str | None = None
 
@@ -141,11 +148,11 @@ class Scene:
     def why_not(self, names: Iterable[str]) -> str:
         """In brackets, as a message has room for it, what is known of why bands are not there; "" where nothing is."""
         sought = [self.missing[name] for name in names if name in self.missing]
-        fillers = [name for name in names if name in self.fillers]
+        said = [f"its layer {name} {self.unusable[name]}" for name in names if name in self.unusable]
         if sought:
             more = f" (and {len(sought) - 1} more)" if len(sought) > 1 else ""
-            return f" ({sought[0]}{more} was looked for)"
-        return f" (its layer {', '.join(fillers)} holds one number or nothing)" if fillers else ""
+            said.insert(0, f"{sought[0]}{more} was looked for")
+        return f" ({', '.join(said)})" if said else ""
 
 
 def open_scene(
@@ -180,10 +187,8 @@ def open_scene(
     else:
         layers = _stack_layers(source, bands, side)
         acquisition, mask, lost = _told_by_stack(source)
-    cirrus = np.concatenate(_spread_values(*layers["B10"])) if "B10" in layers else np.empty(0)
-    # Exports of Level-2A, which has no B10, fill its place.
-    fillers = ("B10",) if "B10" in layers and _is_filler(cirrus, layers) else ()
-    layers = {name: where for name, where in layers.items() if name not in fillers}
+    unusable, cirrus = _unusable(layers) if "B10" in layers else ({}, np.empty(0))
+    layers = {name: where for name, where in layers.items() if unusable.get(name) != _FILLED}
     if len(layers) < 2:
         raise BandsUnknown(
             f"{source} holds one band only ({', '.join(layers)}). Give a stack with all bands, or the folder that holds the band files."
@@ -201,8 +206,8 @@ def open_scene(
     if "B10" in found and acquisition.level is None:
         # The cirrus band is left out of Level-2A: it sees no ground (ESA, Sentinel-2 Products Specification Document).
         acquisition = replace(acquisition, level="L1C")
-    bands_found = {name: found[name] for name in ALL_BANDS if name in found}
-    return Scene(source, bands_found, acquisition, mask, fillers=fillers, lost_mask=lost)
+    bands_found = {name: found[name] for name in ALL_BANDS if name in found and name not in unusable}
+    return Scene(source, bands_found, acquisition, mask, unusable=unusable, lost_mask=lost)
 
 
 def _product_scene(product: Product, units: str, side: str, trust_units: bool) -> Scene:
@@ -722,33 +727,71 @@ def _band_source(
 
 def _largest(path: str, index: int) -> float:
     """About the largest number of a layer, from windows spread over it; 0 where all of these are empty."""
-    return max((float(np.percentile(values, 99)) for values in _spread_values(path, index) if values.size), default=0.0)
+    ((values, there, _),) = _spread(path, [index])
+    parts = (part[seen] for part, seen in zip(values, there, strict=True))
+    return max((float(np.percentile(part, 99)) for part in parts if part.size), default=0.0)
 
 
-def _is_filler(values: NDArray[Any], layers: Mapping[str, tuple[str, int]]) -> bool:
-    """Whether the values of a layer, from all over the scene, are one number or none, where others have some."""
-    if values.size:
-        return bool(values.min() == values.max())
-    return any(part.size for where in layers.values() for part in _spread_values(*where))
+def _unusable(layers: Mapping[str, tuple[str, int]]) -> tuple[dict[str, str], NDArray[Any]]:
+    """Which bands of 60 m no model should look at, each with the reason; and the numbers of B10, from all over the scene.
+
+    Level-2A has no B10, and its exports fill the place. Where an export of Level-1C took the offset off and cut at 0, B10, which hardly
+    sees the ground, is 0 in many places, and 0 is nodata.
+
+    Args:
+        layers: band to path and layer, with B10.
+    """
+    coarse = [name for name in _COARSE_BANDS if name in layers]
+    # One other, where it costs no more to read.
+    other = next((name for name, (path, _) in layers.items() if name not in coarse and path == layers["B10"][0]), None)
+    asked = [*coarse, *([other] if other else [])]
+    looked: dict[str, _Looked] = {}
+    for file in dict.fromkeys(layers[name][0] for name in asked):
+        members = [name for name in asked if layers[name][0] == file]
+        looked.update(zip(members, _spread(file, [layers[name][1] for name in members]), strict=True))
+    found: dict[str, str] = {}
+    for name in coarse:
+        values, there, shape = looked[name]
+        pixel_by_pixel = [seen for one, (_, seen, size) in looked.items() if one != name and size == shape]
+        if there.any():
+            filled = values[there].min() == values[there].max()
+        else:
+            filled = any(len(_values_over(*where)) for one, where in layers.items() if one != name)
+        if filled:
+            found[name] = _FILLED
+        elif any((seen & ~there).sum() > _MOST_GAPS * seen.sum() for seen in pixel_by_pixel):
+            found[name] = _GAPS
+    values, there, _ = looked["B10"]
+    return found, values[there]
 
 
 def _undeclared_fill(path: str, index: int) -> float | None:
     """A value such as −9999 that fills a layer of signed numbers without being declared; None where there is none."""
-    lowest = min((float(values.min()) for values in _spread_values(path, index) if values.size), default=0.0)
+    lowest = float(_values_over(path, index).min(initial=0))
     return lowest if lowest < _LOWEST_DN else None
 
 
-def _spread_values(path: str, index: int) -> list[NDArray[Any]]:
-    """The finite values of windows spread over a layer, without nodata (0, where a file of integers does not say)."""
-    found = []
+def _values_over(path: str, index: int) -> NDArray[Any]:
+    """The finite values of windows spread over a layer, without nodata."""
+    ((values, there, _),) = _spread(path, [index])
+    return values[there]
+
+
+def _spread(path: str, indexes: Sequence[int]) -> list[_Looked]:
+    """Windows spread over a file, of each layer; 0 is nodata where integers do not say."""
     with open_raster(path) as dataset:
-        fill = 0 if dataset.nodatavals[index - 1] is None and not dataset.dtypes[index - 1].startswith("float") else None
-        for window in sample_windows(dataset.height, dataset.width, 256, 9):
-            try:
-                values = dataset.read(index, window=window, masked=True).compressed()
-            except RasterioError as error:
-                raise damaged(path, error) from error
-            found.append(values[np.isfinite(values) & (values != fill)])
+        try:
+            parts = [
+                dataset.read(indexes, window=window, masked=True).reshape(len(indexes), -1)
+                for window in sample_windows(dataset.height, dataset.width, 256, 9)
+            ]
+        except RasterioError as error:
+            raise damaged(path, error) from error
+        found = []
+        for index, layer in zip(indexes, np.ma.stack(parts, axis=1), strict=True):
+            fill = 0 if dataset.nodatavals[index - 1] is None and not dataset.dtypes[index - 1].startswith("float") else None
+            there = ~np.ma.getmaskarray(layer) & np.isfinite(layer.data) & (layer.data != fill)
+            found.append((layer.data, there, dataset.shape))
     return found
 
 

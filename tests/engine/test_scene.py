@@ -37,9 +37,45 @@ def test_a_layer_that_only_fills_the_place_of_the_cirrus_band_is_no_band(tmp_pat
     assert (tuple(scene.bands), scene.acquisition.level) == (L2A_BANDS, None)
     with pytest.raises(BandsUnknown, match=r"has no B10 \(its layer B10 holds one number or nothing\); it has B01"):
         scene.select(ALL_BANDS)
-    values[ALL_BANDS.index("B10"), 200] = 8 + np.arange(340) % 9
+    values[ALL_BANDS.index("B10")] = 8 + np.arange(340) % 9
     scene = open_scene(str(write_stack(tmp_path / "b.tif", values, ALL_BANDS, **profile)))
-    assert (tuple(scene.bands), scene.acquisition.level, scene.fillers) == (ALL_BANDS, "L1C", ())
+    assert (tuple(scene.bands), scene.acquisition.level, scene.unusable) == (ALL_BANDS, "L1C", {})
+
+
+@pytest.mark.parametrize("fill", [0, 1000])
+def test_another_band_of_60_m_that_is_only_filled_is_no_band_either(tmp_path: Path, fill: int) -> None:
+    values = textured(13, 300, 340, 1)
+    values[ALL_BANDS.index("B09")] = fill
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", values, ALL_BANDS)))
+    assert "B09" not in scene.bands
+    assert (len(scene.bands), scene.acquisition.level) == (12, "L1C")
+    assert scene.why_not(["B09"]) == " (its layer B09 holds one number or nothing)"
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize(("zeros", "kept"), [(0.005, True), (0.03, False)])
+def test_a_cirrus_band_that_was_cut_at_nodata_is_left_out_of_a_scene_that_stays_level_1c(
+    tmp_path: Path, zeros: float, kept: bool, apart: bool
+) -> None:
+    """As exports have it that took the offset of 1000 off: what lay below is 0, which is nodata."""
+    values = textured(13, 300, 340, 1)
+    values[:, :40] = 0
+    values[ALL_BANDS.index("B10"), np.random.default_rng(0).random((300, 340)) < zeros] = 0
+    if apart:
+        for name, layer in zip(ALL_BANDS, values, strict=True):
+            write_stack(tmp_path / f"T31_{name}.tif", layer[None], None)
+    else:
+        write_stack(tmp_path / "a.tif", values, ALL_BANDS)
+    scene = open_scene(str(tmp_path if apart else tmp_path / "a.tif"))
+    assert ("B10" in scene.bands, scene.acquisition.level) == (kept, "L1C")
+    assert scene.why_not(["B10"]) == ("" if kept else " (its layer B10 has gaps where other bands have none)")
+
+
+def test_bands_that_end_where_no_other_is_seen_have_no_gaps(tmp_path: Path) -> None:
+    values = textured(13, 300, 340, 1)
+    values[:, 100:] = 0
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", values, ALL_BANDS)))
+    assert (tuple(scene.bands), scene.unusable) == (ALL_BANDS, {})
 
 
 def test_a_cirrus_band_of_which_nothing_was_seen_stays_one(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from s2change_plugin.engine.card import AUTO
+from s2change_plugin.engine.card import AUTO, SHIPPED
 from s2change_plugin.engine.errors import ModelError, UnreadableInput
 from s2change_plugin.engine.model import load_model, save_model
 from s2change_plugin.paths import shipped_models, user_models
@@ -21,6 +21,8 @@ def export(run: Path, name: str, ship: bool = False, force: bool = False) -> Pat
         ModelError: the name cannot be one, or is taken.
         UnreadableInput: the run has no weights yet.
     """
+    if name in SHIPPED and not ship:
+        raise ModelError(f"{name} is the name of a model that ships. Choose another.")
     if name == AUTO or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ModelError(f"{name!r} cannot be a model's name. Use letters, digits, dots, dashes and underscores, and not {AUTO}.")
     folder = shipped_models() if ship else user_models()

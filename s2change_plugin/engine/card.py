@@ -162,14 +162,16 @@ def require_cells(cells: Sequence[int], views: Sequence[str], depth: int) -> Non
 
 def list_models() -> list[tuple[Path, ModelCard]]:
     """Weights and card of every model known by name: the user's own, then those that ship. A broken card is left out."""
-    found: dict[str, tuple[Path, ModelCard]] = {}
-    for folder in (user_models(), shipped_models()):
-        for path in sorted(folder.glob("*.safetensors")):
-            try:
-                found.setdefault(path.stem, (path, read_card(path)))
-            except ModelError:
-                continue
-    return list(found.values())
+    names = dict.fromkeys(
+        path.stem for folder in (user_models(), shipped_models()) for path in sorted(folder.glob("*.safetensors"))
+    )
+    found = []
+    for path in filter(None, map(named_weights, names)):
+        try:
+            found.append((path, read_card(path)))
+        except ModelError:
+            continue
+    return found
 
 
 def find_card(name_or_path: str) -> ModelCard:
@@ -213,8 +215,12 @@ def read_card(path: Path) -> ModelCard:
 
 
 def named_weights(name: str) -> Path | None:
-    """The weights' file of a model known by name; None where there is none."""
-    paths = (folder / f"{name}.safetensors" for folder in (user_models(), shipped_models()))
+    """The weights' file of a model known by name; None where there is none.
+
+    The user's own comes first, but not under the name of one that ships, of which more is said than of any other.
+    """
+    folders = (shipped_models(), user_models()) if name in SHIPPED else (user_models(), shipped_models())
+    paths = (folder / f"{name}.safetensors" for folder in folders)
     return next((path for path in paths if path.is_file()), None)
 
 
@@ -231,6 +237,6 @@ def weights_of(name_or_path: str) -> Path:
         return path
     if known := named_weights(name_or_path):
         return known
-    names = ", ".join(card.name for _, card in list_models())
+    names = ", ".join(path.stem for path, _ in list_models())
     there = f"The known ones are {names}" if names else f"None is known here: put one into {user_models()}"
     raise ModelError(f"There is no model {name_or_path!r}. {there}, or give the path of a .safetensors file.")

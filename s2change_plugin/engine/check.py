@@ -62,12 +62,13 @@ def check(options: CheckOptions, events: Events) -> None:
             findings.append(Finding("input", STOP, str(error), values={"side": side, "kind": error.kind}))
     before, after = scenes
     name = options.model if options.method == "unet" and options.model != AUTO else None
-    if before and after and options.method == "unet":
-        try:
+    card = None
+    try:
+        if before and after and options.method == "unet":
             name = chosen_model(options.model, before, after)
-        except ModelError as error:
-            findings.append(Finding("model", STOP, str(error)))
-    card = find_card(name) if name else None
+        card = find_card(name) if name else None
+    except ModelError as error:
+        findings.append(Finding("model", STOP, str(error)))
     if before and after:
         try:
             bands = _bands(before, after, card) if options.method == "unet" else common_bands(before, after)

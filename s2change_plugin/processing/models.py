@@ -9,6 +9,6 @@ AUTO = "auto"
 
 
 def model_names() -> list[str]:
-    """Names of the user's models and those that ship, as the engine finds them."""
-    folders = (shipped_models(), user_models())
-    return list(dict.fromkeys(path.stem for folder in folders for path in sorted(folder.glob("*.safetensors"))))
+    """Names of the user's models and those that ship, of which the engine finds weights and card."""
+    weights = (path for folder in (shipped_models(), user_models()) for path in sorted(folder.glob("*.safetensors")))
+    return list(dict.fromkeys(path.stem for path in weights if path.with_suffix(".json").is_file()))

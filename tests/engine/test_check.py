@@ -170,7 +170,10 @@ def test_where_no_model_ships_the_pair_is_looked_at_without_one(
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_the_model_that_a_run_would_use_is_checked(tmp_path: Path, pair: tuple[Path, Path], place: int) -> None:
+def test_the_model_that_a_run_would_use_is_checked(
+    tmp_path: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    monkeypatch.setattr("s2change_plugin.engine.card.shipped_models", lambda: tmp_path / "models")
     write_standin(tmp_path / "models", SHIPPED[place])
     found = json.loads(CliRunner().invoke(main, ["check", *map(str, pair), "--json"]).stdout)["findings"]
     values = {finding["topic"]: finding["values"] for finding in found}
@@ -178,7 +181,10 @@ def test_the_model_that_a_run_would_use_is_checked(tmp_path: Path, pair: tuple[P
     assert values["run"]["memory_gb"] > 0
 
 
-def test_a_broken_card_of_what_ships_stops_as_it_would_a_run(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+def test_a_broken_card_of_what_ships_stops_as_it_would_a_run(
+    tmp_path: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s2change_plugin.engine.card.shipped_models", lambda: tmp_path / "models")
     (tmp_path / "models" / f"{SHIPPED[0]}.safetensors").touch()
     found = json.loads(CliRunner().invoke(main, ["check", *map(str, pair), "--json"]).stdout)["findings"]
     (model,) = [finding for finding in found if finding["topic"] == "model"]
@@ -190,7 +196,15 @@ def test_a_report_that_cannot_be_written_is_an_error(tmp_path: Path, pair: tuple
     done = check(*pair, "--report", tmp_path / "none" / "check.html")
     assert done.exit_code == 1
     assert "does not exist" in done.stderr.splitlines()[-1]
-    assert check(*pair, "--model", "nowhere").exit_code == 1
+
+
+def test_a_model_that_is_not_there_is_a_finding(pair: tuple[Path, Path]) -> None:
+    done = check(*pair, "--model", "nowhere", "--json")
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["severity"]) == (0, "stop")
+    (model,) = [finding for finding in found["findings"] if finding["topic"] == "model"]
+    assert "no model 'nowhere'" in model["text"]
+    assert found["numbers"]["usable_share"] is not None
 
 
 def test_an_input_is_never_overwritten_by_the_report(pair: tuple[Path, Path]) -> None:

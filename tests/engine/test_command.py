@@ -77,8 +77,9 @@ def test_every_output_of_one_run_agrees(tmp_path: Path, pair: tuple[Path, Path])
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_without_a_name_the_model_is_chosen_by_the_pair_and_the_record_says_which(
-    tmp_path: Path, pair: tuple[Path, Path], place: int
+    tmp_path: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
+    monkeypatch.setattr("s2change_plugin.engine.card.shipped_models", lambda: tmp_path / "models")
     write_standin(tmp_path / "models", SHIPPED[place])
     asked = ["detect", *map(str, pair), "--mask", str(tmp_path / "m.tif"), "--record", str(tmp_path / "r.json")]
     done = CliRunner().invoke(main, [*asked, "--clouds", "none"])

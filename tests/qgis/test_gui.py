@@ -34,9 +34,13 @@ def test_trying_the_engine_says_whether_it_works(qtbot, settings, engine) -> Non
     assert settings.value(PYTHON_SETTING, "") == ""
 
 
-def test_the_model_can_be_picked_by_name_or_typed_as_a_path(qtbot, provider, engine, qgis_iface) -> None:
+def test_the_model_can_be_picked_by_name_or_typed_as_a_path(
+    qtbot, provider, engine, qgis_iface, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from processing.gui.wrappers import WidgetWrapperFactory
 
+    (tmp_path / "cardless.safetensors").touch()
+    monkeypatch.setattr("s2change_plugin.processing.models.shipped_models", lambda: tmp_path)
     algorithm = QgsApplication.processingRegistry().createAlgorithmById("s2change:detectchange")
     definition = algorithm.parameterDefinition("MODEL")
     wrapper = WidgetWrapperFactory.create_wrapper_from_metadata(definition, None, 0, 0)
@@ -44,5 +48,6 @@ def test_the_model_can_be_picked_by_name_or_typed_as_a_path(qtbot, provider, eng
     names = [wrapper._names.itemText(row) for row in range(wrapper._names.count())]
     assert names[0] == "auto"
     assert "standin" in names
+    assert "cardless" not in names
     wrapper.setValue(str(Path("/my/model.safetensors")))
     assert wrapper.value() == "/my/model.safetensors"

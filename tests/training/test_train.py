@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 
 from s2change_plugin.engine.bands import TEN_BANDS
-from s2change_plugin.engine.card import find_card
+from s2change_plugin.engine.card import SHIPPED, find_card
 from s2change_plugin.engine.detect import predicted
 from s2change_plugin.engine.errors import ModelError, S2ChangeError, UnreadableInput
 from s2change_plugin.engine.labelled import Origin, city_names, origins
@@ -367,6 +367,17 @@ def test_the_commands_lead_from_oscd_to_a_model_that_the_engine_finds(
 def test_a_name_that_no_model_can_be_asked_for_by_is_refused(tmp_path: Path, name: str) -> None:
     done = CliRunner().invoke(main, ["export", str(tmp_path), name])
     assert (done.exit_code, done.output.startswith(f"Error: {name!r} cannot be a model's name.")) == (1, True), done.output
+
+
+def test_the_name_of_a_model_that_ships_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_standin(tmp_path / "run", "model")
+    monkeypatch.setenv("S2CHANGE_MODELS", str(tmp_path / "own"))
+    monkeypatch.setattr("training.export.shipped_models", lambda: tmp_path / "shipped")
+    refused = CliRunner().invoke(main, ["export", str(tmp_path / "run"), SHIPPED[0]])
+    assert (refused.exit_code, "is the name of a model that ships" in refused.output) == (1, True)
+    assert not (tmp_path / "own").exists()
+    assert CliRunner().invoke(main, ["export", str(tmp_path / "run"), SHIPPED[0], "--ship"]).exit_code == 0
+    assert (tmp_path / "shipped" / f"{SHIPPED[0]}.safetensors").exists()
 
 
 def test_wrong_folders_get_one_sentence(tmp_path: Path) -> None:

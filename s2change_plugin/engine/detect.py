@@ -280,11 +280,9 @@ def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tupl
     card = find_card(name) if name else None
     if card:
         card.require_goal(options.goal)
-    bands = card.bands if card else common_bands(before, after)
-    for scene in (before, after):
-        scene.select(bands)
     # What the scenes say themselves, before anything is read of them.
     require_fit(scene_findings(before, after, card, options.accept_level))
+    bands = card.bands if card else common_bands(before, after)
     with ExitStack() as stack:
         beside = ThreadPoolExecutor(1, "model")
         # Whoever stops a run does not wait for PyTorch.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -172,7 +173,7 @@ def model_finding(before: Scene, after: Scene, card: ModelCard, accept_level: bo
             "model",
             STOP,
             f"The model {card.name} needs {', '.join(card.bands)}: {said}.",
-            "Give scenes with all of them.",
+            _instead(card, sides),
             values,
         )
     levels = {side: scene.acquisition.level for side, scene in sides.items()}
@@ -189,6 +190,17 @@ def model_finding(before: Scene, after: Scene, card: ModelCard, accept_level: bo
     level = "this level" if known else f"was trained on Level-{card.level[1:]}"
     better = _better(card, sides) if known else ""
     return Finding("model", OK, f"The model {card.name} takes these bands and {level}.", better, values)
+
+
+def _instead(card: ModelCard, sides: Mapping[str, Scene]) -> str:
+    """What to do where a model's bands are not there."""
+    for name in SHIPPED:
+        with suppress(ModelError):
+            if name != card.name and not _lacking(find_card(name), sides):
+                return f"Let --model auto choose, which takes {name} here, or give scenes with all of them."
+    if any(set(card.bands) & scene.missing.keys() for scene in sides.values()):
+        return "Download the product again, whole."
+    return "Give scenes with all of them."
 
 
 def _better(card: ModelCard, sides: Mapping[str, Scene]) -> str:

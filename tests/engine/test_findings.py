@@ -9,7 +9,7 @@ from rasterio.windows import Window
 
 from s2change_plugin.engine.acquisition import Acquisition
 from s2change_plugin.engine.bands import ALL_BANDS, L2A_BANDS, TEN_BANDS
-from s2change_plugin.engine.card import AUTO, SHIPPED, ModelCard, find_card
+from s2change_plugin.engine.card import AUTO, SHIPPED, ModelCard, find_card, list_models, named_weights
 from s2change_plugin.engine.choice import chosen_model
 from s2change_plugin.engine.errors import DatesReversed, ModelError, S2ChangeError
 from s2change_plugin.engine.findings import (
@@ -160,10 +160,40 @@ def test_a_band_that_the_model_lacks_stops_and_names_the_file() -> None:
 
 
 def test_a_band_whose_layer_is_only_filled_is_said_to_be_so() -> None:
-    filled = replace(scene(AFTER, ("B03",)), fillers=("B04",))
+    filled = replace(scene(AFTER, ("B03",)), unusable={"B04": "holds one number or nothing"})
     found = model_finding(scene(BEFORE), filled, CARD, accept_level=False)
     assert (found.severity, found.text.count("(")) == (STOP, 1)
     assert "after has no B04 (its layer B04 holds one number or nothing)" in found.text
+
+
+def test_in_place_of_a_model_whose_bands_are_not_there_the_one_that_fits_is_named(shipped: Path) -> None:
+    card = find_card(SHIPPED[0])
+    level_2a = scene(replace(BEFORE, level="L2A"), L2A_BANDS), scene(replace(AFTER, level="L2A"), L2A_BANDS)
+    found = model_finding(*level_2a, card, accept_level=False)
+    assert (found.severity, f"Let --model auto choose, which takes {SHIPPED[1]} here" in found.advice) == (STOP, True)
+    few = scene(BEFORE, ("B03",)), scene(AFTER, ("B03",))
+    assert model_finding(*few, card, accept_level=False).advice == "Give scenes with all of them."
+    (shipped / f"{SHIPPED[1]}.json").unlink()
+    assert model_finding(*level_2a, card, accept_level=False).advice == "Give scenes with all of them."
+
+
+def test_where_a_product_lacks_a_file_it_is_to_be_downloaded_again() -> None:
+    lacking = scene(AFTER, ("B03",), missing={"B04": "IMG_DATA/x_B04.jp2"})
+    assert model_finding(scene(BEFORE), lacking, CARD, accept_level=False).advice == "Download the product again, whole."
+
+
+def test_a_model_of_ones_own_under_the_name_of_one_that_ships_is_not_taken_for_it(shipped: Path) -> None:
+    own = shipped / "own"
+    own.mkdir()
+    for name in (SHIPPED[0], "mine"):
+        (own / f"{name}.json").write_text((shipped / f"{SHIPPED[0]}.json").read_text().replace(SHIPPED[0], "another"))
+        (own / f"{name}.safetensors").touch()
+    assert [path.parent for path, _ in list_models()] == [own, shipped, shipped]
+    assert named_weights(SHIPPED[0]) == shipped / f"{SHIPPED[0]}.safetensors"
+    with pytest.raises(ModelError, match=f"The known ones are mine, {SHIPPED[0]}, {SHIPPED[1]}"):
+        find_card("nowhere")
+    (shipped / f"{SHIPPED[0]}.safetensors").unlink()
+    assert named_weights(SHIPPED[0]) == own / f"{SHIPPED[0]}.safetensors", "where the plugin came without weights"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from rasterio.windows import Window
 
 from . import outputs
 from .acquisition import LEVELS
-from .bands import ALL_BANDS
+from .bands import ALL_BANDS, TEN_BANDS
 from .errors import NothingObserved, OutputError, S2ChangeError
 from .events import Events, stage
 from .findings import check_pair, require_fit, say_findings, scene_findings
@@ -322,7 +322,7 @@ def _older(options: ChipsOptions, name: str, record: dict[str, Any]) -> list[str
 @contextmanager
 def _opened(options: ChipsOptions, before: Scene, after: Scene, events: Events) -> Iterator[Pair]:
     """The pair, open, and what was found of it, said; a finding that says stop ends the run."""
-    wanted = common_bands(before, after)
+    common_bands(before, after)
     bands = tuple(name for name in ALL_BANDS if name in before.bands and name in after.bands)
     require_fit(scene_findings(before, after, None))
     with ExitStack() as opened:
@@ -331,7 +331,8 @@ def _opened(options: ChipsOptions, before: Scene, after: Scene, events: Events) 
             findings = check_pair(pair, None, trust_units=options.trust_units)
         require_fit(findings)
         say_findings(findings, pair, events)
-        lacking = [name for name in ALL_BANDS if name not in wanted and name not in ("B01", "B09", "B10")]
+        whole = {before.acquisition.level, after.acquisition.level} == {"L1C"}
+        lacking = [name for name in (ALL_BANDS if whole else TEN_BANDS) if name not in bands]
         if lacking:
             text = f"The dates lack {', '.join(lacking)}: only a model without these bands can be trained on them."
             events.message(text, "warning")

@@ -353,7 +353,9 @@ def test_it_says_what_scores_on_such_groups_will_not_tell(dates: list[Path], cha
 
 def test_bands_that_are_missing_are_said(ground: np.ndarray, change: Path, tmp_path: Path) -> None:
     dates = [write_stack(tmp_path / f"{name}_L1C.tif", ground[:4] + 1, TEN_BANDS[:4]) for name in ("a", "b")]
-    assert "The dates lack B06, B07, B08, B8A, B11, B12" in export(*dates, change, tmp_path / "data").stderr
+    assert "The dates lack B01, B06, B07, B08, B8A, B09, B10, B11, B12" in export(*dates, change, tmp_path / "data").stderr
+    dates = [write_stack(tmp_path / f"{name}_L2A.tif", ground[:4] + 1, TEN_BANDS[:4]) for name in ("a", "b")]
+    assert "The dates lack B06, B07, B08, B8A, B11, B12" in export(*dates, change, tmp_path / "other").stderr
 
 
 def test_ground_is_shared_where_pixels_are_not_where_edges_touch() -> None:

@@ -188,7 +188,7 @@ def crossvalidate(
         # What cannot be compared is refused before hours of fitting.
         rivals = [read_rival(folder, data, folds_of(data, folds), options) for folder in against]
         found = run(data, output, options, folds, seeds, workers, click.echo, teachers)
-        click.echo(as_text(found))
+        click.echo(as_text(found, options.bands))
         write_report(data, output, options, found, rivals, workers, click.echo)
         click.echo(f"Report: {output / PAGE}")
 

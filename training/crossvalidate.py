@@ -264,10 +264,10 @@ def read_predictions(output: Path, seed: int, cities: Iterable[str], variant: st
     return {name: read_levels(_path(output, seed, name, variant)) for name in cities}
 
 
-def as_text(found: dict[str, Any]) -> str:
-    """The scores as lines for reading, in percent."""
+def as_text(found: dict[str, Any], bands: Sequence[str]) -> str:
+    """The scores of networks that look at these bands as lines for reading, in percent; no imitated Level-2A has B10."""
     lines = [f"{found['flops_per_pixel'] / 1000:.0f} kFLOP per pixel. Out of fold, pooled; thresholds from the other folds:"]
-    for variant in VARIANTS:
+    for variant in VARIANTS[:1] if "B10" in bands else VARIANTS:
         mean, deviation = found[variant]["mean"], found[variant]["deviation"]
         for name, one in [("mean", mean), *((f"seed {n}", one["pooled"]) for n, one in enumerate(found[variant]["seeds"]))]:
             values = " ".join(f"{key} {100 * one[key]:.1f}" for key in ("f1", "precision", "recall", "iou", "pr_auc"))

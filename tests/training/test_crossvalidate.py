@@ -8,10 +8,11 @@ import rasterio
 import torch
 from click.testing import CliRunner
 
+from s2change_plugin.engine.bands import ALL_BANDS, L2A_BANDS
 from s2change_plugin.engine.errors import S2ChangeError, UnreadableInput
 from s2change_plugin.engine.labelled import centres, city_names, neighbours
 from training.__main__ import main
-from training.crossvalidate import _cities, balanced_folds, crossvalidate, read_predictions, settings_of
+from training.crossvalidate import _cities, as_text, balanced_folds, crossvalidate, read_predictions, settings_of
 from training.fit import fit, predict
 from training.options import FitOptions
 from training.prepare import read_city
@@ -65,6 +66,9 @@ def test_what_is_plain_to_see_is_found_out_of_fold_and_a_finished_fold_is_kept(
     found = crossvalidate(data, tmp_path / "cv", LONGER, 2, 1, 1, said.append)
     assert found["l1c"]["mean"]["f1"] > 0.9
     assert found["l2a"]["mean"]["f1"] > 0.8
+    assert "l2a mean" in as_text(found, L2A_BANDS)
+    assert "l1c mean" in as_text(found, ALL_BANDS)
+    assert "l2a" not in as_text(found, ALL_BANDS), "no Level-2A has B10"
     assert sorted(name for fold in found["folds"] for name in fold) == city_names(data)
     assert json.loads((tmp_path / "cv" / "scores.json").read_text())["l1c"] == found["l1c"]
     kept = tmp_path / "cv" / "seed-0" / "l1c" / "bern.tif"

@@ -17,9 +17,11 @@ import psutil
 import rasterio
 import torch
 
+from s2change_plugin.engine.card import SHIPPED
+
 from .peers import PEERS
 from .rounds import Round
-from .scenes import TILE_SIZE
+from .scenes import MODEL, TILE_SIZE
 
 matplotlib.use("agg")
 
@@ -199,7 +201,7 @@ def page(rounds: Sequence[Round], size: int, missing: Mapping[str, str], about: 
     parts = [
         "# How fast a whole tile is",
         "Written by `make bench`; edit nothing here.",
-        f"A pair of {size}² pixels, ten bands, takes **{seconds or 0:.1f} s**{faster}.",
+        f"A pair of {size}² pixels, ten bands, takes **{seconds or 0:.1f} s** with `{MODEL}`{faster}.",
         f"![Growth with the pixels, and where the time goes]({PICTURE})",
         "## Goals",
         table(["Goal", "measured", "limit", ""], [_goal_cells(goal) for goal in goals(rounds, size)]),
@@ -220,7 +222,7 @@ def page(rounds: Sequence[Round], size: int, missing: Mapping[str, str], about: 
     return "\n\n".join(parts) + "\n"
 
 
-_METHOD = """\
+_METHOD = f"""\
 - The pair is simulated (`training/simulate.py`): a mosaic of a few places, the dates displaced by part of a pixel, one GeoTIFF a date,
   uint16, DEFLATE, blocks of 512² with all bands together. The files were in the system's cache.
 - Each row is a fresh process. `detect` is timed from before its start to after its end, with the polygons and the record written too.
@@ -228,6 +230,8 @@ _METHOD = """\
   as many threads as there are cores, resampling is a separable cubic kernel from memory to memory, writing is without overviews.
 - Peers that are our own loops are timed without imports and export, and get reflectance and one normalisation only; their result stays in
   memory to the end. Where the note says so, a peer ran on less and was scaled up by pixels.
+- The model is `{MODEL}`, which looks at ten bands, of products too. With all 13, and `{SHIPPED[0]}`, which has more networks, a product
+  takes about 1.3 times as long (`training/EXPERIMENTS.md`, 25).
 - Peak memory is resident memory of the process and its children, sampled twenty times a second."""
 
 

@@ -77,7 +77,8 @@ def goal() -> QgsProcessingParameterDefinition:
     return advanced(
         definition,
         "Which threshold of the model decides what is change: the one with the best balance of false alarms and missed change, or "
-        "the one at which eight of ten changed pixels on the map were true, or at which eight of ten were found, in places that the model did not know. "
+        "the one that was chosen for eight true of ten changed pixels on the map, at the price of most of the change, or for eight found of ten, at the "
+        "price of much false change. The model's card says what was reached in places that it did not know. "
         "A model may lack the last two. Other methods than unet have one threshold only.",
     )
 

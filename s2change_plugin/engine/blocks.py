@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -65,12 +65,14 @@ class _File:
     Attributes:
         shape: (height, width).
         sides: (rows, cols) of its parts: whole blocks, of at least `_SMALLEST` pixels each way.
-        dtype: of its values.
+        dtypes: of each of its layers, which are of several types in some virtual rasters.
+        dtype: that holds all layers which are read.
         idle: open handles that no thread uses.
     """
 
     shape: tuple[int, int]
     sides: tuple[int, int]
+    dtypes: tuple[str, ...]
     dtype: np.dtype[Any]
     idle: list[DatasetReader]
 
@@ -112,8 +114,10 @@ class BlockCache:
         if path not in self._files:
             dataset = self._stack.enter_context(closing(self._opened(path)))
             tall, wide = (side * max(1, _SMALLEST // side) for side in dataset.block_shapes[0])
-            self._files[path] = _File(dataset.shape, (tall, wide), np.dtype(dataset.dtypes[indexes[0] - 1]), [dataset])
-        self._layers[path] = tuple(sorted({*self._layers.get(path, ()), *indexes}))
+            self._files[path] = _File(dataset.shape, (tall, wide), dataset.dtypes, np.dtype(np.void), [dataset])
+        file, layers = self._files[path], tuple(sorted({*self._layers.get(path, ()), *indexes}))
+        self._layers[path] = layers
+        self._files[path] = replace(file, dtype=np.result_type(*(file.dtypes[layer - 1] for layer in layers)))
 
     def read(self, path: str, indexes: Sequence[int], window: Window, into: Values | None = None) -> Values:
         """The stored values of a window inside the file: (layer, row, col).
@@ -238,7 +242,11 @@ class BlockCache:
             shape = len(part.indexes), height, width
             return np.array(np.memmap(file, self._files[part.path].dtype, "r", starts[part], shape))
         with self._handle(part.path) as dataset:
-            values: Values = dataset.read(part.indexes, window=Window(*part.place))
+            if len({dataset.dtypes[index - 1] for index in part.indexes}) == 1:
+                values: Values = dataset.read(part.indexes, window=Window(*part.place))
+            else:
+                # Rasterio reads no layers of several types at once.
+                values = np.stack([dataset.read(index, window=Window(*part.place)) for index in part.indexes])
         return values
 
     def _make_room(self, wanted: int) -> None:

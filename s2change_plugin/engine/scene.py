@@ -780,15 +780,15 @@ def _values_over(path: str, index: int) -> NDArray[Any]:
 def _spread(path: str, indexes: Sequence[int]) -> list[_Looked]:
     """Windows spread over a file, of each layer; 0 is nodata where integers do not say."""
     with open_raster(path) as dataset:
+        windows = sample_windows(dataset.height, dataset.width, 256, 9)
         try:
-            parts = [
-                dataset.read(indexes, window=window, masked=True).reshape(len(indexes), -1)
-                for window in sample_windows(dataset.height, dataset.width, 256, 9)
-            ]
+            # Window by window, whose blocks hold all layers; layer by layer, which may be of several types.
+            parts = [[dataset.read(index, window=window, masked=True).ravel() for index in indexes] for window in windows]
         except RasterioError as error:
             raise damaged(path, error) from error
         found = []
-        for index, layer in zip(indexes, np.ma.stack(parts, axis=1), strict=True):
+        for index, layers in zip(indexes, zip(*parts, strict=True), strict=True):
+            layer = np.ma.stack(layers)
             fill = 0 if dataset.nodatavals[index - 1] is None and not dataset.dtypes[index - 1].startswith("float") else None
             there = ~np.ma.getmaskarray(layer) & np.isfinite(layer.data) & (layer.data != fill)
             found.append((layer.data, there, dataset.shape))

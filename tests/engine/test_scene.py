@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from rasterio.windows import Window
 
@@ -69,6 +70,29 @@ def test_a_cirrus_band_that_was_cut_at_nodata_is_left_out_of_a_scene_that_stays_
     scene = open_scene(str(tmp_path if apart else tmp_path / "a.tif"))
     assert ("B10" in scene.bands, scene.acquisition.level) == (kept, "L1C")
     assert scene.why_not(["B10"]) == ("" if kept else " (its layer B10 has gaps where other bands have none)")
+
+
+def test_layers_of_several_types_are_a_scene(tmp_path: Path) -> None:
+    """As a virtual raster puts them together."""
+    for name, dtype in (("whole", np.uint16), ("real", np.float32)):
+        write_stack(tmp_path / f"{name}.tif", textured(1, 300, 340, 1).astype(dtype), None)
+    with rasterio.open(tmp_path / "whole.tif") as raster:
+        place = (
+            f"<SRS>{raster.crs.to_string()}</SRS><GeoTransform>{', '.join(map(str, raster.transform.to_gdal()))}</GeoTransform>"
+        )
+    layers = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{index}"><Description>{name}</Description><SimpleSource>'
+        f'<SourceFilename relativeToVRT="1">{file}.tif</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>'
+        for index, name in enumerate(ALL_BANDS, 1)
+        for kind, file in [("Float32", "real") if name == "B01" else ("UInt16", "whole")]
+    )
+    text = f'<VRTDataset rasterXSize="340" rasterYSize="300">{place}{layers}</VRTDataset>'
+    (tmp_path / "a.vrt").write_text(text)
+    scene = open_scene(str(tmp_path / "a.vrt"), units="dn", trust_units=True)
+    assert tuple(scene.bands) == ALL_BANDS
+    with closing(SceneReader(scene, scene.grid)) as reader:
+        seen = reader.read(scene.grid.window)
+    assert seen == pytest.approx(np.broadcast_to(textured(1, 300, 340, 1) / np.float32(10000), seen.shape))
 
 
 def test_bands_that_end_where_no_other_is_seen_have_no_gaps(tmp_path: Path) -> None:

@@ -322,6 +322,7 @@ def _older(options: ChipsOptions, name: str, record: dict[str, Any]) -> list[str
 @contextmanager
 def _opened(options: ChipsOptions, before: Scene, after: Scene, events: Events) -> Iterator[Pair]:
     """The pair, open, and what was found of it, said; a finding that says stop ends the run."""
+    # Refuses what has fewer than two of 10 or 20 m.
     common_bands(before, after)
     bands = tuple(name for name in ALL_BANDS if name in before.bands and name in after.bands)
     require_fit(scene_findings(before, after, None))

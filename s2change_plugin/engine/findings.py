@@ -173,7 +173,7 @@ def model_finding(before: Scene, after: Scene, card: ModelCard, accept_level: bo
             "model",
             STOP,
             f"The model {card.name} needs {', '.join(card.bands)}: {said}.",
-            _instead(card, sides),
+            _instead(card, before, after, accept_level),
             values,
         )
     levels = {side: scene.acquisition.level for side, scene in sides.items()}
@@ -192,11 +192,13 @@ def model_finding(before: Scene, after: Scene, card: ModelCard, accept_level: bo
     return Finding("model", OK, f"The model {card.name} takes these bands and {level}.", better, values)
 
 
-def _instead(card: ModelCard, sides: Mapping[str, Scene]) -> str:
+def _instead(card: ModelCard, before: Scene, after: Scene, accept_level: bool) -> str:
     """What to do where a model's bands are not there."""
+    sides = {"before": before, "after": after}
     for name in SHIPPED:
         with suppress(ModelError):
-            if name != card.name and not _lacking(find_card(name), sides):
+            other = find_card(name)
+            if not _lacking(other, sides) and model_finding(before, after, other, accept_level).severity != STOP:
                 return f"Let --model auto choose, which takes {name} here, or give scenes with all of them."
     if any(set(card.bands) & scene.missing.keys() for scene in sides.values()):
         return "Download the product again, whole."

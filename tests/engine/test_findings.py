@@ -171,6 +171,9 @@ def test_in_place_of_a_model_whose_bands_are_not_there_the_one_that_fits_is_name
     level_2a = scene(replace(BEFORE, level="L2A"), L2A_BANDS), scene(replace(AFTER, level="L2A"), L2A_BANDS)
     found = model_finding(*level_2a, card, accept_level=False)
     assert (found.severity, f"Let --model auto choose, which takes {SHIPPED[1]} here" in found.advice) == (STOP, True)
+    mixed = scene(BEFORE, TEN_BANDS), level_2a[1]
+    assert model_finding(*mixed, card, accept_level=False).advice == "Give scenes with all of them.", "it would be refused too"
+    assert SHIPPED[1] in model_finding(*mixed, card, accept_level=True).advice
     few = scene(BEFORE, ("B03",)), scene(AFTER, ("B03",))
     assert model_finding(*few, card, accept_level=False).advice == "Give scenes with all of them."
     (shipped / f"{SHIPPED[1]}.json").unlink()

@@ -36,6 +36,7 @@ _EVENTS = click.option(
 def main() -> None:
     """Change detection between two Sentinel-2 dates."""
     keep_freed_memory()
+    share_no_matrices()
 
 
 def scene_options(command: F) -> F:
@@ -350,6 +351,14 @@ def keep_freed_memory() -> None:
         if hasattr(library, "mallopt"):
             for option, value in _MALLOC.items():
                 library.mallopt(option, value)
+
+
+def share_no_matrices() -> None:
+    """Tell OpenBLAS, before NumPy loads it, to take one core for a matrix: ours are small, and other threads use the other cores.
+
+    As it comes, its threads wait for each other busily, and registration takes half as long again.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _end(code: int | str | None) -> None:

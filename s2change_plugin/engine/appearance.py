@@ -195,13 +195,16 @@ def measure_appearance(before: Sequence[Array], after: Sequence[Array], deviatio
 
 def _unchanged(difference: _Floats) -> tuple[_Floats, _Floats]:
     """Mean of the difference (band, n) of ground that did not change, and the inverse root of its covariance."""
-    kept, turned = difference, np.empty_like(difference)
+    kept, turned = np.ones(difference.shape[1]), np.empty_like(difference)
     for _ in range(_ITERATIONS):
-        mean = kept.mean(1)
-        values, vectors = np.linalg.eigh(np.cov(kept) + _LEAST_DIFFERENCE**2 * np.eye(len(kept)))
+        count = kept.sum()
+        mean = difference @ kept / count
+        np.multiply(difference, kept, out=turned)
+        covariance = (turned @ difference.T - count * np.outer(mean, mean)) / (count - 1)
+        values, vectors = np.linalg.eigh(covariance + _LEAST_DIFFERENCE**2 * np.eye(len(mean)))
         whitening = vectors / np.sqrt(values) @ vectors.T
         np.matmul(whitening, difference, out=turned)
         turned -= (whitening @ mean)[:, None]
         distance = np.einsum("bn,bn->n", turned, turned)
-        kept = difference.take(np.flatnonzero(distance <= np.quantile(distance, 1 - _CHANGED_SHARE)), 1)
+        kept = (distance <= np.quantile(distance, 1 - _CHANGED_SHARE)).astype(np.float64)
     return mean, whitening

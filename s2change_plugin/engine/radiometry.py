@@ -36,7 +36,7 @@ _WHOLE = 1e-6
 # Fewer pixels have no such per cent.
 _FEWEST_PIXELS = 1000
 # More pixels say the same, and take longer.
-_MOST_PIXELS = 250_000
+_MOST_PIXELS = 100_000
 # A floor below this disproves an added 0.1; the 0.02 between are for what atmospheric correction takes too much of shadows.
 _DISPROVED = 0.08
 # A floor below this disproves that an offset may be taken off: no ground reflects less than nothing.

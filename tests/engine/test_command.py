@@ -249,6 +249,16 @@ def test_what_is_slow_to_load_is_not_loaded_before_it_is_needed() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_numpy_computes_a_matrix_on_one_core_since_others_are_busy() -> None:
+    ask = "import sys; from s2change_plugin.engine.__main__ import main; early = 'numpy' in sys.modules; "
+    ask += "main(['models'], standalone_mode=False); import os; print(early, os.environ['OPENBLAS_NUM_THREADS'])"
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", ask], capture_output=True, text=True, cwd=REPOSITORY, env=environment, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "False 1"
+
+
 def test_events_are_json_lines_from_the_folder_to_the_result(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     done = started(tmp_path, pair, stdin=subprocess.PIPE)
     lines = [json.loads(line) for line in done.stdout]

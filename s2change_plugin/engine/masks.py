@@ -28,7 +28,8 @@ from .errors import GridMismatch, UnreadableInput
 from .grid import Grid, around, bounds_window, grow, intersect, is_on_earth, pixel_size_m, place_of, slices_in
 from .placement import placement_of
 from .radiometry import Array
-from .scene import Scene, SceneReader, damaged, open_raster
+from .reading import SceneReader
+from .scene import Scene, damaged, open_raster
 from .validity import ClassRaster, Codes, Mask, MaskPolygons, Quality, SpectralTest, classes_to_codes, dilate, worse
 
 if TYPE_CHECKING:

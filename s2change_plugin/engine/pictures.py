@@ -19,7 +19,8 @@ from .masks import Area, MaskReader
 from .outputs import NOT_OBSERVED
 from .pair import Pair
 from .radiometry import Array
-from .scene import Scene, SceneReader, open_raster
+from .reading import SceneReader
+from .scene import Scene, open_raster
 from .scores import AGREEMENT_COLOURS, Agreement
 from .validity import QUALITY_COLOURS, QUALITY_NAMES, Codes, Quality, SpectralTest, date_quality, pair_quality, worse
 

@@ -21,8 +21,9 @@ from .masks import BUFFER_M, CLOUDS, masks_of, require_buffer
 from .outputs import Layer, RasterWriter
 from .pair import DateReader
 from .radiometry import QUANTIFICATION, Array, contradiction
+from .reading import SATURATED_DN
 from .report import version
-from .scene import ASSUMED_TAG, BUFFER_TAG, QUALITY_TAG, SATURATED_DN, Scene, open_scene
+from .scene import ASSUMED_TAG, BUFFER_TAG, QUALITY_TAG, Scene, open_scene
 from .validity import QUALITY_COLOURS, QUALITY_NAMES, Quality
 
 _WINDOW = 1024

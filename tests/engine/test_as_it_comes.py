@@ -18,7 +18,8 @@ from shapely.geometry import Polygon, box
 from s2change_plugin.engine.__main__ import main
 from s2change_plugin.engine.bands import ALL_BANDS, TEN_BANDS
 from s2change_plugin.engine.card import AUTO, SHIPPED
-from s2change_plugin.engine.scene import SceneReader, open_scene
+from s2change_plugin.engine.reading import SceneReader
+from s2change_plugin.engine.scene import open_scene
 from s2change_plugin.engine.validity import Quality
 from tests.conftest import textured, write_stack
 from tests.standin import write_standin

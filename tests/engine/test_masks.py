@@ -14,7 +14,8 @@ from s2change_plugin.engine.acquisition import Acquisition
 from s2change_plugin.engine.errors import GridMismatch, UnreadableInput
 from s2change_plugin.engine.grid import Grid
 from s2change_plugin.engine.masks import Area, MaskReader, masks_of, open_mask
-from s2change_plugin.engine.scene import Scene, SceneReader, open_scene
+from s2change_plugin.engine.reading import SceneReader
+from s2change_plugin.engine.scene import Scene, open_scene
 from s2change_plugin.engine.validity import ClassRaster, MaskPolygons, Quality, SpectralTest
 from tests.conftest import textured, write_stack
 

@@ -13,7 +13,8 @@ from s2change_plugin.engine.errors import GridMismatch, UnitsUnclear, Unreadable
 from s2change_plugin.engine.findings import require_fit, units_finding
 from s2change_plugin.engine.grid import intersect
 from s2change_plugin.engine.pair import DateReader, PairOptions, open_pair
-from s2change_plugin.engine.scene import SceneReader, open_scene
+from s2change_plugin.engine.reading import SceneReader
+from s2change_plugin.engine.scene import open_scene
 from s2change_plugin.engine.validity import Quality
 from tests.conftest import textured, write_stack
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s2change_plugin.engine.scene import SceneReader, open_scene
+from s2change_plugin.engine.reading import SceneReader
+from s2change_plugin.engine.scene import open_scene
 from tests.conftest import textured, write_stack
 
 # Serves parts of files, as the servers of Cloud Optimized GeoTIFFs do; in a process of its own, since GDAL waits for the

@@ -10,7 +10,8 @@ from rasterio.windows import Window
 
 from s2change_plugin.engine.bands import ALL_BANDS, L2A_BANDS, TEN_BANDS
 from s2change_plugin.engine.errors import BandsUnknown, GridMismatch, UnreadableInput
-from s2change_plugin.engine.scene import SceneReader, open_scene
+from s2change_plugin.engine.reading import SceneReader
+from s2change_plugin.engine.scene import open_scene
 from tests.conftest import textured, write_stack
 from training.products import write_product
 
@@ -205,7 +206,7 @@ def test_a_window_of_blocks_without_odd_pixels_is_read_as_if_each_pixel_were_loo
         found = [reader.read(window) for window in windows]
         ordinary = [reader.is_ordinary(window) for window in windows]
         monkeypatch.setattr(SceneReader, "is_ordinary", lambda *_: False)
-        monkeypatch.setattr("s2change_plugin.engine.scene._ParallelFile.is_ordinary", lambda *_: False)
+        monkeypatch.setattr("s2change_plugin.engine.reading._ParallelFile.is_ordinary", lambda *_: False)
         expected = [reader.read(window) for window in windows]
     # Beyond the file there is nothing, and the second window lies in a block with an odd pixel.
     assert ordinary == [True, odd in (None, 64999), False, False]

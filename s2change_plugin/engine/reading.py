@@ -1,0 +1,345 @@
+"""Reading any window of a scene on any grid: reflectance, each pixel resampled once, what is no number or saturated marked."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+from scipy.ndimage import maximum_filter
+
+from .blocks import BlockCache
+from .grid import Grid, grow, intersect, pixel_size_m, slices_in
+from .placement import Placement, interpolated, placement_of, spread
+from .radiometry import Array, to_reflectance
+from .scene import BandSource, Scene, damaged, open_raster
+
+# ESA: 65535 is saturated. Values just below are too where another program has resampled them.
+SATURATED_DN, _SATURATION = 65000, 65535
+# Clouds and snow reflect up to about 1.3; what comes out above 1.5, offset included, may lie beside a saturated pixel.
+_BRIGHTEST_DN = 16000
+# Numbers with a smaller scale are digital numbers, of which 65535 is one; reflectance as such has none.
+_SCALE_OF_DN = 0.01
+# Blocks along a side of a grid from which on it is worth it to move a sample into one of them.
+_FEW_BLOCKS = 4
+
+
+@dataclass(frozen=True)
+class _ParallelFile:
+    """A file whose own grid is parallel to the one that is read on.
+
+    Attributes:
+        blocks: reads it.
+        bands: what it holds.
+        places: of its bands in the scene.
+        placement: of the grid on it.
+        zero_filled: where all its bands are 0, there is no data.
+    """
+
+    blocks: BlockCache
+    bands: list[BandSource]
+    places: list[int]
+    placement: Placement
+    zero_filled: bool
+
+    def read(self, window: Window) -> Array:
+        """The numbers of a window, which may reach beyond the file: float32 (band, row, col), NaN where there is none."""
+        wanted = self.placement.source(window)
+        grid = self.bands[0].grid
+        inside = intersect(wanted, grid.window)
+        if inside is None:
+            return np.full((len(self.bands), int(window.height), int(window.width)), np.nan, np.float32)
+        values = np.empty((len(self.bands), int(wanted.height), int(wanted.width)), np.float32)
+        if inside != wanted:
+            values[:] = np.nan
+        rows, cols = slices_in(inside, wanted)
+        try:
+            self.blocks.read(self.bands[0].path, [band.index for band in self.bands], inside, values[:, rows, cols])
+        except RasterioError as error:
+            raise damaged(self.bands[0].path, error) from error
+        return values if self.placement.exact else self._between(values, window)
+
+    def is_ordinary(self, window: Window) -> bool:
+        """See `SceneReader.is_ordinary`."""
+        wanted = self.placement.source(window)
+        if intersect(wanted, self.bands[0].grid.window) != wanted:
+            return False
+        least, most = self.blocks.limits(self.bands[0].path, wanted)
+        return least > 0 and most < SATURATED_DN and not any(least <= band.nodata <= most for band in self.bands)
+
+    def wanted(self, window: Window) -> tuple[str, Window] | None:
+        """The file, and the part of it that a window needs; None where it needs none."""
+        inside = intersect(self.placement.source(window), self.bands[0].grid.window)
+        return inside and (self.bands[0].path, inside)
+
+    def forget(self, row: float, col: float) -> None:
+        """See `SceneReader.forget`."""
+        above, left = (at / self.placement.factor + off - 3 for at, off in ((row, self.placement.row), (col, self.placement.col)))
+        self.blocks.forget(self.bands[0].path, above, left)
+
+    @property
+    def added(self) -> list[float]:
+        """What is in each band's numbers beside those that are stored: a whole offset where there is interpolation.
+
+        Not where another value than 0 is nodata: there 0 in all bands may be nodata too, and has to stay 0.
+        """
+        return [0.0 if self.placement.exact or band.nodata != 0 else band.rule.whole_offset for band in self.bands]
+
+    @property
+    def block_shape(self) -> tuple[int, int]:
+        """(rows, cols) of what is decoded at once, in the file's pixels."""
+        return self.blocks.part_shape(self.bands[0].path)
+
+    @property
+    def bytes_per_column(self) -> float:
+        """See `SceneReader.bytes_per_column`."""
+        return self.blocks.bytes_per_column(self.bands[0].path) / self.placement.factor
+
+    def _between(self, values: Array, window: Window) -> Array:
+        """What lies between the file's pixels, whose values may be changed."""
+        if self.is_ordinary(window):
+            values += np.array(self.added, np.float32)[:, None, None]
+            return interpolated(values, window, self.placement, complete=True)
+        for layer, band in zip(values, self.bands, strict=True):
+            if not np.isnan(band.nodata):
+                layer[layer == band.nodata] = np.nan
+        if self.zero_filled:
+            values[:, (values == 0).all(0)] = np.nan
+        saturated = values >= SATURATED_DN
+        # Before anything is rounded, so that ground looks the same whatever offset its product has.
+        values += np.array(self.added, np.float32)[:, None, None]
+        found = interpolated(values, window, self.placement)
+        if self.bands[0].rule.scale < _SCALE_OF_DN and saturated.any():
+            # Beside a saturated pixel the kernel gives anything at all, below zero too.
+            found[spread(saturated, window, self.placement)] = _SATURATION
+        return found
+
+
+@dataclass(frozen=True)
+class _WarpedFile:
+    """A file that GDAL resamples while it is read.
+
+    Attributes:
+        dataset: to read from.
+        extent: what there is of the grid.
+        places, indexes: of its bands in the scene, and in the file.
+        lock: one thread at a time reads.
+        raw: the same without interpolation; None where no value means saturation.
+        reach: pixels of the grid over which an interpolated pixel spreads.
+    """
+
+    dataset: DatasetReader
+    extent: Window
+    places: list[int]
+    indexes: list[int]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    raw: DatasetReader | None = None
+    reach: int = 0
+
+    def read(self, window: Window) -> Array:
+        """As `_ParallelFile.read`."""
+        found = np.full((len(self.places), int(window.height), int(window.width)), np.nan, np.float32)
+        inside = intersect(window, self.extent)
+        if inside is not None:
+            rows, cols = slices_in(inside, window)
+            with self.lock:
+                found[:, rows, cols] = self._read_inside(inside)
+        return found
+
+    def _read_inside(self, window: Window) -> Array:
+        if self.raw is None:
+            return self._read(self.dataset, window)
+        wide = intersect(grow(window, self.reach), self.extent) or window
+        values = self._read(self.dataset, wide)
+        # Beside a saturated pixel the kernel gives anything at all, below zero too.
+        if (values > _BRIGHTEST_DN).any():
+            saturated = self._read(self.raw, wide) >= SATURATED_DN
+            size = 2 * self.reach + 1
+            values[maximum_filter(saturated, (1, size, size))] = _SATURATION
+        rows, cols = slices_in(window, wide)
+        return values[:, rows, cols]
+
+    def _read(self, dataset: DatasetReader, window: Window) -> Array:
+        try:
+            return np.asarray(dataset.read(self.indexes, window=window), np.float32)
+        except RasterioError as error:
+            raise damaged(dataset.name, error) from error
+
+
+class SceneReader:
+    """Open rasters of some bands of a scene, read as reflectance on one grid, by any number of threads."""
+
+    def __init__(
+        self, scene: Scene, grid: Grid, resampling: Resampling = Resampling.cubic, blocks: BlockCache | None = None
+    ) -> None:
+        """Open the scene's bands on a grid; a file on another grid is resampled as it is read, each pixel once.
+
+        Args:
+            scene: all its bands are read.
+            grid: to read on.
+            resampling: cubic or nearest.
+            blocks: what has been decoded, where others read the same files; None has its own.
+        """
+        self.scene, self.grid, self._resampling = scene, grid, resampling
+        by_path: dict[str, list[tuple[int, BandSource]]] = {}
+        for place, band in enumerate(scene.bands.values()):
+            by_path.setdefault(band.path, []).append((place, band))
+        with ExitStack() as stack:
+            self._stack = stack
+            self._blocks = blocks or stack.enter_context(closing(BlockCache(open_raster)))
+            self._files = [self._opened(path, members) for path, members in by_path.items()]
+            self._added = np.zeros(len(scene.bands), np.float32)
+            for file in self._files:
+                if isinstance(file, _ParallelFile):
+                    self._added[file.places] = file.added
+            self._stack = stack.pop_all()
+
+    def read(self, window: Window) -> Array:
+        """Reflectance of a window, which may reach beyond the grid: float32 (band, row, col).
+
+        NaN is nodata or outside, +inf is saturated.
+        """
+        if len(self._files) == 1:
+            dn = self._files[0].read(window)
+        else:
+            dn = np.empty((len(self.scene.bands), int(window.height), int(window.width)), np.float32)
+            for file in self._files:
+                dn[file.places] = file.read(window)
+        return self._reflectance(dn, self.is_ordinary(window))
+
+    def is_ordinary(self, window: Window) -> bool:
+        """Whether each band of a window that was read is known to have a number for each pixel, none of them nodata or saturated.
+
+        It is known from what blocks hold, so not where one of them has a pixel without.
+        """
+        return all(isinstance(file, _ParallelFile) and file.is_ordinary(window) for file in self._files)
+
+    def wanted(self, window: Window) -> list[tuple[str, Window]]:
+        """What of which files a window needs, as far as it is read block by block; see `BlockCache.fetch`."""
+        found = [file.wanted(window) for file in self._files if isinstance(file, _ParallelFile)]
+        return [one for one in found if one]
+
+    def within_block(self, window: Window, margin: int) -> Window:
+        """A window as near as can be whose pixels, and a margin around it, lie in one block of the first file, for less to decode.
+
+        The same where blocks are smaller than that, or the grid has few of them along a side.
+        """
+        file = self._files[0]
+        if not isinstance(file, _ParallelFile):
+            return window
+        tall, wide = (side * file.placement.factor for side in file.block_shape)
+        if tall * _FEW_BLOCKS > self.grid.height or wide * _FEW_BLOCKS > self.grid.width:
+            return window
+        wider, origin = grow(window, margin), file.placement.source(Window(0, 0, 1, 1))
+        row = _moved(wider.row_off, wider.height, tall, origin.row_off * file.placement.factor, self.grid.height)
+        col = _moved(wider.col_off, wider.width, wide, origin.col_off * file.placement.factor, self.grid.width)
+        return Window(col + margin, row + margin, window.width, window.height)
+
+    def forget(self, row: float, col: float) -> None:
+        """What lies wholly above a row and left of a column of the grid will not be read again."""
+        for file in self._files:
+            if isinstance(file, _ParallelFile):
+                file.forget(row, col)
+
+    @property
+    def bytes_per_column(self) -> float:
+        """What is held in memory for each column of the grid to decode each block once, for one row of blocks."""
+        return sum(file.bytes_per_column for file in self._files if isinstance(file, _ParallelFile))
+
+    def close(self) -> None:
+        """Close the files."""
+        self._stack.close()
+
+    def _opened(self, path: str, members: Sequence[tuple[int, BandSource]]) -> _ParallelFile | _WarpedFile:
+        """The file on the grid: as it is where they are parallel, else resampled by GDAL."""
+        places, bands = [place for place, _ in members], [band for _, band in members]
+        band = bands[0]
+        placement = placement_of(self.grid, band.grid)
+        indexes = [band.index for band in bands]
+        if placement and (placement.exact or self._resampling == Resampling.cubic):
+            self._blocks.add(path, indexes)
+            with closing(open_raster(path)) as dataset:
+                return _ParallelFile(self._blocks, bands, places, placement, _is_zero_filled(dataset, band))
+        dataset = self._stack.enter_context(open_raster(path))
+        warped = self._warped(dataset, band, self._resampling)
+        if band.rule.scale >= _SCALE_OF_DN or self._resampling != Resampling.cubic:
+            return _WarpedFile(warped, self.grid.window, places, indexes)
+        coarser = max(there / here for there, here in zip(pixel_size_m(band.grid), pixel_size_m(self.grid), strict=True))
+        # A cubic kernel has a radius of two pixels, of the coarser of the two grids.
+        reach = math.ceil(2 * max(1.0, coarser) - 0.1)
+        raw = self._warped(dataset, band, Resampling.nearest)
+        return _WarpedFile(warped, self.grid.window, places, indexes, raw=raw, reach=reach)
+
+    def _warped(self, dataset: DatasetReader, band: BandSource, resampling: Resampling) -> DatasetReader:
+        vrt = WarpedVRT(
+            dataset,
+            src_crs=band.grid.crs,
+            crs=self.grid.crs,
+            transform=self.grid.transform,
+            height=self.grid.height,
+            width=self.grid.width,
+            resampling=resampling,
+            nodata=np.nan,
+            src_nodata=_source_nodata(dataset, band),
+            **_warp_options(dataset, band, self.grid),
+            dtype="float32",
+            # GDAL's default lets positions be off by an eighth of a pixel to save time.
+            tolerance=0.01,
+        )
+        return self._stack.enter_context(vrt)
+
+    def _reflectance(self, dn: Array, ordinary: bool) -> Array:
+        """Reflectance of the files' numbers, with nodata and saturation marked, of which `is_ordinary` windows have none."""
+        bands = tuple(self.scene.bands.values())
+        if not ordinary and all(band.nodata != 0 for band in bands):
+            # ESA: 0 is nodata; and an export that declares another value, or none, fills with it too. No ground is 0 in every band.
+            dn[:, (dn == 0).all(0)] = np.nan
+        for layer, band, added in zip(dn, bands, self._added, strict=True):
+            if not ordinary and not np.isnan(band.nodata) and not added:
+                layer[layer == band.nodata] = np.nan
+            saturated = layer >= SATURATED_DN + added if not ordinary and band.rule.scale < _SCALE_OF_DN else None
+            to_reflectance(layer, replace(band.rule, offset=0.0) if added else band.rule, out=layer)
+            if saturated is not None:
+                layer[saturated] = np.inf
+        return dn
+
+
+def _moved(at: int, length: int, side: int, origin: int, room: int) -> int:
+    """A start near another from which so much lies within one block of a side, if it can be; 0 is `origin` within the blocks."""
+    if length > side:
+        return at
+    block = (at + origin + length // 2) // side
+    moved = min(max(at + origin, block * side), (block + 1) * side - length) - origin
+    return moved if 0 <= moved <= room - length else at
+
+
+def _source_nodata(dataset: DatasetReader, band: BandSource) -> float:
+    """What a resampling leaves out: the band's nodata; zero for floating point that does not say."""
+    return 0.0 if _is_zero_filled(dataset, band) else band.nodata
+
+
+def _is_zero_filled(dataset: DatasetReader, band: BandSource) -> bool:
+    return dataset.nodatavals[band.index - 1] is None and np.isnan(band.nodata)
+
+
+def _warp_options(dataset: DatasetReader, band: BandSource, grid: Grid) -> dict[str, str]:
+    """GDAL's options for a band on another grid.
+
+    GDAL widens its kernel where it makes pixels coarser, by a factor that it estimates for each window anew: told once, it is
+    the same in all of them.
+    """
+    widths = zip(("YSCALE", "XSCALE"), pixel_size_m(band.grid), pixel_size_m(grid), strict=True)
+    # Nearly alike pixels and finer ones are interpolated as they are.
+    options = {name: f"{there / here if there < 0.95 * here else 1:.6f}" for name, there, here in widths}
+    if _is_zero_filled(dataset, band):
+        # A pixel of no ground is zero in every band.
+        options["UNIFIED_SRC_NODATA"] = "YES"
+    return options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -37,6 +38,8 @@ def main() -> None:
     """Change detection between two Sentinel-2 dates."""
     keep_freed_memory()
     share_no_matrices()
+    # Loading PyTorch makes so many objects that Python looks for unused ones 490 times, which takes a seventh of the time.
+    gc.set_threshold(50_000, 20, 20)
 
 
 def scene_options(command: F) -> F:

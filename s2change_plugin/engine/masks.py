@@ -25,8 +25,8 @@ from rasterio.windows import Window
 from .blocks import BlockCache
 from .clouds import BANDS, REACH, TEST_NAME, can_test, spectral_clouds
 from .errors import GridMismatch, UnreadableInput
-from .grid import Grid, around, bounds_window, grow, intersect, is_on_earth, pixel_size_m, place_of, slices_in
-from .placement import placement_of
+from .grid import Grid, around, bounds_window, grow, is_on_earth, pixel_size_m, place_of, slices_in
+from .placement import Placement, placement_of
 from .radiometry import Array
 from .reading import SceneReader
 from .scene import Scene, damaged, open_raster
@@ -39,6 +39,8 @@ CLOUDS = ("auto", "product", "spectral", "none")
 # Metres. Three pixels of the scene classification: about the width of the soft edge that its clouds leave out.
 BUFFER_M, _LARGEST_BUFFER_M = 60.0, 5000.0
 _CRS_WORD = "EPSG:32631"
+# Of a grid on a raster that has its pixels.
+_AS_IT_IS = Placement(1, 0.0, 0.0)
 _NOTHING: Mapping[str, Array] = MappingProxyType({})
 # A mask's codes of a window, which may be told what is known of a part of it; see `MaskReader.read`.
 _Read = Callable[[Window, Window, Mapping[str, Array]], Codes]
@@ -185,25 +187,30 @@ class MaskReader:
         indexes = [mask.first_layer + place for place in range(len(mask.codes))]
         if dataset.count < indexes[-1] or dataset.crs is None:
             raise UnreadableInput(f"The mask {mask.path} is damaged: it has {dataset.count} layers, and CRS {dataset.crs}.")
-        if mask.other is not None:
-            here = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
-            if bounds_window(grid, here.bounds, here.crs) is None:
-                raise _elsewhere(mask.origin, grid)
-        dataset, extent = nearest_on(dataset, grid, self._stack)
+        here = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+        if mask.other is not None and bounds_window(grid, here.bounds, here.crs) is None:
+            raise _elsewhere(mask.origin, grid)
+        placement = placement_of(grid, here)
+        if not placement:
+            dataset, _ = nearest_on(dataset, grid, self._stack)
+            placement = _AS_IT_IS
         nodata = dataset.nodata
         one_at_a_time = threading.Lock()
 
         def read(window: Window) -> Codes:
             codes = np.zeros((int(window.height), int(window.width)), np.uint8)
-            inside = intersect(window, extent)
-            if inside is not None:
-                there = Window(inside.col_off - extent.col_off, inside.row_off - extent.row_off, inside.width, inside.height)
+            lines = placement.nearest(window)
+            inside = [np.flatnonzero((line >= 0) & (line < length)) for line, length in zip(lines, dataset.shape, strict=True)]
+            if all(map(len, inside)):
+                rows, cols = (line[places] for line, places in zip(lines, inside, strict=True))
+                there = Window.from_slices((rows[0], rows[-1] + 1), (cols[0], cols[-1] + 1))
                 try:
                     with one_at_a_time:
                         values = dataset.read(indexes, window=there)
                 except RasterioError as error:
                     raise damaged(mask.path, error) from error
-                codes[slices_in(inside, window)] = classes_to_codes(values, mask, nodata)
+                found = classes_to_codes(values, mask, nodata)
+                codes[np.ix_(*inside)] = found.take(rows - rows[0], 0).take(cols - cols[0], 1)
             return codes
 
         return read

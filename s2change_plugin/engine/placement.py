@@ -58,6 +58,13 @@ class Placement:
         (top, tall), (left, wide) = self._span(window.row_off, window.height, 0), self._span(window.col_off, window.width, 1)
         return Window(left, top, wide, tall)
 
+    def nearest(self, window: Window) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Which of the file's rows and columns the centres of a window's rows and columns lie in; it may reach beyond the file."""
+        return self._nearest(window.row_off, window.height, self.row), self._nearest(window.col_off, window.width, self.col)
+
+    def _nearest(self, start: float, length: float, corner: float) -> NDArray[np.intp]:
+        return np.floor((np.arange(int(length)) + start + 0.5) / self.factor + corner).astype(np.intp)
+
     def _span(self, start: float, length: float, axis: int) -> tuple[int, int]:
         """(first, count) of the file's pixels along an axis."""
         corner = (self.row, self.col)[axis]

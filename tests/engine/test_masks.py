@@ -5,8 +5,11 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.warp import reproject
 from rasterio.windows import Window
 from shapely.geometry import Polygon, box
 
@@ -65,6 +68,28 @@ def test_a_raster_of_another_resolution_keeps_its_place(tmp_path: Path) -> None:
     expected = np.zeros(GRID.shape, bool)
     expected[20:40, 60:80] = True
     np.testing.assert_array_equal(codes == Quality.CLOUD, expected)
+
+
+@pytest.mark.parametrize("metres", [10, 20, 60])
+@pytest.mark.parametrize("moved", [(0.0, 0.0), (0.3, -0.4), (-7.0, 2.2)])
+def test_a_raster_beside_the_grid_shows_what_gdal_would_by_nearest_neighbour(
+    tmp_path: Path, metres: int, moved: tuple[float, float]
+) -> None:
+    values = np.random.default_rng(0).integers(0, 2, (1, 600 // metres, 900 // metres)).astype(np.uint8)
+    path = write_stack(tmp_path / "m.tif", values, None, pixel=(metres, metres))
+    grid = replace(GRID, transform=GRID.transform @ Affine.translation(*moved))
+    expected = np.zeros(GRID.shape, np.uint8)
+    with rasterio.open(path) as raster:
+        reproject(
+            rasterio.band(raster, 1), expected, dst_transform=grid.transform, dst_crs=grid.crs, resampling=Resampling.nearest
+        )
+    codes = read(open_mask(str(path)), grid)
+    np.testing.assert_array_equal(codes == Quality.CLOUD, expected == 1)
+    # A window that reaches beyond both.
+    part = read(open_mask(str(path)), grid, window=Window(-10, 40, 140, 50))
+    np.testing.assert_array_equal(part[:, 10:130], codes[40:90])
+    assert not part[:, :5].any()
+    assert not read(open_mask(str(path)), grid, window=Window(500, 500, 20, 20)).any()
 
 
 def test_polygons_in_another_crs_keep_their_place_and_their_holes(tmp_path: Path) -> None:

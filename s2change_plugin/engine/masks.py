@@ -195,10 +195,13 @@ class MaskReader:
             dataset, _ = nearest_on(dataset, grid, self._stack)
             placement = _AS_IT_IS
         nodata = dataset.nodata
+        # What GDAL, too, takes a raster to hold beyond its edge: of a scene classification that is no data.
+        nothing = np.full((len(indexes), 1, 1), 0 if nodata is None else nodata)
+        beyond = classes_to_codes(nothing, mask, nodata).item()
         one_at_a_time = threading.Lock()
 
         def read(window: Window) -> Codes:
-            codes = np.zeros((int(window.height), int(window.width)), np.uint8)
+            codes = np.full((int(window.height), int(window.width)), beyond, np.uint8)
             lines = placement.nearest(window)
             inside = [np.flatnonzero((line >= 0) & (line < length)) for line, length in zip(lines, dataset.shape, strict=True)]
             if all(map(len, inside)):

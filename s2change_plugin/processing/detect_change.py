@@ -44,7 +44,7 @@ class DetectChange(EngineAlgorithm):
 
     def shortDescription(self) -> str:
         """In the toolbox's tooltip."""
-        return "Finds what changed between two Sentinel-2 images with networks, or without a model."
+        return "Finds what changed between two Sentinel-2 images with neural networks, or without a model."
 
     def tags(self) -> list[str]:
         """What people search for."""

@@ -19,7 +19,7 @@ from s2change_plugin.engine.grid import Grid
 from s2change_plugin.engine.masks import Area, MaskReader, masks_of, open_mask
 from s2change_plugin.engine.reading import SceneReader
 from s2change_plugin.engine.scene import Scene, open_scene
-from s2change_plugin.engine.validity import ClassRaster, MaskPolygons, Quality, SpectralTest
+from s2change_plugin.engine.validity import SCL_CODES, ClassRaster, MaskPolygons, Quality, SpectralTest
 from tests.conftest import textured, write_stack
 
 GRID = Grid(CRS.from_epsg(32631), Affine(10, 0, 500000, 0, -10, 5000000), 100, 120)
@@ -90,6 +90,16 @@ def test_a_raster_beside_the_grid_shows_what_gdal_would_by_nearest_neighbour(
     np.testing.assert_array_equal(part[:, 10:130], codes[40:90])
     assert not part[:, :5].any()
     assert not read(open_mask(str(path)), grid, window=Window(500, 500, 20, 20)).any()
+
+
+@pytest.mark.parametrize("metres", [10, 20, 30.5])
+def test_ground_beyond_a_scene_classification_is_not_observed(tmp_path: Path, metres: float) -> None:
+    path = write_stack(tmp_path / "scl.tif", np.full((1, 20, 15), 4, np.uint8), None, pixel=(metres, metres))
+    codes = read(ClassRaster(str(path), (SCL_CODES,), "SCL"))
+    covered = np.zeros(GRID.shape, bool)
+    covered[: round(2 * metres), : round(1.5 * metres)] = True
+    np.testing.assert_array_equal(codes == Quality.OBSERVED, covered)
+    np.testing.assert_array_equal(codes == Quality.NODATA_BEFORE, ~covered)
 
 
 def test_polygons_in_another_crs_keep_their_place_and_their_holes(tmp_path: Path) -> None:

@@ -169,17 +169,19 @@ def flops_per_pixel(options: FitOptions) -> float:
 def predict(network: nn.Module, city: Ground, options: FitOptions) -> Codes:
     """Probability of change of a whole city as it is stored: uint8 (row, col), 0–250, 255 where not seen.
 
+    It is as the engine has it, to the city's edge: beyond lies what is not seen, as far as the network looks.
+
     Args:
         network: as `fit` gives it.
         city: as `laid_out` gives it.
         options: it was fitted with.
     """
-    step = options.alignment
+    step, rim = options.alignment, options.margin
     height, width = city.change.shape
-    images = np.pad(city.images, [(0, 0), *((step, step + -length % step) for length in (height, width)), (0, 0)])
+    images = np.pad(city.images, [(0, 0), *((rim, rim + -length % step) for length in (height, width)), (0, 0)])
     shown = [torch.from_numpy(image)[None].permute(0, 3, 1, 2) for image in images]
     with torch.inference_mode(), quick():
-        logits = turned_average(network, shown, options.turns)[0, 0, step : step + height, step : step + width]
+        logits = turned_average(network, shown, options.turns)[0, 0, rim : rim + height, rim : rim + width]
     return to_levels(torch.sigmoid(logits).numpy(), np.asarray(~city.seen, np.uint8))
 
 

@@ -12,11 +12,14 @@ import torch
 from s2change_plugin.engine.bands import TEN_BANDS, TEN_METRE_BANDS, USUAL_ORDERS
 from s2change_plugin.engine.card import VIEWS, require_cells
 from s2change_plugin.engine.errors import S2ChangeError
+from s2change_plugin.engine.reach import margin
 
 from .losses import LOSSES
 from .muon import Muon
 
 ARCHITECTURES = ("two-date-unets", "fc-ef", "fc-siam-diff")
+# How often the baselines halve resolution.
+_BASELINE_DEPTH = 4
 OPTIMIZERS: dict[str, Any] = {"adam": torch.optim.AdamW, "muon": Muon}
 
 
@@ -106,7 +109,14 @@ class FitOptions:
     @property
     def alignment(self) -> int:
         """Patches measure multiples of this many pixels."""
-        return int(2**self.depth) if self.architecture == "two-date-unets" else 16
+        return int(2**self.depth) if self.architecture == "two-date-unets" else 2**_BASELINE_DEPTH
+
+    @property
+    def margin(self) -> int:
+        """How far a network looks beyond a window, pixels; a multiple of `alignment`."""
+        if self.architecture == "two-date-unets":
+            return margin(self.depth, self.view_cells)
+        return margin(_BASELINE_DEPTH)
 
 
 def options_from(settings: Sequence[str], given: dict[str, Any] | None = None) -> FitOptions:

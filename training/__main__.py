@@ -153,7 +153,7 @@ def export(run: Path, name: str, ship: bool, force: bool) -> None:
 @click.argument("data", type=_FOLDER)
 @click.option("--output", type=_FOLDER, required=True, help="Folder for out-of-fold probabilities and scores.")
 @click.option("--folds", default=5, show_default=True)
-@click.option("--seeds", default=3, show_default=True, help="How many; the first is --seed.")
+@click.option("--seeds", default=3, show_default=True, help="How many; the first is the setting seed.")
 @click.option("--workers", default=1, show_default=True, help="Folds that are fitted at a time, each on its share of the cores.")
 @_SETTINGS
 @click.option(
@@ -188,7 +188,7 @@ def crossvalidate(
         # What cannot be compared is refused before hours of fitting.
         rivals = [read_rival(folder, data, folds_of(data, folds), options) for folder in against]
         found = run(data, output, options, folds, seeds, workers, click.echo, teachers)
-        click.echo(as_text(found, options.bands))
+        click.echo(as_text(found))
         write_report(data, output, options, found, rivals, workers, click.echo)
         click.echo(f"Report: {output / PAGE}")
 

@@ -23,8 +23,6 @@ Counts = NDArray[np.int64]
 Curve = NDArray[np.float64]
 Calibration = Callable[[Counts], Curve]
 
-# Offset and slope of a line through the logits.
-
 LEVELS = 251
 STEP = 0.004
 BINS, ABOVE = 15, 0.05
@@ -132,6 +130,8 @@ def as_it_is(counts: Counts) -> Curve:
 
 
 CALIBRATIONS: dict[str, Calibration] = {"none": as_it_is, "temperature": temperature, "beta": beta, "isotonic": isotonic}
+# The kind that a card carries.
+CARRIED = "beta"
 
 
 def reliability(groups: Sequence[tuple[Counts, Curve]]) -> dict[str, Any]:
@@ -258,7 +258,7 @@ def card_values(seeds: Sequence[dict[str, Codes]], truth: dict[str, Labels], sco
         "pooled": scores["mean"],
         "mean_of_cities": scores["mean_of_cities"]["mean"],
         "cities": {name: one["mean"] for name, one in scores["cities"].items()},
-        "reliability": scores["calibration"]["beta"]["mean"],
+        "reliability": scores["calibration"][CARRIED]["mean"],
     }
 
 

@@ -16,7 +16,7 @@ from s2change_plugin.engine.pictures import stretched_alike
 from s2change_plugin.engine.scores import AGREEMENT_COLOURS, NOT_COUNTED, Agreement, agreement
 from s2change_plugin.engine.validity import Codes
 
-from .calibrate import Curve
+from .calibrate import CARRIED, Curve
 from .prepare import City
 
 matplotlib.use("agg")
@@ -37,6 +37,8 @@ _PANEL_INCHES, _DPI, _FINE_DPI = 4.0, 100, 180
 # This run, then rivals in Okabe and Ito's colours, then what needs no labels, in greys.
 _OWN, _RIVALS, _PLAIN = "#d50057", ("#0072b2", "#009e73", "#e69f00", "#56b4e9", "#cc79a7"), ("#333333", "#777777", "#aaaaaa")
 _DASHES = ("-", "--", ":")
+# Of each kind of calibration; the one that cards carry in this run's colour.
+_CALIBRATIONS = {"none": "#999999", "temperature": _RIVALS[0], CARRIED: _OWN, "isotonic": _RIVALS[1]}
 
 
 @dataclass(frozen=True)
@@ -126,15 +128,16 @@ def reliability_picture(bins: dict[str, Sequence[Sequence[Sequence[float]]]]) ->
     """PNG of true over predicted shares of change.
 
     Args:
-        bins: kind of calibration to, for each seed, (predicted, true) of each bin.
+        bins: kind of calibration, of `calibrate.CALIBRATIONS`, to, for each seed, (predicted, true) of each bin.
     """
     figure, axis = plt.subplots(figsize=(6.2, 5.6), layout="constrained")
     axis.plot([0, 1], [0, 1], color="#888888", linewidth=1)
     axis.text(0.97, 0.94, "as predicted", rotation=45, ha="right", va="top", color="#888888", fontsize=9, rotation_mode="anchor")
-    for (name, seeds), colour in zip(bins.items(), ("#999999", _OWN, _RIVALS[0]), strict=False):
+    for name, seeds in bins.items():
+        style: Any = {"color": _CALIBRATIONS[name], "zorder": 3 if name == CARRIED else 2}
         for number, points in enumerate(one for one in seeds if one):
             said, true = np.transpose(points)
-            axis.plot(said, true, "o-", color=colour, markersize=4, linewidth=1.5, alpha=0.8, label=None if number else name)
+            axis.plot(said, true, "o-", markersize=4, linewidth=1.5, alpha=0.8, label=None if number else name, **style)
     axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="Predicted probability of change", ylabel="Share that truly changed")
     axis.set_aspect("equal")
     axis.grid(alpha=0.2)

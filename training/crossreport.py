@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from s2change_plugin.engine.errors import S2ChangeError
-from s2change_plugin.engine.labelled import NEIGHBOURS_KM
+from s2change_plugin.engine.labelled import NEIGHBOURS_KM, origins
 from s2change_plugin.engine.report import rendered
 from s2change_plugin.engine.scores import AGREEMENT_COLOURS, GOALS, NOT_COUNTED, Agreement
 
 from .calibrate import (
     CALIBRATIONS,
+    CARRIED,
     WANTED,
     Counts,
     beta_curve,
@@ -160,7 +161,7 @@ def write_report(
     saved = saved_options(output)
     say("Comparing with the methods that need no labels.")
     truth = labels_of(data)
-    seeds = range(options.seed, options.seed + len(found["l1c"]["seeds"]))
+    seeds = found["seeds"]
     with mapped(workers) as walk:
         plain = classical_counts(data, options.bands, walk)
     counts = pooled(one for seed in seeds for one in _counts(output, seed, truth).values())
@@ -176,9 +177,11 @@ def write_report(
     methods = [own, *rivals, *_plain_methods(plain)]
     values = {
         "settings": {**asdict(options), "teachers": taught_by(saved) or "none"},
-        "source": _read_json(data / "data.json").get("source") if (data / "data.json").exists() else None,
+        "sources": list(dict.fromkeys(one.source for one in origins(data, truth).values())),
+        "level": found["level"],
+        "imitated": found["imitated"],
         "folds": found["folds"],
-        "seeds": list(seeds),
+        "seeds": seeds,
         "neighbours_km": NEIGHBOURS_KM,
         "wanted": WANTED,
         "goals": {
@@ -202,6 +205,7 @@ def write_report(
         _TEMPLATE,
         **values,
         rows=methods,
+        carried=CARRIED,
         rivals=len(rivals),
         other_pixels=_OTHER_PIXELS,
         pixels=found["l1c"]["seeds"][0]["pooled"]["pixels"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -18,8 +18,9 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 
+from s2change_plugin.engine.bands import L2A_BANDS
 from s2change_plugin.engine.errors import S2ChangeError, UnreadableInput
-from s2change_plugin.engine.labelled import NEIGHBOURS_KM, centres, city_names, neighbours
+from s2change_plugin.engine.labelled import NEIGHBOURS_KM, Origin, centres, city_names, neighbours, origins
 from s2change_plugin.engine.outputs import NOT_OBSERVED, to_mask
 from s2change_plugin.engine.validity import Codes
 
@@ -27,8 +28,8 @@ from .calibrate import card_values, summary
 from .failures import failures
 from .fit import fit, flops_per_pixel, new_network, predict, save_state
 from .options import FitOptions, completed
-from .prepare import City, Labels, read_city
-from .sampling import Statistics, as_level_2a, band_statistics, laid_out
+from .prepare import City, Labels, fingerprints, read_city, require_as_before
+from .sampling import as_level_2a, band_statistics, laid_out
 
 OPTIONS, SCORES = "options.json", "scores.json"
 # How each held-out city is predicted: as it is, and as Level-2A might show it.
@@ -51,19 +52,18 @@ class Teachers:
     options: FitOptions
     seeds: tuple[int, ...]
 
-    def of(self, fold: Fold, statistics: Statistics) -> list[Any]:
+    def of(self, fold: Fold) -> list[Any]:
         """One of each seed.
 
         Raises:
-            UnreadableInput: one was fitted to other cities, or to these as they were.
+            UnreadableInput: one was fitted to other cities.
         """
         found = []
         for seed in self.seeds:
             state = torch.load(_network_path(self.folder, seed, fold), weights_only=True)
-            if (tuple(state["held_out"]), state["statistics"]) != (fold, statistics):
+            if tuple(state["held_out"]) != fold:
                 raise UnreadableInput(
-                    f"The networks in {self.folder} that did not see {fold[0]} were fitted to other data. Cross-validate them anew on these, "
-                    "in a new folder."
+                    f"The networks in {self.folder} that did not see {fold[0]} are of other folds. Choose the same number of folds."
                 )
             network = new_network(self.options)
             network.load_state_dict(state["network"])
@@ -96,11 +96,14 @@ def crossvalidate(
         teachers: output folder of a cross-validation of the same data and folds, whose networks these learn from.
 
     Raises:
-        S2ChangeError: the output folder holds a run with other options, or that of the teachers none to learn from.
+        S2ChangeError: the cities are of several levels, the output folder holds a run with other options or on other data, or that of
+            the teachers none to learn from.
     """
+    level = require_one_level(origins(data, city_names(data)))
     split = folds_of(data, folds)
-    taught = teachers_in(teachers, data, split, options) if teachers else None
-    _begin(output, options, folds, taught)
+    cities = fingerprints(data)
+    taught = teachers_in(teachers, cities, split, options) if teachers else None
+    _begin(output, options, folds, taught, cities)
     for number, fold in enumerate(split):
         say(f"Fold {number}: {', '.join(fold)}")
     numbers = range(options.seed, options.seed + seeds)
@@ -109,17 +112,24 @@ def crossvalidate(
         for seed, fold, seconds in walk(partial(_fold, data, output, options, taught), open_tasks):
             say(f"Seed {seed}, {', '.join(fold)}: {seconds:.0f} s")
     truth = labels_of(data)
-    found: dict[str, Any] = {"folds": split, "flops_per_pixel": round(flops_per_pixel(options))}
+    found: dict[str, Any] = {
+        "folds": split,
+        "seeds": list(numbers),
+        "level": level,
+        "imitated": imitates_level_2a(level, options.bands),
+        "flops_per_pixel": round(flops_per_pixel(options)),
+    }
     for variant in VARIANTS:
         found[variant] = summary([read_predictions(output, seed, truth, variant) for seed in numbers], truth, split)
     found["card"] = card_values([read_predictions(output, seed, truth) for seed in numbers], truth, found["l1c"])
-    found["failures"] = failures(data, [_masks(output, seed, split, found["l1c"]["seeds"][n]) for n, seed in enumerate(numbers)])
+    masks = [_masks(output, seed, split, one) for seed, one in zip(numbers, found["l1c"]["seeds"], strict=True)]
+    found["failures"] = failures(data, masks, options.bands)
     (output / SCORES).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return found
 
 
 def saved_options(folder: Path) -> dict[str, Any]:
-    """All that a cross-validation was made with: options of its fits, number of folds, teachers.
+    """All that a cross-validation was made with: options of its fits, number of folds, teachers, fingerprints of its cities.
 
     Raises:
         UnreadableInput: none is there.
@@ -128,7 +138,7 @@ def saved_options(folder: Path) -> dict[str, Any]:
         values = json.loads((folder / OPTIONS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UnreadableInput(f"{folder} holds no cross-validation. Make one with: python -m training crossvalidate") from error
-    return {"teachers": None, **completed(values)}
+    return {"teachers": None, "cities": None, **completed(values)}
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
@@ -141,7 +151,7 @@ def settings_of(folder: Path) -> dict[str, Any]:
     return {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in there.items()
-        if name not in ("folds", "teachers")
+        if name not in ("folds", "teachers", "cities")
     }
 
 
@@ -157,13 +167,20 @@ def lesson(teachers: int, taught: Iterable[str], views: Iterable[str]) -> str:
     return f"what looks at the {learners} learned from {'one other' if teachers == 1 else f'{teachers} others'}"
 
 
-def teachers_in(folder: Path, data: Path, split: Sequence[Fold], options: FitOptions) -> Teachers:
+def teachers_in(folder: Path, cities: Mapping[str, str], split: Sequence[Fold], options: FitOptions) -> Teachers:
     """What a cross-validation's folder has to teach networks of these options.
 
+    Args:
+        folder: of the cross-validation.
+        cities: `fingerprints` of the data.
+        split: the folds.
+        options: of the networks that are to learn.
+
     Raises:
-        UnreadableInput: nothing, or not for each of the folds.
+        UnreadableInput: nothing, not for each of the folds, or what was fitted to other data.
     """
     there = FitOptions(**settings_of(folder))
+    require_as_before(saved_options(folder)["cities"], cities, folder)
     require_alike(str(folder), (there.architecture, there.views, there.bands, there.alignment), options)
     seeds = sorted(int(one.name.removeprefix("seed-")) for one in folder.glob("seed-*"))
     missing = [fold for seed in seeds for fold in split if not _network_path(folder, seed, fold).exists()]
@@ -174,10 +191,8 @@ def teachers_in(folder: Path, data: Path, split: Sequence[Fold], options: FitOpt
             "none and has to be made anew, in a new folder."
         )
     teachers = Teachers(folder.resolve(), there, tuple(seeds))
-    # What was fitted to other data is refused before hours of fitting.
-    cities = _cities(data, options.bands)
     for fold in split:
-        teachers.of(fold, band_statistics([city for name, city in cities.items() if name not in fold]))
+        teachers.of(fold)
     return teachers
 
 
@@ -264,18 +279,53 @@ def read_predictions(output: Path, seed: int, cities: Iterable[str], variant: st
     return {name: read_levels(_path(output, seed, name, variant)) for name in cities}
 
 
-def as_text(found: dict[str, Any], bands: Sequence[str]) -> str:
-    """The scores of networks that look at these bands as lines for reading, in percent; no imitated Level-2A has B10."""
+def require_one_level(labels: Mapping[str, Origin]) -> str:
+    """The processing level of labelled cities; a model is for one.
+
+    Raises:
+        UnreadableInput: they are of several.
+    """
+    by_level = grouped(labels, "level")
+    if len(by_level) > 1:
+        said = " and ".join(f"{', '.join(names)} of Level-{level[1:]}" for level, names in by_level.items())
+        raise UnreadableInput(
+            f"A model is trained on one processing level, and the data folder has {said}. Keep them in two folders."
+        )
+    return next(iter(by_level))
+
+
+def grouped(labels: Mapping[str, Origin], by: str) -> dict[str, list[str]]:
+    """The cities by what one entry of their origin says."""
+    found: dict[str, list[str]] = {}
+    for name, origin in labels.items():
+        found.setdefault(getattr(origin, by), []).append(name)
+    return found
+
+
+def imitates_level_2a(level: str, bands: Iterable[str]) -> bool:
+    """Whether images of a level can be made look like Level-2A, for a network of these bands: that has no B10."""
+    return level == "L1C" and set(bands) <= set(L2A_BANDS)
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """The scores as lines for reading, in percent."""
     lines = [f"{found['flops_per_pixel'] / 1000:.0f} kFLOP per pixel. Out of fold, pooled; thresholds from the other folds:"]
-    for variant in VARIANTS[:1] if "B10" in bands else VARIANTS:
+    names = {"l1c": found["level"], **({"l2a": "L2A imitated"} if found["imitated"] else {})}
+    for variant, title in names.items():
         mean, deviation = found[variant]["mean"], found[variant]["deviation"]
-        for name, one in [("mean", mean), *((f"seed {n}", one["pooled"]) for n, one in enumerate(found[variant]["seeds"]))]:
+        for name, one in [
+            ("mean", mean),
+            *((f"seed {n}", one["pooled"]) for n, one in zip(found["seeds"], found[variant]["seeds"], strict=True)),
+        ]:
             values = " ".join(f"{key} {100 * one[key]:.1f}" for key in ("f1", "precision", "recall", "iou", "pr_auc"))
             spread = f" (F1 ± {100 * deviation['f1']:.1f})" if name == "mean" and deviation["f1"] is not None else ""
-            lines.append(f"{variant} {name:8} {values}{spread}")
-        lines.append(f"{variant} ensemble f1 {100 * found[variant]['ensemble']['pooled']['f1']:.1f}")
+            lines.append(f"{title} {name:8} {values}{spread}")
+        lines.append(f"{title} ensemble f1 {100 * found[variant]['ensemble']['pooled']['f1']:.1f}")
     first = found["l1c"]["seeds"][0]
-    lines.append("Seed 0 by city: " + ", ".join(f"{name} {100 * one['f1']:.0f}" for name, one in first["cities"].items()))
+    lines.append(
+        f"Seed {found['seeds'][0]} by city: "
+        + ", ".join(f"{name} {100 * one['f1']:.0f}" for name, one in first["cities"].items())
+    )
     lines.append(f"In hindsight {100 * first['best_f1_in_hindsight']:.1f}; thresholds {first['goals']['f1']['thresholds']}")
     for name, one in first["calibration"].items():
         lines.append(f"Calibration {name}: error {one['error']}, slope {one['slope']}, Brier skill {one['skill']}")
@@ -302,11 +352,11 @@ def _fold(
     cities = _cities(data, options.bands)
     training = [city for name, city in cities.items() if name not in fold]
     statistics = band_statistics(training)
-    learned = teachers.of(fold, statistics) if teachers else []
+    learned = teachers.of(fold) if teachers else []
     network = fit([laid_out(city, statistics) for city in training], replace(options, seed=seed), learned)
     kept = _network_path(output, seed, fold)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    save_state(kept, {"network": network.state_dict(), "held_out": list(fold), "statistics": statistics})
+    save_state(kept, {"network": network.state_dict(), "held_out": list(fold)})
     for variant in VARIANTS:
         for name in fold:
             city = cities[name] if variant == "l1c" else as_level_2a(cities[name])
@@ -351,15 +401,16 @@ def _write(target: Path, levels: NDArray[np.uint8], like: Path) -> None:
     beside.replace(target)
 
 
-def _begin(output: Path, options: FitOptions, folds: int, teachers: Teachers | None) -> None:
+def _begin(output: Path, options: FitOptions, folds: int, teachers: Teachers | None, cities: dict[str, str]) -> None:
     """Make the output folder, or check that the run in it is this one."""
     taught = teachers and {"folder": str(teachers.folder), "seeds": teachers.seeds, "views": teachers.options.views}
     wanted = json.loads(json.dumps({"folds": folds, "teachers": taught, **asdict(options)}))
     saved = output / OPTIONS
     if saved.exists():
-        there = completed(json.loads(saved.read_text(encoding="utf-8")))
+        there = saved_options(output)
+        require_as_before(there["cities"], cities, output)
         other = [f"{name} {there.get(name)!r} instead of {value!r}" for name, value in wanted.items() if there.get(name) != value]
         if other:
             raise S2ChangeError(f"{output} holds a run with other options ({'; '.join(other)}). Choose another folder.")
     output.mkdir(parents=True, exist_ok=True)
-    saved.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+    saved.write_text(json.dumps({**wanted, "cities": cities}, indent=2) + "\n", encoding="utf-8")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from s2change_plugin.engine.bands import ALL_BANDS
 from s2change_plugin.engine.errors import UnreadableInput
 from s2change_plugin.engine.findings import require_fit, units_finding
 from s2change_plugin.engine.grid import Grid
-from s2change_plugin.engine.labelled import RECORD, UNLABELLED, Origin, read_record, record_text, write_city
+from s2change_plugin.engine.labelled import RECORD, UNLABELLED, Origin, city_names, read_record, record_text, write_city
 from s2change_plugin.engine.pair import PairOptions, open_pair
 from s2change_plugin.engine.radiometry import Array
 from s2change_plugin.engine.scene import Scene, open_raster, open_scene
@@ -91,6 +92,40 @@ def read_city(folder: Path, bands: tuple[str, ...]) -> City:
         seen = pair.read(pair.grid.window)
     change[seen.quality != 0] = UNLABELLED
     return City(folder.name, bands, seen.before, seen.after, change)
+
+
+def fingerprints(data: Path) -> dict[str, str]:
+    """SHA-256 of the numbers of each city's images and label: another one means that something about them is new."""
+    found = {}
+    for name in city_names(data):
+        digest = sha256()
+        for part in ("before", "after", "change"):
+            with open_raster(str(data / name / f"{part}.tif")) as raster:
+                digest.update(f"{raster.descriptions} {raster.shape} {raster.dtypes}".encode())
+                digest.update(raster.read().tobytes())
+        found[name] = digest.hexdigest()
+    return found
+
+
+def require_as_before(before: Mapping[str, str] | None, now: Mapping[str, str], folder: Path) -> None:
+    """Refuse a folder whose results are of other data.
+
+    Args:
+        before: `fingerprints` of the data that the folder's results are of; None where it does not say.
+        now: of the data as they are.
+        folder: for the error message.
+
+    Raises:
+        UnreadableInput: the two differ.
+    """
+    if before is None:
+        raise UnreadableInput(f"{folder} is of an earlier version, which did not note its data. Choose another folder.")
+    other = sorted(name for name in {**before, **now} if before.get(name) != now.get(name))
+    if other:
+        raise UnreadableInput(
+            f"{folder} is of other data: {', '.join(other)} {'is' if len(other) == 1 else 'are'} new, gone or changed since. "
+            "Choose another folder, or put the data back."
+        )
 
 
 def _prepare_city(images: Path, label: Path, target: Path) -> dict[str, Any]:

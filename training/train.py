@@ -13,22 +13,30 @@ from typing import Any
 import numpy as np
 import torch
 
-from s2change_plugin.engine.bands import L2A_BANDS
 from s2change_plugin.engine.card import ModelCard, find_card
 from s2change_plugin.engine.errors import ModelError, S2ChangeError, UnreadableInput
-from s2change_plugin.engine.labelled import NEIGHBOURS_KM, Origin, centres, city_names, grids, neighbours, on_one_ground, origins
+from s2change_plugin.engine.labelled import NEIGHBOURS_KM, Origin, centres, grids, neighbours, on_one_ground, origins
 from s2change_plugin.engine.model import Model, load_model, precision_on, save_model
 from s2change_plugin.engine.reach import halo
 from s2change_plugin.engine.scores import Confusion
 from s2change_plugin.engine.unet import ChangeNet
 
 from .calibrate import ABOVE
-from .crossvalidate import SCORES, lesson, require_alike, saved_options, taught_by
+from .crossvalidate import (
+    SCORES,
+    grouped,
+    imitates_level_2a,
+    lesson,
+    require_alike,
+    require_one_level,
+    saved_options,
+    taught_by,
+)
 from .evaluate import best_threshold, predict_city, score
 from .failures import sentences
 from .fit import Progress, alike, averaged_weights, fitting, new_network, save_state
 from .options import FitOptions, completed
-from .prepare import City, Labels, read_city
+from .prepare import City, Labels, fingerprints, read_city, require_as_before
 from .sampling import band_statistics, laid_out
 
 WEIGHTS, STATE, BEST, LOG, CURVES, OPTIONS = "model", "network-{}.pt", "best-{}.pt", "log.csv", "curves.png", "options.json"
@@ -108,11 +116,14 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     """
     if not resume:
         _require_teachers(options)
-    options = _begin(run, options, resume)
-    training, held_out = split(city_names(data), options, on_one_ground(grids(data)))
+    there = fingerprints(data)
+    options = _begin(run, options, resume, there)
+    start = find_card(options.init) if options.init else None
+    known = start.training.get("cities", []) if start else []
+    training, held_out = split(list(there), options, on_one_ground(grids(data)), known)
     labels = origins(data, [*training, *held_out])
     require_one_level(labels)
-    measured = evidence(Path(options.crossvalidated), labels) if options.crossvalidated else None
+    measured = evidence(Path(options.crossvalidated), labels, there) if options.crossvalidated else None
     say(f"Training on {', '.join(training)}; held out: {', '.join(held_out) or 'none'}.")
     cities = [read_city(data / name, options.fit.bands) for name in training]
     validation = [read_city(data / name, options.fit.bands) for name in held_out]
@@ -121,9 +132,17 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
         _require_change(held_out, [city.change for city in validation], "held out")
     card, whole = _beginning(options, cities, {name: labels[name] for name in training}, held_out)
     card, teachers = _taught(card, options.teachers)
-    near = beside(held_out, training, neighbours(centres(data)))
+    near, seen = beside(held_out, training, neighbours(centres(data))), sorted(set(held_out) & set(known))
+    doubts = []
     if near:
-        honest = f"Within {NEIGHBOURS_KM:g} km of what it was trained on lie {', '.join(near)}: scores there say little of other places."
+        doubts.append(
+            f"Within {NEIGHBOURS_KM:g} km of what it was trained on lie {', '.join(near)}: scores there say little of other places."
+        )
+    if start and seen:
+        doubts.append(
+            f"{start.name}, with which it began, was trained on {', '.join(seen)} too: scores there say nothing of other places."
+        )
+    for honest in doubts:
         card = replace(card, protocol=f"{card.protocol} {honest}")
         say(honest)
     ground = [laid_out(city, (card.mean, card.std)) for city in cities]
@@ -155,13 +174,16 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     say(f"{told}: F1 {now.scores['pooled']['f1']:.3f}. Weights and card: {run / WEIGHTS}.safetensors, curves: {run / CURVES}")
 
 
-def split(names: Sequence[str], options: TrainOptions, grounds: Sequence[Sequence[str]] = ()) -> tuple[list[str], list[str]]:
+def split(
+    names: Sequence[str], options: TrainOptions, grounds: Sequence[Sequence[str]] = (), known: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
     """Cities to train on and cities to hold out, never parts of one, nor two of one ground.
 
     Args:
         names: of all cities.
         options: say which, or how many, are held out.
         grounds: cities that share ground; with one of them all are held out.
+        known: cities that the model to begin with was trained on; they are held out where they are named, or there are no others.
 
     Raises:
         UnreadableInput: a city that is named is not there, or none is left on one side.
@@ -173,8 +195,9 @@ def split(names: Sequence[str], options: TrainOptions, grounds: Sequence[Sequenc
         return list(names), []
     held_out = list(options.validation)
     if not held_out:
-        count = max(1, round(options.validation_share * len(names)))
-        held_out = sorted(np.random.default_rng(options.fit.seed).permutation(list(names))[:count].tolist())
+        new = [name for name in names if name not in known] or list(names)
+        count = max(1, round(options.validation_share * len(new)))
+        held_out = sorted(np.random.default_rng(options.fit.seed).permutation(new)[:count].tolist())
     held_out += beside([name for name in names if name not in held_out], held_out, grounds)
     training = [name for name in names if name not in held_out]
     if not training:
@@ -184,11 +207,16 @@ def split(names: Sequence[str], options: TrainOptions, grounds: Sequence[Sequenc
     return training, held_out
 
 
-def evidence(folder: Path, cities: Mapping[str, Origin]) -> dict[str, Any]:
+def evidence(folder: Path, cities: Mapping[str, Origin], there: Mapping[str, str]) -> dict[str, Any]:
     """What a cross-validation found, as entries of the card of a model that is trained on all of its cities.
 
+    Args:
+        folder: of the cross-validation.
+        cities: that the model is trained on, and where their labels come from.
+        there: their `fingerprints`.
+
     Raises:
-        UnreadableInput: none is there, it is not finished, or it was of other cities.
+        UnreadableInput: none is there, it is not finished, or it was of other cities, or of these as they were.
     """
     options = saved_options(folder)
     try:
@@ -206,17 +234,13 @@ def evidence(folder: Path, cities: Mapping[str, Origin]) -> dict[str, Any]:
         if reliability["error"] is not None
         else ""
     )
-    seen = sorted(name for fold in folds for name in fold)
-    if seen != sorted(cities):
-        raise UnreadableInput(
-            f"{folder} is a cross-validation of {', '.join(seen)}, and the data folder has {', '.join(cities)}."
-        )
+    require_as_before(options["cities"], there, folder)
     taught = taught_by(options)
     learned = f"{taught}, fitted to the same cities; " if taught else ""
     seeds = len(found["l1c"]["seeds"])
     aside = {f"goal {goal}": one for goal, one in card["goals"].items() if goal != "f1" and card["thresholds"][goal] is not None}
-    # Its images are made of those of Level-1C, and have no B10.
-    imitated = {one.level for one in cities.values()} == {"L1C"} and set(options["bands"]) <= set(L2A_BANDS)
+    level = require_one_level(cities)
+    imitated = imitates_level_2a(level, options["bands"])
     hazeless = (
         f", and {found['l2a']['mean']['f1']:.3f} on the same cities with their atmosphere taken out by dark-object subtraction"
         if imitated
@@ -227,7 +251,7 @@ def evidence(folder: Path, cities: Mapping[str, Origin]) -> dict[str, Any]:
         "calibration": tuple(card["calibration"]),
         "scores": {**card["cities"], **aside, "pooled": card["pooled"]},
         "simulated_levels": ("L2A",) if imitated else (),
-        "known_failures": sentences(found["failures"], card["cities"]),
+        "known_failures": (*sentences(found["failures"], card["cities"]), _elsewhere(found, imitated, level)),
         "protocol": (
             f"Out of fold: each city predicted by networks that never saw it, nor a place within {NEIGHBOURS_KM:g} km; {learned}{len(folds)} folds, "
             f"mean of {seeds} seeds from {options['seed']}, threshold and calibration of each fold fitted on the others. F1 "
@@ -236,24 +260,22 @@ def evidence(folder: Path, cities: Mapping[str, Origin]) -> dict[str, Any]:
     }
 
 
+def _elsewhere(found: Mapping[str, Any], imitated: bool, level: str) -> str:
+    """A sentence on what a cross-validation says of images of another processing level than its own."""
+    if not imitated:
+        return f"Only Level-{level[1:]} was looked at: of another level nothing is measured."
+    own, other = found["l1c"]["cities"], found["l2a"]["cities"]
+    name = min(other, key=lambda name: other[name]["mean"]["f1"] - own[name]["mean"]["f1"])
+    return (
+        f"On imitations of Level-2A F1 is {found['l2a']['mean']['f1']:.3f} instead of {found['l1c']['mean']['f1']:.3f}; the most is lost in {name} "
+        f"({other[name]['mean']['f1']:.2f} instead of {own[name]['mean']['f1']:.2f}). Real Level-2A was not looked at."
+    )
+
+
 def beside(names: Sequence[str], others: Sequence[str], groups: Sequence[Sequence[str]]) -> list[str]:
     """Those of the names that are in one group with one of the others."""
     near = {name for group in groups if set(group) & set(others) for name in group}
     return sorted(near & set(names))
-
-
-def require_one_level(labels: Mapping[str, Origin]) -> None:
-    """Refuse to train one model on several processing levels: its card names one.
-
-    Raises:
-        UnreadableInput: the cities are of several.
-    """
-    by_level = _grouped(labels, "level")
-    if len(by_level) > 1:
-        said = " and ".join(f"{', '.join(names)} of Level-{level[1:]}" for level, names in by_level.items())
-        raise UnreadableInput(
-            f"A model is trained on one processing level, and the data folder has {said}. Keep them in two folders."
-        )
 
 
 def _require_change(names: Sequence[str], labels: Sequence[Labels], what: str) -> None:
@@ -262,14 +284,6 @@ def _require_change(names: Sequence[str], labels: Sequence[Labels], what: str) -
             f"Of what is {what}, {', '.join(names)}, no pixel is labelled as change, so nothing can be learnt from it. "
             "Name other cities with --validation, or label change there."
         )
-
-
-def _grouped(labels: Mapping[str, Origin], by: str) -> dict[str, list[str]]:
-    """The cities by what one entry of their origin says."""
-    found: dict[str, list[str]] = {}
-    for name, origin in labels.items():
-        found.setdefault(getattr(origin, by), []).append(name)
-    return found
 
 
 def validated(network: Any, card: ModelCard, cities: Sequence[City]) -> ModelCard:
@@ -289,8 +303,8 @@ def _beginning(
     """The card, still without scores, and the network to begin with."""
     network: Any = new_network(options.fit)
     mean, std = band_statistics(cities)
-    trained_on = "; ".join(f"{source}: {', '.join(names)}" for source, names in _grouped(labels, "source").items())
-    licences = list(_grouped(labels, "licence"))
+    trained_on = "; ".join(f"{source}: {', '.join(names)}" for source, names in grouped(labels, "source").items())
+    licences = list(grouped(labels, "licence"))
     if options.init:
         start = load_model(options.init, device="cpu")
         wanted, there = (
@@ -318,7 +332,7 @@ def _beginning(
         thresholds={"f1": 0.5},
         licence="; ".join(dict.fromkeys(licences)),
         trained_on=trained_on,
-        detects=" ".join(_grouped(labels, "detects")),
+        detects=" ".join(grouped(labels, "detects")),
         level=next(iter(labels.values())).level,
         protocol=f"Scores on {', '.join(held_out)}, held out whole; epoch and threshold were chosen on them, so they are optimistic. Seed {options.fit.seed}.",
         training={**asdict(options.fit), "cities": list(labels)},
@@ -395,19 +409,20 @@ def _as_words(network: tuple[Sequence[str], Sequence[str], int, int, Sequence[in
     return f"width {width}, depth {depth}, views {', '.join(views)}{on_cells}, bands {', '.join(bands)}"
 
 
-def _begin(run: Path, options: TrainOptions, resume: bool) -> TrainOptions:
-    """Make the run's folder, or find the options of the run that is to go on."""
+def _begin(run: Path, options: TrainOptions, resume: bool, cities: Mapping[str, str]) -> TrainOptions:
+    """Make the run's folder, or find the options of the run that is to go on, on the same data."""
     saved = run / OPTIONS
     if resume:
         if not saved.is_file():
             raise UnreadableInput(f"{run} holds no run to resume. Leave --resume out.")
         values = {name: _frozen(value) for name, value in json.loads(saved.read_text(encoding="utf-8")).items()}
+        require_as_before(values.pop("cities", None), cities, run)
         fit = {name: _frozen(value) for name, value in completed(values.pop("fit")).items()}
         return TrainOptions(fit=FitOptions(**fit), **values)
     if saved.exists():
         raise S2ChangeError(f"{run} holds a run already. Add --resume to go on with it, or choose another folder.")
     run.mkdir(parents=True, exist_ok=True)
-    saved.write_text(json.dumps(asdict(options), indent=2) + "\n", encoding="utf-8")
+    saved.write_text(json.dumps({**asdict(options), "cities": cities}, indent=2) + "\n", encoding="utf-8")
     return options
 
 

@@ -1,6 +1,8 @@
 import json
 import re
 from base64 import b64decode
+from collections import Counter
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,11 @@ from s2change_plugin.engine.card import find_card
 from s2change_plugin.engine.errors import S2ChangeError
 from s2change_plugin.engine.labelled import city_names
 from s2change_plugin.engine.scores import AGREEMENT_COLOURS, NOT_COUNTED, Agreement
+from tests.training.conftest import ORIGIN, write_record
 from training.__main__ import main
-from training.calibrate import LEVELS
+from training.calibrate import CALIBRATIONS, LEVELS
 from training.classical import METHODS
-from training.crosspictures import city_picture
+from training.crosspictures import city_picture, reliability_picture
 from training.crossreport import read_rival
 from training.crossvalidate import crossvalidate, folds_of
 from training.options import FitOptions
@@ -57,6 +60,9 @@ def test_the_command_writes_a_page_that_holds_all_it_needs_and_the_same_as_json(
     assert own["l1c"]["mean"] == scores["l1c"]["mean"]
     assert own["seeds"] == 2
     assert values["card"] == scores["card"]
+    assert "2 seeds. Level-1C. blocks that were painted.</p>" in page
+    offset, rising, falling = (f"{value:.3f}".replace("-", "−") for value in scores["card"]["calibration"])
+    assert f"logit = {offset} + {rising} ln p − {falling} ln (1 − p)" in page
     for variant in ("l1c", "l2a"):
         mean, deviation = scores[variant]["mean"]["f1"], scores[variant]["deviation"]["f1"]
         assert f'{mean:.3f} <span class="spread">± {deviation:.3f}</span>' in page
@@ -81,6 +87,31 @@ def test_a_run_that_looks_at_b10_says_nothing_of_level_2a(data: Path, tmp_path: 
         for table in re.findall(r"<table>.*?</table>", page, re.DOTALL):
             widths = {len(re.findall(r"<t[hd]", row)) for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL)}
             assert len(widths) == 1, table
+
+
+def test_what_is_level_2a_already_is_not_called_an_imitation(data: Path, tmp_path: Path) -> None:
+    write_record(data, dict.fromkeys(city_names(data), replace(ORIGIN, level="L2A")))
+    done = run(data, tmp_path / "cv")
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "cv" / "report.html").read_text("utf-8")
+    assert ". Level-2A. " in page
+    assert "L2A mean" in done.output
+    assert [text for text in ("simulated", "imitated", "L1C mean", "as Level-2A might") if text in page + done.output] == []
+
+
+def test_each_kind_of_calibration_has_a_line_of_its_own_colour() -> None:
+    lines = {kind: [[(0.1, 0.1), (0.9, 0.9 - step / 5)]] for step, kind in enumerate(CALIBRATIONS)}
+
+    def colours(kinds: dict[str, Any]) -> Counter[tuple[float, ...]]:
+        pixels = imread(BytesIO(reliability_picture(kinds)), "png")[..., :3].reshape(-1, 3).round(2)
+        return Counter(map(tuple, pixels[np.ptp(pixels, axis=1) > 0.3].tolist()))
+
+    each = [colours({kind: lines[kind]}).most_common(1) for kind in lines]
+    # As it is, is grey; the others are told apart, and all are there.
+    assert [len(one) for one in each] == [0, 1, 1, 1]
+    own = {one[0][0] for one in each if one}
+    assert len(own) == 3
+    assert own <= set(colours(lines))
 
 
 def test_methods_without_labels_stand_in_the_table_as_their_own_limit_has_it(data: Path, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,14 +9,23 @@ import rasterio
 import torch
 from click.testing import CliRunner
 
-from s2change_plugin.engine.bands import ALL_BANDS, L2A_BANDS
+from s2change_plugin.engine.bands import ALL_BANDS, L2A_BANDS, TEN_BANDS
 from s2change_plugin.engine.errors import S2ChangeError, UnreadableInput
 from s2change_plugin.engine.labelled import centres, city_names, neighbours
+from tests.training.conftest import ORIGIN, write_record
 from training.__main__ import main
-from training.crossvalidate import _cities, as_text, balanced_folds, crossvalidate, read_predictions, settings_of
+from training.crossvalidate import (
+    _cities,
+    as_text,
+    balanced_folds,
+    crossvalidate,
+    imitates_level_2a,
+    read_predictions,
+    settings_of,
+)
 from training.fit import fit, predict
 from training.options import FitOptions
-from training.prepare import read_city
+from training.prepare import fingerprints, read_city
 from training.sampling import band_statistics, laid_out
 
 TINY = FitOptions(epochs=5, batch=4, patch=32, width=4, depth=2, learning_rate=0.02, ema=0.8)
@@ -66,9 +76,11 @@ def test_what_is_plain_to_see_is_found_out_of_fold_and_a_finished_fold_is_kept(
     found = crossvalidate(data, tmp_path / "cv", LONGER, 2, 1, 1, said.append)
     assert found["l1c"]["mean"]["f1"] > 0.9
     assert found["l2a"]["mean"]["f1"] > 0.8
-    assert "l2a mean" in as_text(found, L2A_BANDS)
-    assert "l1c mean" in as_text(found, ALL_BANDS)
-    assert "l2a" not in as_text(found, ALL_BANDS), "no Level-2A has B10"
+    told = as_text(found)
+    assert all(text in told for text in ("L1C mean", "L2A imitated mean", "L1C seed 0", "Seed 0 by city"))
+    other = as_text({**found, "imitated": False, "seeds": [7]})
+    assert "L2A" not in other, "what cannot be imitated has no scores"
+    assert all(text in other for text in ("L1C mean", "L1C seed 7", "Seed 7 by city"))
     assert sorted(name for fold in found["folds"] for name in fold) == city_names(data)
     assert json.loads((tmp_path / "cv" / "scores.json").read_text())["l1c"] == found["l1c"]
     kept = tmp_path / "cv" / "seed-0" / "l1c" / "bern.tif"
@@ -101,11 +113,49 @@ def test_a_city_is_predicted_by_a_network_that_never_saw_its_labels(
     assert same[0] == same[1]
 
 
+@pytest.mark.parametrize(
+    ("level", "bands", "imitated"),
+    [("L1C", TEN_BANDS, True), ("L1C", L2A_BANDS, True), ("L1C", ALL_BANDS, False), ("L2A", TEN_BANDS, False)],
+)
+def test_level_2a_is_imitated_from_level_1c_without_b10_alone(level: str, bands: tuple[str, ...], imitated: bool) -> None:
+    assert imitates_level_2a(level, bands) == imitated
+
+
+def test_a_run_on_data_that_changed_is_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else predictions of what was there would be scored against what is there now."""
+    apart(monkeypatch)
+
+    def again(output: str = "cv", teachers: Path | None = None) -> None:
+        crossvalidate(data, tmp_path / output, TINY, 2, 1, 1, lambda text: None, teachers)
+
+    again()
+    label, image = data / "bern" / "change.tif", data / "bern" / "after.tif"
+    for path, band in ((label, 1), (image, 3)):
+        was = path.read_bytes()
+        with rasterio.open(path, "r+") as raster:
+            changed = raster.read(band)
+            changed[40:50, 40:50] ^= 1
+            raster.write(changed, band)
+        for run in ((), ("other", tmp_path / "cv")):
+            with pytest.raises(UnreadableInput, match="cv is of other data: bern is new, gone or changed since"):
+                again(*run)
+        path.write_bytes(was)
+    again()
+    shutil.copytree(data / "essen", data / "florence")
+    write_record(data, dict.fromkeys(city_names(data), ORIGIN))
+    with pytest.raises(UnreadableInput, match="other data: florence is new"):
+        again()
+
+
 def test_a_folder_with_other_options_is_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     apart(monkeypatch)
     (tmp_path / "cv").mkdir()
-    (tmp_path / "cv" / "options.json").write_text('{"folds": 2, "epochs": 7}')
+    saved = {"folds": 2, "epochs": 7, "cities": fingerprints(data)}
+    (tmp_path / "cv" / "options.json").write_text(json.dumps(saved))
     with pytest.raises(S2ChangeError, match="epochs 7 instead of 5"):
+        crossvalidate(data, tmp_path / "cv", TINY, 2, 1, 1, lambda text: None)
+    (tmp_path / "cv" / "options.json").write_text(json.dumps({**saved, "cities": None}))
+    with pytest.raises(UnreadableInput, match="did not note its data"):
         crossvalidate(data, tmp_path / "cv", TINY, 2, 1, 1, lambda text: None)
 
 
@@ -175,11 +225,9 @@ def test_teachers_that_see_otherwise_or_are_missing_are_refused(
             learning(**other)
     first = found["folds"][0]
     kept = one / "seed-0" / "networks" / f"{first[0]}.pt"
-    state = torch.load(kept, weights_only=True)
-    for wrong in ({"held_out": ["rome"]}, {"statistics": state["statistics"][::-1]}):
-        torch.save({**state, **wrong}, kept)
-        with pytest.raises(UnreadableInput, match=f"did not see {first[0]} were fitted to other data"):
-            learning()
+    torch.save({**torch.load(kept, weights_only=True), "held_out": ["rome"]}, kept)
+    with pytest.raises(UnreadableInput, match=f"did not see {first[0]} are of other folds"):
+        learning()
     kept.unlink()
     with pytest.raises(UnreadableInput, match=f"has no networks that did not see {', '.join(first)}"):
         learning()

@@ -57,11 +57,36 @@ def test_false_change_is_counted_where_it_lies(tmp_path: Path) -> None:
     mask = change.copy()
     mask[10:20, :10] = 1
     mask[60:62] = 0
-    found = failures(tmp_path, [{"bern": mask}, {"bern": mask}])
-    assert found["season"]["share"] == pytest.approx(0.5)
-    assert (found["season"]["precision"], found["season"]["share_of_false_change"]) == (0, 1)
-    assert (found["rest"]["precision"], found["rest"]["recall"]) == (1, pytest.approx(0.8))
+    found = failures(tmp_path, [{"bern": mask}, {"bern": mask}], TEN_BANDS)
+    kinds = found["kinds"]
+    assert kinds["season"]["share"] == pytest.approx(0.5)
+    assert (kinds["season"]["precision"], kinds["season"]["share_of_false_change"]) == (0, 1)
+    assert (kinds["rest"]["precision"], kinds["rest"]["recall"]) == (1, pytest.approx(0.8))
     said = sentences(found, {"bern": {"f1": 0.5}, "rome": {"f1": 0.25}})
     assert any("vegetation" in one and "100 % of all false change" in one for one in said)
     assert not any("water" in one for one in said)
     assert said[-1] == "Of the cities, F1 is lowest in rome (0.25), bern (0.50)."
+
+
+def test_ground_that_changed_otherwise_than_the_labels_mean_is_counted_apart(tmp_path: Path) -> None:
+    """A field was burnt, which no label calls change; the mask calls half of it change, and a tenth of what is as it was."""
+    before = np.random.default_rng(0).uniform(0.1, 0.3, (10, *GRID.shape)).astype(np.float32)
+    after = before + np.random.default_rng(1).normal(0, 0.005, before.shape).astype(np.float32)
+    after[:, :10] += 0.5
+    change, mask = np.zeros((2, *GRID.shape), np.uint8)
+    mask[:5] = 1
+    mask[10:, ::10] = 1
+    write_city(tmp_path / "bern", (before, after), change, TEN_BANDS, GRID)
+    found = failures(tmp_path, [{"bern": mask}], TEN_BANDS)
+    assert found["other"]["share"] == pytest.approx(10 / GRID.height, abs=0.01)
+    assert found["other"]["called_change"] == pytest.approx(0.5, abs=0.01)
+    assert found["other"]["rest_called_change"] == pytest.approx(0.1, abs=0.01)
+    assert any("50 % is called change, of the rest 10." in one for one in sentences(found, {"bern": {"f1": 0}}))
+
+
+def test_without_the_bands_that_tell_kinds_of_ground_the_rest_is_still_counted(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).uniform(0.1, 0.3, (2, *GRID.shape)).astype(np.float32)
+    write_city(tmp_path / "bern", (image, image), np.zeros(GRID.shape, np.uint8), ("B11", "B12"), GRID)
+    found = failures(tmp_path, [{"bern": np.zeros(GRID.shape, np.uint8)}], ("B11", "B12"))
+    assert found == {"kinds": {}, "other": {"share": 0, "called_change": 0, "rest_called_change": 0}}
+    assert sentences(found, {"bern": {"f1": 0}}) == ("Of the cities, F1 is lowest in bern (0.00).",)

@@ -18,7 +18,7 @@ _STEP = 0.2
 
 
 class Muon(Optimizer):
-    """Muon for convolutions, each taken as the matrix (out, in × rows × cols); Adam for head, norms and up-sampling.
+    """Muon for kernels of 3 × 3, each taken as the matrix (first axis, all others); Adam for norms and smaller kernels: our up-sampling and head.
 
     PyTorch's own Muon takes matrices alone, so a network would have to be written for it.
 

@@ -22,7 +22,7 @@ from .grid import intersect, slices_in
 
 # Blocks that are not in use are forgotten from here on, bytes. A tile pair of ten bands needs 500 MB to decode each block once.
 BUDGET = 768 << 20
-# Smaller blocks are decoded together, pixels: more of them at once are read faster.
+# Smaller blocks are decoded together, up to so many pixels along a side: more of them at once are read faster.
 _SMALLEST = 512
 
 Values = NDArray[Any]
@@ -64,7 +64,7 @@ class _File:
 
     Attributes:
         shape: (height, width).
-        sides: (rows, cols) of its parts: whole blocks, of at least `_SMALLEST` pixels each way.
+        sides: (rows, cols) of its parts: whole blocks.
         dtypes: of each of its layers, which are of several types in some virtual rasters.
         dtype: that holds all layers which are read.
         idle: open handles that no thread uses.
@@ -113,8 +113,9 @@ class BlockCache:
         """
         if path not in self._files:
             dataset = self._stack.enter_context(closing(self._opened(path)))
-            tall, wide = (side * max(1, _SMALLEST // side) for side in dataset.block_shapes[0])
-            self._files[path] = _File(dataset.shape, (tall, wide), dataset.dtypes, np.dtype(np.void), [dataset])
+            self._files[path] = _File(
+                dataset.shape, _sides(*dataset.block_shapes[0]), dataset.dtypes, np.dtype(np.void), [dataset]
+            )
         file, layers = self._files[path], tuple(sorted({*self._layers.get(path, ()), *indexes}))
         self._layers[path] = layers
         self._files[path] = replace(file, dtype=np.result_type(*(file.dtypes[layer - 1] for layer in layers)))
@@ -187,10 +188,13 @@ class BlockCache:
         """(rows, cols) of the file that are decoded at once."""
         return self._files[path].sides
 
-    def bytes_per_column(self, path: str) -> float:
-        """What one column of a row of its parts holds."""
-        file = self._files[path]
-        return float(file.sides[0] * len(self._layers[path]) * file.dtype.itemsize)
+    def bytes_per_pixel(self, path: str) -> int:
+        """Of all layers of the file that are read."""
+        return len(self._layers[path]) * self._files[path].dtype.itemsize
+
+    def grow(self, budget: float) -> None:
+        """Keep at most so many bytes from now on, or what was said before if that is more."""
+        self._budget = max(self._budget, int(budget))
 
     def close(self) -> None:
         """Close the files and forget what was read; no thread may be reading."""
@@ -262,3 +266,9 @@ class BlockCache:
     def _bytes_in(self, part: _Part) -> int:
         _, _, width, height = part.place
         return width * height * len(part.indexes) * self._files[part.path].dtype.itemsize
+
+
+def _sides(tall: int, wide: int) -> tuple[int, int]:
+    """Of what is decoded at once: some blocks of this size. Strips as wide as the file are few at a time, since more may lie idle."""
+    wider = wide * max(1, _SMALLEST // wide)
+    return tall * max(1, min(_SMALLEST // tall, _SMALLEST**2 // (tall * wider))), wider

@@ -35,8 +35,8 @@ _FEW_SAMPLES = 9
 _SAMPLE_BLOCKS = 200 << 20
 # Around a sample, what masks and interpolation look at.
 _SAMPLE_MARGIN = 40
-# Rows of blocks that are held while windows walk along one: its own, the next, and some of the last.
-_ROWS_HELD = 2.5
+# What blocks as wide as a tile may take at most, bytes: ten bands of two tiles in floating point need 900 MB.
+_LARGEST_BUDGET = 1280 << 20
 # Where edges of ground stand out best, at 10 m.
 _REGISTRATION_BANDS = ("B03", "B04", "B08")
 
@@ -137,6 +137,11 @@ class DateReader:
         """See `SceneReader.bytes_per_column`."""
         return self._scene.bytes_per_column
 
+    @property
+    def wide_blocks(self) -> bool:
+        """See `SceneReader.wide_blocks`."""
+        return self._scene.wide_blocks
+
     def close(self) -> None:
         """Close the files."""
         self._stack.close()
@@ -184,6 +189,9 @@ class Pair:
             stack.callback(self._before.close)
             self._after = self._opened(after, self.masks[1], self.grid)
             self._stack = stack.pop_all()
+        self._wide_blocks = self._before.wide_blocks or self._after.wide_blocks
+        if self._wide_blocks:
+            self._blocks.grow(min(self.bytes_per_column * self.grid.width, _LARGEST_BUDGET))
         self.sampled = tuple(self._before.within_block(window) for window in self.windows_over(self.grid.window))
 
     def measure(self, when_sampled: Callable[[], object] = lambda: None) -> None:
@@ -240,14 +248,14 @@ class Pair:
 
     @property
     def bytes_per_column(self) -> float:
-        """What is held in memory for each column of the grid while it is read row by row and each block decoded once."""
-        return _ROWS_HELD * (self._before.bytes_per_column + self._after.bytes_per_column)
+        """See `SceneReader.bytes_per_column`; of both dates."""
+        return self._before.bytes_per_column + self._after.bytes_per_column
 
     @property
     def widest(self) -> int:
-        """Columns that can be so read in the memory that blocks may take."""
+        """Columns that can be so read in the memory that blocks may take; all, where fewer would be no less to hold."""
         held = self.bytes_per_column
-        return int(BUDGET / held) if held else self.grid.width
+        return int(BUDGET / held) if held and not self._wide_blocks else self.grid.width
 
     def close(self) -> None:
         """Close the files."""

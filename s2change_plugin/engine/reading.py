@@ -28,6 +28,9 @@ SATURATED_DN, _SATURATION = 65000, 65535
 _BRIGHTEST_DN = 16000
 # Numbers with a smaller scale are digital numbers, of which 65535 is one; reflectance as such has none.
 _SCALE_OF_DN = 0.01
+# While windows walk along a row of blocks, so many of these are held: its own, the next, and some of the last; where blocks are low, so many
+# rows of the grid, which a window with its halo has.
+_PARTS_HELD, _ROWS_HELD = 2.5, 1024
 # Blocks along a side of a grid from which on it is worth it to move a sample into one of them.
 _FEW_BLOCKS = 4
 
@@ -101,7 +104,8 @@ class _ParallelFile:
     @property
     def bytes_per_column(self) -> float:
         """See `SceneReader.bytes_per_column`."""
-        return self.blocks.bytes_per_column(self.bands[0].path) / self.placement.factor
+        rows = max(_PARTS_HELD * self.block_shape[0], _ROWS_HELD / self.placement.factor)
+        return rows * self.blocks.bytes_per_pixel(self.bands[0].path) / self.placement.factor
 
     def _between(self, values: Array, window: Window) -> Array:
         """What lies between the file's pixels, whose values may be changed."""
@@ -251,8 +255,14 @@ class SceneReader:
 
     @property
     def bytes_per_column(self) -> float:
-        """What is held in memory for each column of the grid to decode each block once, for one row of blocks."""
+        """What is held in memory for each column of the grid while it is read row by row and each block decoded once."""
         return sum(file.bytes_per_column for file in self._files if isinstance(file, _ParallelFile))
+
+    @property
+    def wide_blocks(self) -> bool:
+        """Whether blocks of a file are as wide as the grid, so that nothing is saved by reading fewer columns."""
+        parallel = (file for file in self._files if isinstance(file, _ParallelFile))
+        return any(file.block_shape[1] * file.placement.factor >= self.grid.width for file in parallel)
 
     def close(self) -> None:
         """Close the files."""

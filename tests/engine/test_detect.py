@@ -169,6 +169,28 @@ def test_the_blocks_of_a_pair_are_decoded_once_and_forgotten_behind_the_windows(
     assert held[-1] < 2 * 4 * 3
 
 
+def test_strips_as_wide_as_the_raster_are_decoded_once_though_blocks_may_take_less_than_a_row_of_windows_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strips of a row are how GDAL writes a GeoTIFF where nobody says otherwise."""
+    scenes = [open_scene(str(write_stack(tmp_path / f"{seed}.tif", textured(10, 1600, 1100, seed)))) for seed in (1, 2)]
+    monkeypatch.setattr("s2change_plugin.engine.pair.BlockCache", lambda opened: BlockCache(opened, 2 << 20))
+    monkeypatch.setattr("s2change_plugin.engine.pair.BUDGET", 2 << 20)
+    monkeypatch.setattr("s2change_plugin.engine.threads.cores", lambda: 1)
+    decoded: list[Any] = []
+    with open_pair(*scenes, TEN_BANDS, PairOptions(register=False, clouds="none")) as opened:
+        opened._blocks._parts.clear()
+        read = BlockCache._read
+        monkeypatch.setattr(BlockCache, "_read", lambda self, part: (decoded.append(part), read(self, part))[1])
+        dates = ([getattr(sample, side) for sample in opened.samples] for side in ("before", "after"))
+        mosaic(opened, fit_predictor("cva", *dates, opened.bands), 256)
+        # Two dates, ten bands of two bytes.
+        assert opened.bytes_per_column * opened.grid.width < 2 * 20 * 1100 * 1100
+    assert {(part.place[0], part.place[2]) for part in decoded} == {(0, 1100)}
+    assert sum(part.place[3] for part in decoded) == 2 * 1600
+    assert max(part.place[2] * part.place[3] for part in decoded) <= 512**2
+
+
 def test_what_was_decoded_to_look_at_the_pair_is_not_decoded_again_where_memory_does_not_keep_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

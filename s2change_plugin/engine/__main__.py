@@ -19,6 +19,7 @@ import click
 
 from .errors import Cancelled, NotEnoughMemory, S2ChangeError
 from .events import Events, JsonEvents, TerminalEvents, hand_over, say_in_any_encoding, stop_when_input_closes
+from .turns import is_out_of_memory
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -315,14 +316,20 @@ def telling(as_events: bool, as_json: bool = False) -> Iterator[Events]:
     events: Events = JsonEvents() if as_events else TerminalEvents(as_json)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    if as_events:
-        stop_when_input_closes()
     try:
+        if as_events:
+            stop_when_input_closes()
         yield events
     except KeyboardInterrupt:
         failure: S2ChangeError = Cancelled("Stopped before the end; nothing was written.")
-    except MemoryError:
-        failure = NotEnoughMemory("The memory is not enough. Close other programs, or choose a smaller part with --bounds.")
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        context = click.get_current_context(silent=True)
+        bounds = context and any(option.name == "bounds" for option in context.command.params)
+        failure = NotEnoughMemory(
+            f"The memory is not enough. Close other programs, or choose a smaller part{' with --bounds' if bounds else ''}."
+        )
     except UnicodeEncodeError as error:
         # The only texts that cannot be encoded are file names as the system hands them over.
         name = error.object.encode(errors="backslashreplace").decode()

@@ -9,7 +9,7 @@ from typing import Any
 
 from .card import AUTO, ModelCard, find_card
 from .choice import chosen_model
-from .detect import WINDOW_SIZE, fitted
+from .detect import fitted
 from .errors import ModelError, S2ChangeError
 from .estimate import estimate_run, require_room, room
 from .events import Events, stage
@@ -51,6 +51,8 @@ def check(options: CheckOptions, events: Events) -> None:
     Raises:
         OutputError: the report cannot be written.
     """
+    if options.report:
+        require_folders([options.report])
     findings: list[Finding] = []
     scenes: list[Scene | None] = []
     picture = None
@@ -82,7 +84,6 @@ def check(options: CheckOptions, events: Events) -> None:
             findings += scene_findings(before, after, card, options.accept_level)
             findings.append(Finding("input", STOP, str(error), values={"kind": error.kind}))
     if options.report:
-        require_folders([options.report])
         with workdir_beside(options.report) as workdir, writing(options.report):
             finished = in_workdir(workdir, "report", options.report)
             write_check_report(finished, options, findings, scenes, picture, card)
@@ -130,7 +131,7 @@ def _run_finding(options: CheckOptions, name: str | None, pair: Pair) -> Finding
 
             model = load_model(name)
         area = pair.area.window if pair.area else pair.grid.window
-        expected = estimate_run(pair, fitted(options.method, model, pair), area, WINDOW_SIZE, ("mask", "probability"))
+        expected = estimate_run(pair, fitted(options.method, model, pair), area, ("mask", "probability"))
         sizes = {"memory_gb": expected.memory_bytes, "disk_gb": expected.disk_bytes}
         values = {"seconds": round(expected.seconds, 1), **{name: round(size / 1e9, 3) for name, size in sizes.items()}}
         require_room(expected, room())

@@ -251,6 +251,7 @@ class ClassicalPredictor:
 
     halo: ClassVar[int] = 0
     alignment: ClassVar[int] = 1
+    window_size: ClassVar[int] = 864
     threshold: ClassVar[float] = 0.5
     goal: ClassVar[None] = None
 

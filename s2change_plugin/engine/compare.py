@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import outputs
-from .errors import NothingObserved, OutputError, UnreadableInput
+from .errors import NothingObserved, UnreadableInput
 from .events import Events
 from .grid import Grid, name_of, pixel_area_m2, windows
-from .outputs import Layer, RasterWriter
+from .outputs import Layer, RasterWriter, require_apart
 from .pictures import agreement_picture
 from .reference import Labels, open_change_mask, open_reference
 from .report import version, write_compare_report
@@ -57,12 +57,7 @@ class EvaluationOptions:
         """
         if Path(self.mask).resolve() == Path(self.reference).resolve():
             raise UnreadableInput(f"{self.mask} is both mask and reference. Give what the mask is to be measured against.")
-        targets = [path.resolve() for path in self.targets]
-        if len(set(targets)) < len(targets):
-            raise OutputError("Two outputs have the same file name. Give each its own.")
-        for source in (self.mask, self.reference, self.labelled):
-            if source and Path(source.partition("|")[0]).resolve() in targets:
-                raise OutputError(f"{source} is an input and cannot be an output too. Choose another file name.")
+        require_apart((self.mask, self.reference, self.labelled), self.targets)
 
     @property
     def targets(self) -> list[Path]:

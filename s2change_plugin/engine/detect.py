@@ -38,9 +38,6 @@ from .validity import Codes, Quality
 if TYPE_CHECKING:
     from .model import Model
 
-# With a margin of 48 on each side the network sees 1.23 times the pixels that it must, and a window with all that is made of it
-# takes 370 MB; at 512 it is 1.41 times, at 1024 1.2 times and 500 MB. A tile takes 13 by 13 of them, none of them narrow.
-WINDOW_SIZE = 864
 # Pixels around a patch that masks are looked for in, about; what is forgotten too early is read again.
 _MASK_REACH = 40
 
@@ -57,7 +54,6 @@ class DetectOptions(CompareOptions):
         bounds_crs: CRS of the bounds; None is before's.
         device: of the model: "auto", "cpu", "cuda", "mps".
         precision: of the model: "auto", "float32", "bfloat16".
-        window_size: pixels; does not change the result.
     """
 
     mask: Path
@@ -71,7 +67,6 @@ class DetectOptions(CompareOptions):
     bounds_crs: str | None = None
     device: str = "auto"
     precision: str = "auto"
-    window_size: int = WINDOW_SIZE
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.
@@ -120,6 +115,10 @@ class Predictor(Protocol):
     @property
     def alignment(self) -> int:
         """Windows start at, and patches measure, multiples of this many pixels."""
+
+    @property
+    def window_size(self) -> int:
+        """Side of the windows in which it is quick, pixels; it does not change the result."""
 
     @property
     def bytes_per_pixel(self) -> int:
@@ -207,7 +206,7 @@ def detect(options: DetectOptions, events: Events) -> None:
         run = Run(pair, findings, predictor, _asked_window(pair, options), outputs.applied_threshold(asked), goal)
         events.message(f"Threshold {run.threshold:g}{f', for {GOALS[goal]}' if goal else ''}.")
         pair.set_aside(workdir)
-        expected = estimate_run(pair, predictor, run.area, options.window_size, options.rasters)
+        expected = estimate_run(pair, predictor, run.area, options.rasters)
         require_room(expected, room(workdir))
         events.message(expected.text)
         with outputs.writing(options.mask):
@@ -366,7 +365,7 @@ def _write_windows(
         stack.callback(writer.close)
     tally = Tally()
     progress = partial(events.progress, "detect")
-    for window, probability, quality in predicted(run.pair, run.predictor, area, options.window_size, progress):
+    for window, probability, quality in predicted(run.pair, run.predictor, area, run.predictor.window_size, progress):
         levels = outputs.to_levels(probability, quality)
         mask = outputs.to_mask(levels, run.threshold)
         place = Window(window.col_off - area.col_off, window.row_off - area.row_off, window.width, window.height)

@@ -130,17 +130,16 @@ def estimate(work: Work, pace: Pace, rasters: Sequence[str], threads: int, cache
     return Estimate(seconds, round(memory), math.ceil(work.written * bytes_per_pixel))
 
 
-def estimate_run(pair: Pair, predictor: Predictor, area: Window, size: int, rasters: Sequence[str]) -> Estimate:
+def estimate_run(pair: Pair, predictor: Predictor, area: Window, rasters: Sequence[str]) -> Estimate:
     """What it will take to map an area of an open pair, from a trial of about a second at most; a small area's is shorter.
 
     Args:
         pair: open and measured.
         predictor: fitted to it.
         area: part of the pair's grid.
-        size: of the windows, pixels.
         rasters: see `estimate`.
     """
-    work = work_of(pair, predictor, area, size)
+    work = work_of(pair, predictor, area, predictor.window_size)
     return estimate(work, measure_pace(pair, predictor, work), rasters, window_threads(), get_gdal_config("GDAL_CACHEMAX"))
 
 

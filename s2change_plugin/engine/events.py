@@ -97,7 +97,8 @@ class TerminalEvents:
 
     def result(self, values: dict[str, Any], summary: str) -> None:
         """See `Events`."""
-        click.echo(json.dumps(values, indent=2, ensure_ascii=False) if self._as_json else summary)
+        # In ASCII alone, which is UTF-8 whatever the terminal's encoding is.
+        click.echo(json.dumps(values, indent=2) if self._as_json else summary)
 
     def error(self, error: S2ChangeError) -> None:
         """See `Events`."""
@@ -128,13 +129,19 @@ def stage(events: Events, name: str) -> Iterator[None]:
 def stop_when_input_closes() -> None:
     """Interrupt the main thread when standard input ends: the program that started us cancelled, or is gone.
 
-    The handler for SIGINT must be Python's own, else the interrupt is lost.
+    The handler for SIGINT must be Python's own, else the interrupt is lost. From here on standard input is empty for everybody else: on
+    Windows a library that looks at it while it is loaded, as OpenBLAS does, would wait for what another thread waits to read
+    (https://github.com/numpy/numpy/issues/24290).
     """
+    watched: int | None = None
+    # Closed from the start is closed, too.
+    with suppress(OSError), open(os.devnull, "rb") as nothing:
+        watched = os.dup(0)
+        os.dup2(nothing.fileno(), 0)
 
     def watch() -> None:
-        # Closed from the start is closed, too.
         with suppress(OSError):
-            while os.read(0, 4096):
+            while watched is not None and os.read(watched, 4096):
                 pass
         _thread.interrupt_main()
 

@@ -34,6 +34,8 @@ _LEAST_OVERLAP = 0.1
 _LEAST_USABLE = 0.5
 # Below it the network sees little but the rim.
 _SMALL_PX = 64
+# Beside the codes of `Quality`.
+_NOT_LOOKED_AT = 255
 # ESA's own accuracy before the global reference image is 1.5 px; more has another cause.
 _LARGE_SHIFT_PX = 1.5
 _LARGE_RESIDUAL_PX = 0.3
@@ -293,21 +295,22 @@ def overlap_finding(pair: Pair) -> Finding:
     return Finding("overlap", OK, text, values=values)
 
 
-def _looked_at(pair: Pair) -> tuple[Sequence[PairWindow], Sequence[Window], Window]:
-    """What speaks for the part of a pair that is asked for: samples, where they lie, and that part."""
+def _looked_at(pair: Pair) -> tuple[Sequence[PairWindow], Sequence[Window], Window, str]:
+    """What speaks for the part of a pair that is asked for: samples, where they lie, that part, and what it is called."""
     if pair.area is None:
-        return pair.samples, pair.sampled, pair.grid.window
+        return pair.samples, pair.sampled, pair.grid.window, "the overlap"
     windows = pair.windows_over(pair.area.window)
-    return [pair.read(window) for window in windows], windows, pair.area.window
+    return [pair.read(window) for window in windows], windows, pair.area.window, "the area of interest"
 
 
-def usable_finding(samples: Sequence[PairWindow], windows: Sequence[Window], part: Window) -> Finding:
+def usable_finding(samples: Sequence[PairWindow], windows: Sequence[Window], part: Window, what: str = "the overlap") -> Finding:
     """Which share of the part that is asked for can be compared, and why the rest cannot.
 
     Args:
         samples: windows of it as they are read.
         windows: where they lie.
-        part: of the overlap.
+        part: of the grid.
+        what: that part is called.
     """
     counts, whole = _quality_counts(samples, windows, part)
     asked = int(counts.sum() - counts[Quality.OUTSIDE])
@@ -321,7 +324,7 @@ def usable_finding(samples: Sequence[PairWindow], windows: Sequence[Window], par
             "usable", WARNING, "None of the places that were looked at lies in the area of interest.", "Look at the map.", values
         )
     why = ", ".join(f"{name} {100 * part:.1f} %" for name, part in sorted(reasons.items(), key=lambda item: -item[1]))
-    text = f"{'' if whole else 'About '}{100 * share:.1f} % of the overlap can be compared" + (f" ({why})." if why else ".")
+    text = f"{'' if whole else 'About '}{100 * share:.1f} % of {what} can be compared" + (f" ({why})." if why else ".")
     if not counts[Quality.OBSERVED]:
         text = "No pixel is observed on both dates" + (f" ({why})." if why else ".")
         advice = "Pick other scenes, look at the masks, or check which value means nodata."
@@ -336,11 +339,12 @@ def _quality_counts(samples: Sequence[PairWindow], windows: Sequence[Window], pa
     """Pixels of each quality code, none counted twice, and whether these are all pixels of the part."""
     if sum(sample.quality.size for sample in samples) < part.height * part.width:
         return np.sum([np.bincount(sample.quality.ravel(), minlength=len(Quality)) for sample in samples], axis=0), False
-    # So many samples cover all, and may overlap.
-    all_of_it = np.zeros((int(part.height), int(part.width)), np.uint8)
+    # So many samples may cover all, and may overlap.
+    all_of_it = np.full((int(part.height), int(part.width)), _NOT_LOOKED_AT, np.uint8)
     for sample, window in zip(samples, windows, strict=True):
         all_of_it[slices_in(window, part)] = sample.quality
-    return np.bincount(all_of_it.ravel(), minlength=len(Quality)), True
+    seen = all_of_it[all_of_it != _NOT_LOOKED_AT]
+    return np.bincount(seen, minlength=len(Quality)), seen.size == all_of_it.size
 
 
 def clouds_finding(pair: Pair) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -25,7 +26,7 @@ from rasterio.windows import Window
 from .blocks import BlockCache
 from .clouds import BANDS, REACH, TEST_NAME, can_test, spectral_clouds
 from .errors import GridMismatch, UnreadableInput
-from .grid import Grid, around, bounds_window, grow, is_on_earth, pixel_size_m, place_of, slices_in
+from .grid import Grid, aligned_windows, around, bounds_window, grow, is_on_earth, pixel_size_m, place_of, slices_in
 from .placement import Placement, placement_of
 from .radiometry import Array
 from .reading import SceneReader
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 CLOUDS = ("auto", "product", "spectral", "none")
 # Metres. Three pixels of the scene classification: about the width of the soft edge that its clouds leave out.
 BUFFER_M, _LARGEST_BUFFER_M = 60.0, 5000.0
+# Polygons are laid out on so many pixels along a side at a time.
+_PIECE = 2048
 _CRS_WORD = "EPSG:32631"
 # Of a grid on a raster that has its pixels.
 _AS_IT_IS = Placement(1, 0.0, 0.0)
@@ -278,7 +281,8 @@ class Area:
         self._grid = grid
         self._shapes = _Shapes(read_polygons(source, what), [1], grid)
         window = self._shapes.window
-        if window is None or not (~self.outside(window)).any():
+        # Piece by piece: the window around polygons that lie far apart may be as large as a country.
+        if window is None or all(self.outside(piece).all() for piece in aligned_windows(window, _PIECE, 1)):
             raise GridMismatch(
                 f"The {what} {source} does not meet {of}, {place_of(grid)}. Choose polygons that do, or check their CRS."
             )
@@ -340,6 +344,9 @@ def _near(shapes: geopandas.GeoSeries, codes: NDArray[np.uint8], grid: Grid) -> 
     if crs == grid.crs:
         return np.asarray(shapes.values, object), codes
     left, bottom, right, top = transform_bounds(grid.crs, crs, *grid.bounds)
+    if not all(map(math.isfinite, (left, bottom, right, top))):
+        # The polygons' CRS has no place for the grid, so none of them is there.
+        return np.empty(0, object), np.empty(0, np.uint8)
     size = max(right - left, top - bottom)
     meets = np.asarray(shapes.intersects(shapely.box(left, bottom, right, top).buffer(0.1 * size)))
     cut = shapes[meets].clip_by_rect(left - size / 2, bottom - size / 2, right + size / 2, top + size / 2)

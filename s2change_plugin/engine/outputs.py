@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
+import secrets
 import shutil
 import socket
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,8 @@ CHANGE, NOT_OBSERVED = 1, 255
 # Probability is stored as 0–250, so that GDAL's scale shows it as 0–1 and 255 is free for "not observed".
 PROBABILITY_STEP = 0.004
 _TOP_LEVEL = round(1 / PROBABILITY_STEP)
-# On a shared disk the number of another machine's process says nothing here.
-_MINE, _OLDER = f".s2change-{socket.gethostname()}-", "older-"
+# On a shared disk the number of another machine's process says nothing here; no machine's name has a tilde.
+_MINE, _OLDER = f".s2change-{socket.gethostname()}~", "older-"
 
 
 def to_levels(probability: Array, quality: Codes) -> Codes:
@@ -103,8 +104,10 @@ def workdir_beside(target: Path) -> Iterator[Path]:
     """
     folder = target.parent
     _remove_stale(folder)
+    # As any folder is made: what `tempfile` makes, and all that is moved out of it, is for nobody else to read on Windows.
+    workdir = folder / f"{_MINE}{os.getpid()}-{secrets.token_hex(4)}"
     try:
-        workdir = Path(tempfile.mkdtemp(prefix=f"{_MINE}{os.getpid()}-", dir=folder))
+        workdir.mkdir()
     except OSError as error:
         raise OutputError(f"{folder} cannot be written ({error.strerror}). Choose another place for {target.name}.") from error
     try:
@@ -114,18 +117,20 @@ def workdir_beside(target: Path) -> Iterator[Path]:
 
 
 def _remove_stale(folder: Path) -> None:
-    for left in folder.glob(f"{_MINE}*"):
+    for left in folder.glob(f"{glob.escape(_MINE)}*"):
         pid, _, rest = left.name.removeprefix(_MINE).partition("-")
         if not pid.isdigit() or psutil.pid_exists(int(pid)):
             continue
         target = folder / rest.removeprefix(_OLDER)
-        if rest.startswith(_OLDER) and not target.exists():
-            # Its run was ended between setting the older result aside and putting the new one in place.
-            os.replace(left, target)
-        elif left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
+        # What belongs to somebody else is left to him.
+        with suppress(OSError):
+            if rest.startswith(_OLDER) and not target.exists():
+                # Its run was ended between setting the older result aside and putting the new one in place.
+                os.replace(left, target)
+            elif left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -325,7 +325,7 @@ def open_pair(
         BandsUnknown: one of the bands is missing.
         GridMismatch: they do not overlap.
     """
-    _require_two(before.source, after.source)
+    _require_two(before, after)
     pair = Pair(before, after, bands, options or PairOptions())
     try:
         pair.measure(when_sampled)
@@ -349,7 +349,9 @@ def common_bands(before: Scene, after: Scene) -> tuple[str, ...]:
     return bands
 
 
-def _require_two(before: str, after: str) -> None:
-    same = before == after or (Path(before).exists() and Path(after).exists() and Path(before).samefile(after))
-    if same:
-        raise UnreadableInput(f"Before and after are the same raster, {before}. Pick two dates.")
+def _require_two(before: Scene, after: Scene) -> None:
+    one, other = before.source, after.source
+    same = one == other or (Path(one).exists() and Path(other).exists() and Path(one).samefile(other))
+    # A product has several names: its folder, its zip, its metadata, and what GDAL calls its parts.
+    if same or (before.product is not None and before.product == after.product):
+        raise UnreadableInput(f"Before and after are the same raster, {before.label}. Pick two dates.")

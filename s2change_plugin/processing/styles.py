@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,15 +45,19 @@ _STYLERS: list[Styler] = []
 def style_outputs(styles: dict[str, Path | None], group: str, context: QgsProcessingContext) -> None:
     """Give output files their styles, but where there is one beside the file, and their places among the layers.
 
+    Outputs that share a name but for its end get none beside them.
+
     Args:
         styles: path of a file to the style that it gets, from the bottom layer to the top one; None gives none.
         group: of the layer tree, one for the results of a run.
         context: of the run.
     """
-    own = {path for path in styles if style_beside(path).exists()}
+    # A raster and a vector layer of one name have one file for a style, which could be right for one of them alone.
+    shared = Counter(map(style_beside, styles))
+    own = {path for path in styles if shared[style_beside(path)] == 1 and style_beside(path).exists()}
     for place, (path, shipped) in enumerate(styles.items(), start=1):
         beside = style_beside(path)
-        if shipped and not beside.exists():
+        if shipped and shared[beside] == 1 and not beside.exists():
             shutil.copyfile(shipped, beside)
         if context.willLoadLayerOnCompletion(path):
             details = context.layerToLoadOnCompletionDetails(path)

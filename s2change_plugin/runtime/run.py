@@ -20,6 +20,7 @@ _STAGES = {
     "check": {"register": (0, 100)},
     "stack": {"stack": (0, 90), "write": (90, 100)},
     "compare": {"compare": (0, 90), "write": (90, 100)},
+    "chips": {"register": (0, 10), "chips": (10, 100)},
 }
 _TITLES = {
     "register": "Comparing the dates",
@@ -27,6 +28,7 @@ _TITLES = {
     "polygons": "Drawing polygons",
     "stack": "Reading and masking",
     "compare": "Comparing with the reference",
+    "chips": "Exporting labels",
     "write": "Writing",
 }
 

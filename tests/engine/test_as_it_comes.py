@@ -125,6 +125,9 @@ def test_what_both_dates_have_decides_which_model_that_ships_is_used(
 @pytest.mark.parametrize("form", ["folder", "zip", "metadata", "gdal", "gdal in zip", "old", "stack", "band folder"])
 def test_one_scene_in_every_form_gives_one_mask(tmp_path: Path, ground: np.ndarray, later: np.ndarray, form: str) -> None:
     before = write_product(tmp_path / "before", ground, **OLD)
+    metadata = next(before.glob("MTD_*.xml"))
+    twice = CliRunner().invoke(main, ["detect", str(before), str(metadata), "--mask", str(tmp_path / "twice.tif")])
+    assert (twice.exit_code, "same raster" in twice.output) == (1, True), twice.output
     expected = detected(tmp_path, before, write_product(tmp_path / "after", later, **NEW))
     after = form_of(form, tmp_path, later)
     np.testing.assert_array_equal(detected(tmp_path, before, after), expected)

@@ -194,6 +194,7 @@ def test_a_broken_card_of_what_ships_stops_as_it_would_a_run(
 
 def test_a_report_that_cannot_be_written_is_an_error(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     done = check(*pair, "--report", tmp_path / "none" / "check.html")
+    assert "Comparing dates" not in done.output, "it is said before anything is looked at"
     assert done.exit_code == 1
     assert "does not exist" in done.stderr.splitlines()[-1]
 

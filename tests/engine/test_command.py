@@ -273,6 +273,41 @@ def test_events_are_json_lines_from_the_folder_to_the_result(tmp_path: Path, pai
     assert stages[-1]["done"] == stages[-1]["total"] == 4, "threads share even one window"
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="shows what a process has open")
+def test_no_library_finds_the_standard_input_that_is_waited_for(tmp_path: Path, large_pair: tuple[Path, Path]) -> None:
+    """On Windows it would wait, while it is loaded, until the run is cancelled."""
+    done = started(tmp_path, large_pair, stdin=subprocess.PIPE)
+    wait_for_windows(done)
+    assert os.readlink(f"/proc/{done.pid}/fd/0") == os.devnull
+    done.stdin.close()
+    assert done.wait(30) == 1
+
+
+def test_a_standard_input_that_was_never_there_stops_a_run_as_a_closed_one_does(
+    tmp_path: Path, large_pair: tuple[Path, Path]
+) -> None:
+    done = started(tmp_path, large_pair, preexec_fn=lambda: os.close(0))
+    assert json.loads(done.stdout.readlines()[-1])["kind"] == "Cancelled"
+    assert done.wait(30) == 1
+
+
+@pytest.mark.parametrize(("command", "advice"), [("detect", " with --bounds."), ("check", " part.")])
+def test_memory_that_runs_out_anywhere_is_one_sentence(
+    tmp_path: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, command: str, advice: str
+) -> None:
+    def short(*args: object) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 4 bytes.")
+
+    monkeypatch.setattr("s2change_plugin.engine.detect.open_pair", short)
+    monkeypatch.setattr("s2change_plugin.engine.check.open_pair", short)
+    outputs = ["--mask", tmp_path / "m.tif"] if command == "detect" else []
+    done = CliRunner().invoke(main, [command, *map(str, [*pair, *outputs]), "--model", "standin"])
+    assert done.exit_code == 1
+    assert "The memory is not enough. Close other programs, or choose a smaller part" in done.output
+    assert done.output.rstrip().endswith(advice.strip())
+    assert not (tmp_path / "m.tif").exists()
+
+
 def test_an_error_is_an_event_too(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     done = started(tmp_path, (pair[0], pair[0]), stdin=subprocess.PIPE)
     last = [json.loads(line) for line in done.stdout][-1]
@@ -398,7 +433,8 @@ def test_the_goal_chooses_the_models_threshold_and_record_and_map_say_which(
         levels = read(tmp_path / "p.tif")
         above = ((levels >= round(threshold * 250)) & (levels != 255)).sum()
         assert record["result"]["changed_pixels"] == (read(tmp_path / "m.tif") == 1).sum() == above
-        assert above == changed if changed else 0 < above < 2400
+        # In bfloat16 some are above 0.9, in float32 none is.
+        assert above == changed if changed else above < 2400
         assert f"Threshold {threshold}" in done.output
         with rasterio.open(tmp_path / "m.tif") as raster:
             assert raster.tags().get("S2CHANGE_GOAL") == goal

@@ -254,6 +254,18 @@ def test_nothing_to_see_stops_only_where_all_was_looked_at() -> None:
     assert usable_finding([dark], [Window(0, 0, 4, 4)], Window(0, 0, 40, 4)).severity == WARNING
 
 
+def test_samples_that_overlap_and_leave_ground_out_speak_for_what_they_show_alone() -> None:
+    """As many pixels as the part has, and two columns of its six are not among them."""
+    clear, cloudy = np.full((4, 3), Quality.OBSERVED), np.full((4, 3), Quality.CLOUD)
+    found = usable_finding(
+        [sample(clear), sample(cloudy)], [Window(0, 0, 3, 4), Window(1, 0, 3, 4)], Window(0, 0, 6, 4), "the bay"
+    )
+    assert found.values == {"usable_share": 0.25, "reasons": {"cloud": 0.75}, "exact": False}
+    assert found.text.startswith("About 25.0 % of the bay can be compared")
+    nothing = usable_finding([sample(cloudy), sample(cloudy)], [Window(0, 0, 3, 4), Window(1, 0, 3, 4)], Window(0, 0, 6, 4))
+    assert (nothing.severity, nothing.values["usable_share"]) == (WARNING, 0)
+
+
 def test_ground_in_two_samples_counts_once() -> None:
     left, right = np.full((4, 4), Quality.OBSERVED), np.full((4, 4), Quality.CLOUD)
     found = usable_finding([sample(left), sample(right)], [Window(0, 0, 4, 4), Window(1, 0, 4, 4)], Window(0, 0, 5, 4))

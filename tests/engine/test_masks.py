@@ -16,7 +16,7 @@ from shapely.geometry import Polygon, box
 from s2change_plugin.engine.acquisition import Acquisition
 from s2change_plugin.engine.errors import GridMismatch, UnreadableInput
 from s2change_plugin.engine.grid import Grid
-from s2change_plugin.engine.masks import Area, MaskReader, masks_of, open_mask
+from s2change_plugin.engine.masks import Area, MaskReader, _Shapes, masks_of, open_mask
 from s2change_plugin.engine.reading import SceneReader
 from s2change_plugin.engine.scene import Scene, open_scene
 from s2change_plugin.engine.validity import SCL_CODES, ClassRaster, MaskPolygons, Quality, SpectralTest
@@ -184,6 +184,34 @@ def test_an_area_is_where_its_polygons_are_and_must_meet_the_grid(tmp_path: Path
         Area(str(tmp_path / "far.gpkg"), GRID)
     with pytest.raises(UnreadableInput, match="nowhere"):
         Area(f"{tmp_path / 'area.gpkg'}|layername=nowhere", GRID)
+    # A zone of UTM that has no place for the grid, on the other side of the Earth.
+    shapes.set_crs("EPSG:32601", allow_override=True).to_file(tmp_path / "zone.gpkg")
+    with pytest.raises(GridMismatch, match="does not meet"):
+        Area(
+            str(tmp_path / "zone.gpkg"), replace(GRID, crs=CRS.from_epsg(32623), transform=Affine(10, 0, 500000, 0, -10, 110000))
+        )
+
+
+def test_polygons_far_apart_are_looked_for_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies between them may be as large as a country."""
+    corners = [
+        box(500000, 4999990, 500010, 5000000),
+        box(560000, 4940000, 560010, 4940010),
+        box(530000, 4970000, 530004, 4970004),
+    ]
+    geopandas.GeoSeries(corners, crs="EPSG:32631").to_file(tmp_path / "area.gpkg")
+    grid = Grid(CRS.from_epsg(32631), Affine(10, 0, 500000, 0, -10, 5000000), 9000, 9000)
+    seen: list[Window] = []
+    burnt = _Shapes.burnt
+    monkeypatch.setattr(_Shapes, "burnt", lambda self, window: (seen.append(window), burnt(self, window))[1])
+    area = Area(str(tmp_path / "area.gpkg"), grid)
+    assert (area.window.width, area.window.height) == (6001, 6000)
+    assert max(window.width * window.height for window in seen) < 5e6
+    between = [box(500006, 4999991, 500009, 4999994), box(560006, 4940001, 560009, 4940004)]
+    geopandas.GeoSeries(between, crs="EPSG:32631").to_file(tmp_path / "none.gpkg")
+    # No pixel has its centre inside.
+    with pytest.raises(GridMismatch, match="does not meet"):
+        Area(str(tmp_path / "none.gpkg"), grid)
 
 
 def test_a_mask_of_ones_own_must_meet_the_scene_and_have_one_layer(tmp_path: Path) -> None:

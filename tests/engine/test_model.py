@@ -228,3 +228,10 @@ def test_the_shipped_models_say_what_they_are(name: str, simulated: tuple[str, .
     assert card.simulated_levels == simulated
     assert "Out of fold" in card.protocol
     assert card.known_failures
+
+
+@pytest.mark.parametrize(("precision", "wide"), [("float32", False), ("bfloat16", True)])
+def test_windows_are_smaller_where_a_processor_computes_in_float32(tmp_path: Path, precision: str, wide: bool) -> None:
+    model = load_model(str(write_standin(tmp_path, "standin")), device="cpu", precision=precision)
+    seen = [np.random.default_rng(seed).uniform(0.1, 0.3, (10, 20, 20)).astype(np.float32) for seed in (0, 1)]
+    assert (model.for_pair(seen[:1], seen[1:]).window_size > 600) == wide

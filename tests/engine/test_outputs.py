@@ -74,16 +74,44 @@ def test_the_working_folder_is_gone_after_a_failure(tmp_path: Path) -> None:
 
 def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
-    stale = tmp_path / f".s2change-{socket.gethostname()}-{gone.stdout.strip()}-abc"
-    alive = tmp_path / f".s2change-{socket.gethostname()}-{os.getpid()}-abc"
-    elsewhere = tmp_path / f".s2change-another-host-{gone.stdout.strip()}-abc"
-    for folder in (stale, alive, elsewhere):
+    stale = tmp_path / f".s2change-{socket.gethostname()}~{gone.stdout.strip()}-abc"
+    alive = tmp_path / f".s2change-{socket.gethostname()}~{os.getpid()}-abc"
+    elsewhere = tmp_path / f".s2change-another-host~{gone.stdout.strip()}-abc"
+    # Its name begins as this one's does, and goes on with a number.
+    near = tmp_path / f".s2change-{socket.gethostname()}-{gone.stdout.strip()}~77-abc"
+    for folder in (stale, alive, elsewhere, near):
         folder.mkdir()
     with outputs.workdir_beside(tmp_path / "mask.tif"):
         pass
     assert not stale.exists()
     assert alive.exists()
     assert elsewhere.exists()
+    assert near.exists()
+
+
+def test_what_another_user_left_and_cannot_be_cleared_stops_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = tmp_path / f".s2change-{socket.gethostname()}~{gone.pid}-older-mask.tif"
+    left.write_text("somebody's")
+
+    def refuse(*args: object) -> None:
+        raise PermissionError(13, "Operation not permitted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("s2change_plugin.engine.outputs.os.replace", refuse)
+        with outputs.workdir_beside(tmp_path / "other.tif") as workdir:
+            assert workdir.is_dir()
+    assert left.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="umask")
+def test_the_working_folder_is_made_as_any_folder_is(tmp_path: Path) -> None:
+    """So that what is moved out of it is for whom the folder's files are."""
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    with outputs.workdir_beside(tmp_path / "mask.tif") as workdir:
+        assert workdir.stat().st_mode == plain.stat().st_mode
 
 
 def test_results_are_published_all_or_none(tmp_path: Path) -> None:
@@ -141,7 +169,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 def test_an_older_result_that_a_killed_run_had_set_aside_is_put_back(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    mine = f".s2change-{socket.gethostname()}-{gone.pid}-older-"
+    mine = f".s2change-{socket.gethostname()}~{gone.pid}-older-"
     (tmp_path / f"{mine}lost.tif").write_text("older")
     (tmp_path / f"{mine}kept.tif").write_text("older")
     (tmp_path / "kept.tif").write_text("newer")

@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from .acquisition import Acquisition
 from .card import SHIPPED, ModelCard, find_card
 from .errors import DatesReversed, ModelError, NothingObserved, S2ChangeError, UnitsUnclear
-from .grid import geodesic_area_m2, slices_in
+from .grid import geodesic_area_m2
 from .pair import Pair, PairWindow
 from .radiometry import Array, compare_units, contradiction, seen_pixels
 from .scene import Scene
@@ -34,8 +33,6 @@ _LEAST_OVERLAP = 0.1
 _LEAST_USABLE = 0.5
 # Below it the network sees little but the rim.
 _SMALL_PX = 64
-# Beside the codes of `Quality`.
-_NOT_LOOKED_AT = 255
 # ESA's own accuracy before the global reference image is 1.5 px; more has another cause.
 _LARGE_SHIFT_PX = 1.5
 _LARGE_RESIDUAL_PX = 0.3
@@ -295,24 +292,24 @@ def overlap_finding(pair: Pair) -> Finding:
     return Finding("overlap", OK, text, values=values)
 
 
-def _looked_at(pair: Pair) -> tuple[Sequence[PairWindow], Sequence[Window], Window, str]:
-    """What speaks for the part of a pair that is asked for: samples, where they lie, that part, and what it is called."""
+def _looked_at(pair: Pair) -> tuple[Sequence[PairWindow], Window, str]:
+    """What speaks for the part of a pair that is asked for: samples, that part, and what it is called."""
     if pair.area is None:
-        return pair.samples, pair.sampled, pair.grid.window, "the overlap"
+        return pair.samples, pair.grid.window, "the overlap"
     windows = pair.windows_over(pair.area.window)
-    return [pair.read(window) for window in windows], windows, pair.area.window, "the area of interest"
+    return [pair.read(window) for window in windows], pair.area.window, "the area of interest"
 
 
-def usable_finding(samples: Sequence[PairWindow], windows: Sequence[Window], part: Window, what: str = "the overlap") -> Finding:
+def usable_finding(samples: Sequence[PairWindow], part: Window, what: str = "the overlap") -> Finding:
     """Which share of the part that is asked for can be compared, and why the rest cannot.
 
     Args:
-        samples: windows of it as they are read.
-        windows: where they lie.
+        samples: windows of it as they are read, no pixel in two of them.
         part: of the grid.
         what: that part is called.
     """
-    counts, whole = _quality_counts(samples, windows, part)
+    counts = np.sum([np.bincount(sample.quality.ravel(), minlength=len(Quality)) for sample in samples], axis=0)
+    whole = bool(counts.sum() == part.height * part.width)
     asked = int(counts.sum() - counts[Quality.OUTSIDE])
     share = float(counts[Quality.OBSERVED] / max(1, asked))
     reasons = {
@@ -333,18 +330,6 @@ def usable_finding(samples: Sequence[PairWindow], windows: Sequence[Window], par
     if share < _LEAST_USABLE:
         return Finding("usable", WARNING, text, "Pick scenes with fewer clouds.", values)
     return Finding("usable", OK, text, values=values)
-
-
-def _quality_counts(samples: Sequence[PairWindow], windows: Sequence[Window], part: Window) -> tuple[NDArray[np.int64], bool]:
-    """Pixels of each quality code, none counted twice, and whether these are all pixels of the part."""
-    if sum(sample.quality.size for sample in samples) < part.height * part.width:
-        return np.sum([np.bincount(sample.quality.ravel(), minlength=len(Quality)) for sample in samples], axis=0), False
-    # So many samples may cover all, and may overlap.
-    all_of_it = np.full((int(part.height), int(part.width)), _NOT_LOOKED_AT, np.uint8)
-    for sample, window in zip(samples, windows, strict=True):
-        all_of_it[slices_in(window, part)] = sample.quality
-    seen = all_of_it[all_of_it != _NOT_LOOKED_AT]
-    return np.bincount(seen, minlength=len(Quality)), seen.size == all_of_it.size
 
 
 def clouds_finding(pair: Pair) -> Finding:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -278,13 +279,21 @@ def _to_lonlat(crs: CRS) -> Transformer:
 
 
 def sample_windows(height: int, width: int, size: int, most: int) -> Iterator[Window]:
-    """At most `most` windows of size × size, spread evenly over height × width; smaller where the raster is smaller.
+    """At most `most` windows that share no pixel, spread evenly over height × width.
 
-    A raster that so many can cover is covered; they then overlap.
+    They measure size × size, or cover all of a side, shared out among them, where they reach with up to half as much again.
     """
-    rows = min(round(most**0.5), math.ceil(height / size))
-    cols = min(most // rows, math.ceil(width / size))
-    tall, wide = min(size, height), min(size, width)
-    for row in np.linspace(0, height - tall, rows):
-        for col in np.linspace(0, width - wide, cols):
-            yield Window(int(col), int(row), wide, tall)
+    largest = size + size // 2
+    rows = min(round(most**0.5), math.ceil(height / largest))
+    cols = min(most // rows, math.ceil(width / largest))
+    for row, tall in _spread(height, size, largest, rows):
+        for col, wide in _spread(width, size, largest, cols):
+            yield Window(col, row, wide, tall)
+
+
+def _spread(length: int, size: int, largest: int, count: int) -> list[tuple[int, int]]:
+    """Where so many pieces of a length begin, and how long they are."""
+    if length > count * largest:
+        return [(int(start), size) for start in np.linspace(0, length - size, count)]
+    edges = [round(edge) for edge in np.linspace(0, length, count + 1)]
+    return [(start, end - start) for start, end in pairwise(edges)]

@@ -242,7 +242,7 @@ def sample(quality: np.ndarray) -> PairWindow:
 
 def test_the_usable_share_leaves_out_what_nobody_asked_for_and_gives_the_reasons() -> None:
     quality = np.array([[Quality.OBSERVED] * 6 + [Quality.CLOUD] * 2 + [Quality.OUTSIDE] * 2])
-    found = usable_finding([sample(quality)], [Window(0, 0, 10, 1)], Window(0, 0, 10, 1))
+    found = usable_finding([sample(quality)], Window(0, 0, 10, 1))
     assert found.values["usable_share"] == 0.75
     assert found.values["reasons"] == {"cloud": 0.25}
     assert "75.0 %" in found.text
@@ -250,26 +250,18 @@ def test_the_usable_share_leaves_out_what_nobody_asked_for_and_gives_the_reasons
 
 def test_nothing_to_see_stops_only_where_all_was_looked_at() -> None:
     dark = sample(np.full((4, 4), Quality.CLOUD))
-    assert usable_finding([dark], [Window(0, 0, 4, 4)], Window(0, 0, 4, 4)).severity == STOP
-    assert usable_finding([dark], [Window(0, 0, 4, 4)], Window(0, 0, 40, 4)).severity == WARNING
+    assert usable_finding([dark], Window(0, 0, 4, 4)).severity == STOP
+    assert usable_finding([dark], Window(0, 0, 40, 4)).severity == WARNING
 
 
-def test_samples_that_overlap_and_leave_ground_out_speak_for_what_they_show_alone() -> None:
-    """As many pixels as the part has, and two columns of its six are not among them."""
-    clear, cloudy = np.full((4, 3), Quality.OBSERVED), np.full((4, 3), Quality.CLOUD)
-    found = usable_finding(
-        [sample(clear), sample(cloudy)], [Window(0, 0, 3, 4), Window(1, 0, 3, 4)], Window(0, 0, 6, 4), "the bay"
-    )
-    assert found.values == {"usable_share": 0.25, "reasons": {"cloud": 0.75}, "exact": False}
-    assert found.text.startswith("About 25.0 % of the bay can be compared")
-    nothing = usable_finding([sample(cloudy), sample(cloudy)], [Window(0, 0, 3, 4), Window(1, 0, 3, 4)], Window(0, 0, 6, 4))
-    assert (nothing.severity, nothing.values["usable_share"]) == (WARNING, 0)
-
-
-def test_ground_in_two_samples_counts_once() -> None:
-    left, right = np.full((4, 4), Quality.OBSERVED), np.full((4, 4), Quality.CLOUD)
-    found = usable_finding([sample(left), sample(right)], [Window(0, 0, 4, 4), Window(1, 0, 4, 4)], Window(0, 0, 5, 4))
-    assert found.values == {"usable_share": 0.2, "reasons": {"cloud": 0.8}, "exact": True}
+def test_a_share_of_what_was_looked_at_is_called_about() -> None:
+    clear, cloudy = (sample(np.full((4, 3), code)) for code in (Quality.OBSERVED, Quality.CLOUD))
+    whole = usable_finding([clear, cloudy], Window(0, 0, 6, 4), "the bay")
+    assert whole.values == {"usable_share": 0.5, "reasons": {"cloud": 0.5}, "exact": True}
+    assert whole.text.startswith("50.0 % of the bay can be compared")
+    part = usable_finding([clear, cloudy], Window(0, 0, 7, 4))
+    assert part.values == {**whole.values, "exact": False}
+    assert part.text.startswith("About 50.0 % of the overlap can be compared")
 
 
 def test_brightness_is_compared_where_colours_stayed() -> None:

@@ -144,11 +144,29 @@ def test_no_polygons_have_no_areas() -> None:
     assert geodesic_areas_m2([], UTM.crs).shape == (0,)
 
 
-def test_samples_are_spread_to_the_corners_and_stay_inside() -> None:
-    found = list(sample_windows(1000, 2000, 256, 16))
+@pytest.mark.parametrize(
+    ("height", "width", "whole"),
+    [
+        (40, 60, True),
+        (300, 260, True),
+        (457, 363, True),
+        (300, 3000, True),
+        (1536, 1536, True),
+        (1600, 900, False),
+        (9000, 9000, False),
+    ],
+)
+def test_samples_are_spread_to_the_corners_and_share_no_pixel(height: int, width: int, whole: bool) -> None:
+    """What is measured of them counts no ground twice; a raster that so many can cover is covered."""
+    found = list(sample_windows(height, width, 256, 16))
     assert len(found) <= 16
-    assert (found[0].row_off, found[0].col_off) == (0, 0)
-    assert found[-1] == Window(2000 - 256, 1000 - 256, 256, 256)
+    times = np.zeros((height, width), int)
+    for window in found:
+        times[window.toslices()] += 1
+        assert max(window.height, window.width) <= 384
+        assert min(window.height / min(height, 192), window.width / min(width, 192)) >= 1
+    assert (times.min(), times.max()) == (int(whole), 1)
+    assert times[0, 0] == times[-1, -1] == times[0, -1] == times[-1, 0] == 1
 
 
 def test_a_raster_smaller_than_a_sample_is_one_sample() -> None:

@@ -22,6 +22,14 @@ def oscd() -> Path:
     return found[0]
 
 
+def real_images(name: str) -> Path:
+    """A folder of other real images, which lie beside OSCD's; without them the test is skipped."""
+    folder = OSCD.parent / name
+    if not folder.is_dir():
+        pytest.skip(f"the images of {name} are not here (S2CHANGE_OSCD names a folder beside theirs)")
+    return folder
+
+
 @pytest.fixture
 def ground() -> np.ndarray:
     """Digital numbers of a piece of ground with edges at all scales: uint16 (10, 300, 340)."""

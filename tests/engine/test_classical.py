@@ -166,17 +166,26 @@ def test_equal_dates_show_no_change_by_any_method(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_limit_is_tukeys_outer_fence(method: str) -> None:
+def test_the_limit_is_four_times_what_half_of_the_pixels_reach(method: str) -> None:
     before, after = two_dates(changed=2000)
     predictor = fitted(method, before, after)
-    lower, upper = np.quantile(np.sqrt(predictor.variates.apply(as_image(before), as_image(after))), (0.25, 0.75))
-    assert predictor.limit == pytest.approx(upper + 3 * (upper - lower), abs=1e-5)
+    lengths = np.sqrt(predictor.variates.apply(as_image(before), as_image(after)))
+    assert predictor.limit == pytest.approx(4 * np.median(lengths), abs=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_change_of_much_of_the_ground_is_found(method: str) -> None:
+    """As of a burned area: a third of what is seen."""
+    before, after = two_dates(changed=PIXELS // 3)
+    found = fitted(method, before, after).probability(as_image(before), as_image(after)).ravel() >= 0.5
+    assert found[: PIXELS // 3].mean() > 0.8
+    assert found[PIXELS // 3 :].mean() < 0.01
 
 
 def test_irmad_calls_nothing_change_that_chance_gives_one_pixel_in_a_hundred() -> None:
     before, after = two_dates()
     random = np.random.default_rng(0)
-    # Alike as only copies are, so that the fence alone would lie low.
+    # Alike as only copies are, so that four times that alone would lie low.
     after = before + 1e-9 * random.normal(size=before.shape)
     predictor = fitted("irmad", before, after)
     assert predictor.limit == pytest.approx(np.sqrt(chdtri(BANDS, 0.01)), abs=1e-5)

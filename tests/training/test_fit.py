@@ -210,11 +210,11 @@ def test_the_work_per_pixel_is_counted() -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_readmes_commands_are_the_recipes_of_the_shipped_models(name: str) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    shared = re.search(r'SETTINGS="(.*)"', readme)
-    command = re.search(r"crossvalidate .* --teachers (?:.*\\\n)+.*\$SETTINGS", readme)
+    shared = re.search(r"SETTINGS=\((.*)\)", readme)
+    command = re.search(r"crossvalidate .* --teachers (?:.*\\\n)+.*view_epochs=\S+", readme)
     assert shared
     assert command
-    settings = re.findall(r"--set ([^\s\"]+)", command[0] + shared[1])
+    settings = re.findall(r"--set ([^\s\"]+)", f"{command[0]} {shared[1]}")
     assert len(settings) > 5
     if name != SHIPPED[0]:
         other = re.search(rf"`{name}` was made alike, with (.*)\.", readme)

@@ -18,6 +18,8 @@ from click.testing import CliRunner
 from rasterio.windows import Window
 
 from s2change_plugin.engine.bands import TEN_BANDS, TEN_METRE_BANDS
+from s2change_plugin.engine.card import AUTO, SHIPPED
+from s2change_plugin.engine.choice import chosen_model
 from s2change_plugin.engine.errors import S2ChangeError
 from s2change_plugin.engine.model import load_model
 from s2change_plugin.engine.registration import measure_displacement
@@ -31,7 +33,7 @@ from training.bench.report import PAGE, PICTURE, ROWS, Goal, goals, growth, page
 from training.bench.rounds import Round, Sample, first_window_of, stages_of
 
 T = TypeVar("T")
-SIZE = 256
+SIZE = 288
 
 
 def quiet(items: Sequence[T], label: str) -> Iterator[T]:
@@ -99,7 +101,9 @@ def test_a_window_of_the_mosaic_does_not_depend_on_how_it_is_cut() -> None:
 
 def test_products_hold_the_same_reflectance_and_the_mean_of_it_at_20_m(tmp_path: Path, tiles: dict[str, scenes.Tile]) -> None:
     products = scenes.make_products(tmp_path, tiles["1/4"], quiet)
+    # Ten bands, and the cloud mask.
     assert len(products.files) == 2 * (10 + 1)
+    assert len(list(products.before.rglob("*.jp2"))) == 13 + 1
     with rasterio.open(tiles["1/4"].before) as raster:
         stack = dict(zip(TEN_BANDS, raster.read(), strict=True))
     scene = open_scene(str(products.before))
@@ -111,6 +115,8 @@ def test_products_hold_the_same_reflectance_and_the_mean_of_it_at_20_m(tmp_path:
     with rasterio.open(scene.bands["B11"].path) as raster:
         assert raster.res == (20, 20)
         assert raster.read(1)[3, 5] == round(stack["B11"][6:8, 10:12].mean()) + 1000
+    after = open_scene(str(products.after), side="after")
+    assert chosen_model(AUTO, scene, after) == SHIPPED[0], "all 13 bands"
 
 
 def test_every_block_is_read_once(tiles: dict[str, scenes.Tile], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +257,7 @@ def test_a_peer_that_is_missing_is_said_with_what_to_install() -> None:
 
 
 def test_the_whole_command_writes_a_page_with_every_row_and_a_picture(tmp_path: Path) -> None:
-    asked = ["--size", "512", "--repeats", "1", "--steady", "0.02", "--folder", str(tmp_path / "pair"), "--report", str(tmp_path)]
+    asked = ["--size", "516", "--repeats", "1", "--steady", "0.02", "--folder", str(tmp_path / "pair"), "--report", str(tmp_path)]
     done = CliRunner().invoke(main, asked, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     lines = (tmp_path / PAGE).read_text(encoding="utf-8").splitlines()

@@ -42,8 +42,10 @@ def main(context: click.Context, size: int, repeats: int, jpeg2000: bool, steady
     """Measure a whole tile, and write the page with the tables and the picture."""
     if context.invoked_subcommand is not None:
         return
-    if size % 4:
-        raise click.UsageError(f"--size is {size} and must be a multiple of 4, so that a sixteenth of the tile can be cut.")
+    if size % 12:
+        raise click.UsageError(
+            f"--size is {size} and must be a multiple of 12, so that a sixteenth of the tile can be cut and pixels of 60 m cover it."
+        )
     from . import peers
     from .report import write_report
     from .rounds import measure_round

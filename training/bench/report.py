@@ -43,8 +43,9 @@ ROWS = {
     "network": "Bare part: the network over the tile's pixels, no halo",
     "layers": "The network's layers, each timed alone, summed",
     "write": "Bare part: write the three rasters once",
-    "detect-jp2": "`detect` of two Level-1C products: each band a JPEG 2000 with blocks of 1024², six of them at 20 m, metadata, cloud mask",
-    "read-jp2": "Bare part of it: decode every block of both dates once",
+    "detect-jp2": "`detect` of two Level-1C products, ten bands: each a JPEG 2000 with blocks of 1024², six of them at 20 m, metadata, cloud mask",
+    "detect-jp2-13": f"The same, of all 13 bands, with the model that `--model auto` takes for them: `{SHIPPED[0]}`",
+    "read-jp2": "Bare part of it, ten bands: decode every block of both dates once",
     "resample-jp2": "Bare part of it: bring both dates' bands of 20 m to 10 m, resample `after`",
     **PEERS,
 }
@@ -230,8 +231,7 @@ _METHOD = f"""\
   as many threads as there are cores, resampling is a separable cubic kernel from memory to memory, writing is without overviews.
 - Peers that are our own loops are timed without imports and export, and get reflectance and one normalisation only; their result stays in
   memory to the end. Where the note says so, a peer ran on less and was scaled up by pixels.
-- The model is `{MODEL}`, which looks at ten bands, of products too. With all 13, and `{SHIPPED[0]}`, which has more networks, a product
-  takes about 1.3 times as long (`training/EXPERIMENTS.md`, 25).
+- The model is `{MODEL}`, which looks at ten bands, of products too, but for the row that says otherwise.
 - Peak memory is resident memory of the process and its children, sampled twenty times a second."""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import rasterio
 
 from s2change_plugin.engine.bands import BANDS, TEN_BANDS
+from s2change_plugin.engine.card import AUTO
 
 from ..simulate import PIXEL
 from . import peers
@@ -76,6 +77,7 @@ def measure_round(tiles: dict[str, Tile], folder: Path, number: int, steady: flo
         # What is coarser is brought to 10 m on both dates, and all of the second is shifted, each pixel once.
         coarse = sum(BANDS[band].gsd_m > PIXEL for band in TEN_BANDS)
         yield "detect-jp2", lambda: _detect(tiles["jp2"], folder / "detect-jp2")
+        yield "detect-jp2-13", lambda: _detect(tiles["jp2"], folder / "detect-jp2-13", "--model", AUTO)
         yield "read-jp2", lambda: _part("read", *tiles["jp2"].files)
         yield "resample-jp2", lambda: _part("resample", tile.after, len(TEN_BANDS) + coarse, steady)
     for name in peers.PEERS:
@@ -86,6 +88,7 @@ def measure_round(tiles: dict[str, Tile], folder: Path, number: int, steady: flo
 def _detect(tile: Tile, folder: Path, *options: object) -> Sample:
     folder.mkdir(parents=True, exist_ok=True)
     outputs = [part for name, file in (_RESULTS | _OTHERS).items() for part in (f"--{name}", folder / file)]
+    # Of an option that is said twice the last counts.
     run = run_module(
         "s2change_plugin.engine", "detect", tile.before, tile.after, *outputs, "--model", MODEL, *options, "--events"
     )

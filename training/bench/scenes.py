@@ -16,7 +16,7 @@ from rasterio.crs import CRS
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
-from s2change_plugin.engine.bands import BANDS, TEN_BANDS
+from s2change_plugin.engine.bands import ALL_BANDS, BANDS, TEN_BANDS
 from s2change_plugin.engine.card import SHIPPED
 from s2change_plugin.engine.grid import windows
 
@@ -36,6 +36,10 @@ _PIECE = 640
 # Of these, one has clouds: a few per cent of the tile.
 _SEEDS, _CLOUDY = range(11, 17), 11
 _CRS, _CORNER, _TILE = CRS.from_epsg(32631), (399_960.0, 4_900_020.0), "31TDK"
+# The bands of 60 m, of what else they are made: to be decoded, and to choose a model by.
+_STAND_INS = {"B01": "B02", "B09": "B8A", "B10": "B02"}
+# Next to nothing is seen in B10 of what B02 sees.
+_CIRRUS = 100
 # As real products have it.
 _PRODUCT_BLOCK = 1024
 _DATES = {"before": BEFORE.time, "after": AFTER.time}
@@ -61,8 +65,11 @@ class Tile:
 
     @property
     def files(self) -> list[Path]:
-        """All that has to be read."""
-        return [file for date in (self.before, self.after) for file in (sorted(date.rglob("*.jp2")) if date.is_dir() else [date])]
+        """All that has to be read for ten bands."""
+        found = [
+            file for date in (self.before, self.after) for file in (sorted(date.rglob("*.jp2")) if date.is_dir() else [date])
+        ]
+        return [file for file in found if file.stem.rpartition("_")[2] not in _STAND_INS]
 
 
 class Progress(Protocol):
@@ -136,8 +143,8 @@ def make_tiles(folder: Path, size: int, progress: Progress) -> dict[str, Tile]:
 
 
 def make_products(folder: Path, tile: Tile, progress: Progress) -> Tile:
-    """A tile as a pair of Level-1C products: each band a JPEG 2000 of its own, some at 20 m, with metadata; what is there is kept."""
-    products = Tile(folder / f"before-{tile.size}.SAFE", folder / f"after-{tile.size}.SAFE", tile.size)
+    """A tile as a pair of Level-1C products: each of 13 bands a JPEG 2000 in its own resolution, with metadata; what is there is kept."""
+    products = Tile(folder / f"before-{tile.size}-13.SAFE", folder / f"after-{tile.size}-13.SAFE", tile.size)
     if not products.there:
         for date in _DATES:
             _write_product(getattr(tile, date), getattr(products, date), date, progress)
@@ -152,8 +159,11 @@ def _write_product(stack: Path, target: Path, date: str, progress: Progress) -> 
     rmtree(partial, ignore_errors=True)
     granule = write_metadata(partial, recipe)
     with rasterio.open(stack) as raster:
-        for index, band in enumerate(progress(TEN_BANDS, f"Writing {target.name}"), start=1):
-            numbers = coarser(raster.read(index), BANDS[band].gsd_m // 10) + np.uint16(-recipe.offset_of(band))
+        for band in progress(ALL_BANDS, f"Writing {target.name}"):
+            seen = raster.read(TEN_BANDS.index(_STAND_INS.get(band, band)) + 1)
+            if band == "B10":
+                seen //= _CIRRUS
+            numbers = coarser(seen, BANDS[band].gsd_m // 10) + np.uint16(-recipe.offset_of(band))
             write_band(granule, band, numbers, recipe, _PRODUCT_BLOCK)
         write_no_clouds(granule, recipe, raster.shape)
     partial.replace(target)

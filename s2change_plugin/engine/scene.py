@@ -456,7 +456,7 @@ def _spread(path: str, indexes: Sequence[int]) -> list[_Looked]:
             raise damaged(path, error) from error
         found = []
         for index, layers in zip(indexes, zip(*parts, strict=True), strict=True):
-            layer = np.ma.stack(layers)
+            layer = np.ma.concatenate(layers)
             fill = 0 if dataset.nodatavals[index - 1] is None and not dataset.dtypes[index - 1].startswith("float") else None
             there = ~np.ma.getmaskarray(layer) & np.isfinite(layer.data) & (layer.data != fill)
             found.append((layer.data, there, dataset.shape))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 from qgis.core import QgsProcessingFeedback, QgsSettings
 from qgis.gui import QgsFileWidget
@@ -11,6 +12,8 @@ from qgis.PyQt.QtWidgets import QApplication, QDialog, QDialogButtonBox, QLabel,
 
 from ..runtime.environment import PYTHON_SETTING, engine_arguments, engine_python, missing_engine
 from ..runtime.run import EngineError, run_process
+
+_PATIENCE_S = 60
 
 
 class SettingsDialog(QDialog):
@@ -54,27 +57,37 @@ class SettingsDialog(QDialog):
         """Keep the choice, start the engine, and show what it says."""
         before = QgsSettings().value(PYTHON_SETTING, "", str)
         self._keep()
-        problem = missing_engine()
-        if not problem:
-            said: list[str] = []
-            QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
-            try:
-                failed = run_process(
-                    str(engine_python()), engine_arguments(["models", "--json"]), QgsProcessingFeedback(), said.append
-                )
-                problem = failed.splitlines()[-1] if failed else ""
-            except EngineError as error:
-                problem = str(error)
-            finally:
-                QApplication.restoreOverrideCursor()
-        works = "" if problem else f"It works: {engine_python()}\nModels: {', '.join(_names(said)) or 'none'}"
-        self.state.setText(f"It does not work: {problem}" if problem else works)
-        QgsSettings().setValue(PYTHON_SETTING, before)
+        QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
+        try:
+            self.state.setText(_tried())
+        finally:
+            QApplication.restoreOverrideCursor()
+            QgsSettings().setValue(PYTHON_SETTING, before)
 
     def _keep(self) -> None:
         QgsSettings().setValue(PYTHON_SETTING, self.python.filePath().strip())
 
 
-def _names(said: list[str]) -> list[str]:
-    """Of the models that the engine lists."""
-    return [card["name"] for card in json.loads(said[-1])]
+def _tried() -> str:
+    """What comes of starting the engine."""
+    said: list[str] = []
+    feedback = QgsProcessingFeedback()
+    # A program that is no Python may stay open.
+    late = threading.Timer(_PATIENCE_S, feedback.cancel)
+    late.start()
+    try:
+        problem = missing_engine() or run_process(
+            str(engine_python()), engine_arguments(["models", "--json"]), feedback, said.append
+        )
+        names = [] if problem else [card["name"] for card in json.loads(said[-1])]
+    except EngineError as error:
+        problem = str(error)
+    except (IndexError, KeyError, TypeError, ValueError):
+        problem = f"{engine_python()} is no Python with the packages of the engine."
+    finally:
+        late.cancel()
+    if feedback.isCanceled():
+        problem = f"{engine_python()} did not answer within {_PATIENCE_S} seconds."
+    if problem:
+        return f"It does not work: {problem.splitlines()[-1]}"
+    return f"It works: {engine_python()}\nModels: {', '.join(names) or 'none'}"

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qgis.core import (
+    NULL,
     Qgis,
+    QgsExpressionContext,
     QgsFeatureRequest,
     QgsMapLayer,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
+    QgsProcessingOutputLayerDefinition,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterEnum,
@@ -211,10 +214,17 @@ def targets(algorithm: QgsProcessingAlgorithm, parameters: dict, context: QgsPro
     """Output to the file or folder that is to be written, of those that are asked for."""
     files = {}
     for definition in algorithm.destinationParameterDefinitions():
+        if _is_left_out(parameters.get(definition.name())):
+            continue
         is_layer = not isinstance(definition, (QgsProcessingParameterFileDestination, QgsProcessingParameterFolderDestination))
         path_of = algorithm.parameterAsOutputLayer if is_layer else algorithm.parameterAsFileOutput
         files[definition.name()] = path_of(parameters, definition.name(), context)
     return {name: path for name, path in files.items() if path}
+
+
+def _is_left_out(value: object) -> bool:
+    """Whether a batch has an empty place for an output; asked for its path, QGIS would promise to load it."""
+    return isinstance(value, QgsProcessingOutputLayerDefinition) and not value.sink.valueAsString(QgsExpressionContext())[0]
 
 
 def option_name(name: str) -> str:
@@ -230,13 +240,15 @@ def _option(
     feedback: QgsProcessingFeedback,
 ) -> list[str]:
     name, option = definition.name(), option_name(definition.name())
+    value = parameters.get(name)
+    # A script's value of an attribute that is empty is NULL.
+    if value is None or value == NULL:
+        return []
     if isinstance(definition, QgsProcessingParameterBoolean):
         on = algorithm.parameterAsBoolean(parameters, name, context)
         if on == bool(definition.defaultValue()):
             return []
         return [option if on else f"--no-{option.removeprefix('--')}"]
-    if parameters.get(name) is None:
-        return []
     if isinstance(definition, QgsProcessingParameterExtent):
         return _bounds(algorithm, name, parameters, context)
     if isinstance(definition, QgsProcessingParameterNumber):

@@ -44,7 +44,8 @@ class SetUpEngine(QgsProcessingAlgorithm):
             "<p>Makes a Python environment with PyTorch and rasterio in your QGIS profile, about 2 GB. Nothing is installed into QGIS's own Python "
             "or anywhere else, no administrator rights are needed, and updates of the plugin keep it. Run it again to make it anew.</p>"
             "<p>Without a network: on a machine that has one, and the same system and Python, run "
-            "<code>pip download -r requirements/engine.txt</code>, and give the folder of the wheels.</p>"
+            "<code>pip download --extra-index-url https://download.pytorch.org/whl/cpu -c requirements/cpu-only.txt -r requirements/engine.txt</code>, "
+            "and give the folder of the wheels.</p>"
         )
 
     def initAlgorithm(self, configuration: dict | None = None) -> None:

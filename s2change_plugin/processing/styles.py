@@ -33,6 +33,8 @@ class Styler(QgsProcessingLayerPostProcessorInterface):
 
     def postProcessLayer(self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> None:
         """Called by QGIS in its main thread, once the layer is in the project."""
+        # A layer of an older result of that name is taken again, and still has the file open that was there.
+        layer.dataProvider().reloadData()
         layer.loadNamedStyle(str(self._style))
         layer.triggerRepaint()
 

@@ -68,7 +68,7 @@ def run_engine(
         raise EngineCancelled("Cancelled; nothing was written.")
     if heard.error:
         raise EngineError(heard.error)
-    raise EngineError(_death(stderr, feedback))
+    raise EngineError(_death(stderr, feedback, heard.begun))
 
 
 def run_process(
@@ -124,8 +124,14 @@ def _stop(process: QProcess) -> None:
         process.waitForFinished(_GRACE_MS)
 
 
-def _death(stderr: str, feedback: QgsProcessingFeedback) -> str:
-    """One sentence for an engine that ended without a word; what it last wrote goes to the log."""
+def _death(stderr: str, feedback: QgsProcessingFeedback, begun: bool) -> str:
+    """One sentence for an engine that ended without a result; what it last wrote goes to the log.
+
+    Args:
+        stderr: the end of what it wrote, not empty.
+        feedback: has the log.
+        begun: it had said something.
+    """
     for text in stderr.splitlines()[-15:]:
         feedback.pushDebugInfo(text)
     told = [text for text in stderr.splitlines() if text.startswith("Error: ")]
@@ -135,6 +141,9 @@ def _death(stderr: str, feedback: QgsProcessingFeedback) -> str:
         return f"The engine's Python lacks a package ({stderr.splitlines()[-1].split(': ')[-1]}). {SET_UP}"
     if "Traceback" in stderr:
         return f"The engine stopped on an error of its own: {stderr.splitlines()[-1]}. Please report it with the log."
+    if not begun:
+        # Such as the environment of a Python that an update of QGIS took away.
+        return f"The engine's Python does not work ({stderr.splitlines()[-1]}). {SET_UP}"
     return (
         "The engine was ended from outside before it was done, often because memory ran out. "
         "Close other programs, or choose a smaller extent, and run again."
@@ -156,6 +165,7 @@ class _Heard:
         self._messages = messages
         self._words = words
         self._stage = ""
+        self.begun = False
         self.workdir: Path | None = None
         self.result: dict | None = None
         self.error = ""
@@ -168,6 +178,7 @@ class _Heard:
         except (ValueError, TypeError, KeyError):
             self._feedback.pushDebugInfo(text)
             return
+        self.begun = True
         if kind == "started":
             self.workdir = Path(event["workdir"])
         elif kind == "progress":

@@ -183,6 +183,18 @@ def test_a_mask_and_polygons_of_one_name_keep_their_styles(provider, engine, ask
         QgsProject.instance().clear()
 
 
+def test_a_layer_of_an_older_result_shows_what_was_written_in_its_place(provider, engine, asked: dict, tmp_path: Path) -> None:
+    processing.runAndLoadResults(ALGORITHM, {**asked, "THRESHOLD": 1.0})
+    (layer,) = QgsProject.instance().mapLayers().values()
+    place = layer.extent()
+    assert layer.dataProvider().block(1, place, 4, 4).value(0, 0) == 0
+    processing.runAndLoadResults(ALGORITHM, {**asked, "THRESHOLD": 0.0})
+    for one in QgsProject.instance().mapLayers().values():
+        assert one.dataProvider().block(1, place, 4, 4).value(0, 0) == 1
+    del layer, one
+    QgsProject.instance().clear()
+
+
 def test_a_wrong_band_name_is_told_as_it_is(provider, engine, asked: dict) -> None:
     with pytest.raises(QgsProcessingException, match="'foo' is not a Sentinel-2 band"):
         processing.run(ALGORITHM, {**asked, "BEFORE_BANDS": "foo"})

@@ -30,7 +30,22 @@ def test_trying_the_engine_says_whether_it_works(qtbot, settings, engine) -> Non
     dialog.python.setFilePath("/usr/bin/python3")
     dialog.try_engine()
     assert "It does not work" in dialog.state.text()
+    for program in ("/bin/true", "/bin/echo"):
+        dialog.python.setFilePath(program)
+        dialog.try_engine()
+        assert dialog.state.text() == f"It does not work: {program} is no Python with the packages of the engine."
     dialog.reject()
+    assert settings.value(PYTHON_SETTING, "") == ""
+
+
+def test_a_program_that_stays_open_is_not_waited_for_for_ever(qtbot, settings, engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s2change_plugin.gui.settings_dialog._PATIENCE_S", 1)
+    monkeypatch.setattr("s2change_plugin.gui.settings_dialog.engine_arguments", lambda arguments: ["60"])
+    dialog = SettingsDialog()
+    qtbot.addWidget(dialog)
+    dialog.python.setFilePath("/bin/sleep")
+    dialog.try_engine()
+    assert "did not answer within 1 seconds" in dialog.state.text()
     assert settings.value(PYTHON_SETTING, "") == ""
 
 

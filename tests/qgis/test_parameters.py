@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from qgis.core import (
+    NULL,
     Qgis,
     QgsApplication,
     QgsFeature,
@@ -13,6 +14,7 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeatureSourceDefinition,
+    QgsProcessingOutputLayerDefinition,
     QgsProcessingParameterEnum,
     QgsProcessingParameterRasterLayer,
     QgsProject,
@@ -155,6 +157,8 @@ def test_both_that_compare_say_it_alike(typed, dates: dict, given: dict, said: l
     [
         ({"THRESHOLD": 0.25}, ["--threshold", "0.25"]),
         ({"THRESHOLD": 0}, ["--threshold", "0.0"]),
+        # What a script has of an attribute that is empty.
+        (dict.fromkeys(("THRESHOLD", "MASK_BUFFER", "REGISTER", "MODEL", "AREA", "EXTENT", "GOAL"), NULL), []),
         ({"GOAL": 0}, []),
         ({"GOAL": 1}, ["--goal", "precision"]),
         ({"GOAL": 2}, ["--goal", "recall"]),
@@ -167,6 +171,18 @@ def test_both_that_compare_say_it_alike(typed, dates: dict, given: dict, said: l
 )
 def test_what_only_a_detection_asks(typed, dates: dict, given: dict, said: list[str]) -> None:
     assert typed("detectchange", {**dates, **given}) == [*typed("detectchange", dates), *said]
+
+
+def test_an_output_that_a_row_of_a_batch_leaves_empty_is_not_promised_to_be_loaded(provider, dates: dict) -> None:
+    """QGIS would say of a row that went well that its layers were not made."""
+    from s2change_plugin.processing.parameters import targets
+
+    context, project = QgsProcessingContext(), QgsProject.instance()
+    empty = {name: QgsProcessingOutputLayerDefinition("", project) for name in ("QUALITY", "POLYGONS", "PROBABILITY")}
+    made = {"MASK": QgsProcessingOutputLayerDefinition(dates["MASK"], project)}
+    algorithm = QgsApplication.processingRegistry().algorithmById("s2change:detectchange")
+    assert targets(algorithm, {**dates, **made, **empty}, context) == {"MASK": dates["MASK"]}
+    assert list(context.layersToLoadOnCompletion()) == [dates["MASK"]]
 
 
 def test_what_a_preparation_asks(typed, scene: dict, tmp_path: Path, pair: Path) -> None:

@@ -124,6 +124,13 @@ def test_an_engine_that_is_killed_is_one_sentence_and_leaves_nothing(fake_engine
     assert not work.exists()
 
 
+def test_a_python_that_does_not_start_is_not_taken_for_a_lack_of_memory(fake_engine) -> None:
+    """As the environment of a QGIS that an update put elsewhere."""
+    fake_engine("sys.stderr.write('No Python at that place'); sys.stderr.flush(); os._exit(103)")
+    with pytest.raises(EngineError, match=r"Python does not work \(No Python at that place\).*Set up the engine"):
+        run_engine(["detect"], Feedback())
+
+
 def test_a_traceback_is_logged_and_told_in_one_sentence(fake_engine) -> None:
     fake_engine("start(); raise RuntimeError('a bug')")
     feedback = Feedback()

@@ -43,7 +43,7 @@ from .crossvalidate import (
     taught_by,
 )
 from .options import FitOptions
-from .prepare import Labels, read_city
+from .prepare import Labels, fingerprints, read_city, require_as_before
 
 PAGE, VALUES = "report.html", "report.json"
 _TEMPLATE = Path(__file__).parent / "templates" / "crossvalidation.html"
@@ -101,7 +101,7 @@ def read_rival(folder: Path, data: Path, split: Sequence[Fold], options: FitOpti
         options: of this run; the note says what differs.
 
     Raises:
-        S2ChangeError: it is not finished, or has other folds, cities or pixels.
+        S2ChangeError: it is not finished, has other folds or pixels, or is of other data.
     """
     there, settings = _read_json(folder / SCORES_FILE), saved_options(folder)
     if sorted(map(sorted, there["folds"])) != sorted(map(sorted, split)):
@@ -110,6 +110,7 @@ def read_rival(folder: Path, data: Path, split: Sequence[Fold], options: FitOpti
             f"{folder} has other folds or cities ({theirs}) than this run ({ours}), so their scores cannot stand in one table. "
             "Run it with the same data and --folds."
         )
+    require_as_before(settings["cities"], fingerprints(data), folder)
     truth = labels_of(data)
     numbers = sorted(int(path.name.removeprefix("seed-")) for path in folder.glob("seed-*"))
     seeds = [seed for seed in numbers if is_predicted(folder, seed, truth)]

@@ -304,7 +304,7 @@ def _beginning(
     network: Any = new_network(options.fit)
     mean, std = band_statistics(cities)
     trained_on = "; ".join(f"{source}: {', '.join(names)}" for source, names in grouped(labels, "source").items())
-    licences = list(grouped(labels, "licence"))
+    licences, known = list(grouped(labels, "licence")), list[str]()
     if options.init:
         start = load_model(options.init, device="cpu")
         wanted, there = (
@@ -318,8 +318,8 @@ def _beginning(
         network.load_state_dict(start.network.state_dict())
         mean, std = start.card.mean, start.card.std
         trained_on = f"{trained_on}. Begun with {start.card.name}, trained on {start.card.trained_on}"
-        # What is made of weights keeps their licence.
-        licences = [start.card.licence, *licences]
+        # What is made of weights keeps their licence, and knows what they know.
+        licences, known = [start.card.licence, *licences], start.card.training.get("cities", [])
     card = ModelCard(
         name=WEIGHTS,
         bands=options.fit.bands,
@@ -335,7 +335,7 @@ def _beginning(
         detects=" ".join(grouped(labels, "detects")),
         level=next(iter(labels.values())).level,
         protocol=f"Scores on {', '.join(held_out)}, held out whole; epoch and threshold were chosen on them, so they are optimistic. Seed {options.fit.seed}.",
-        training={**asdict(options.fit), "cities": list(labels)},
+        training={**asdict(options.fit), "cities": sorted({*labels, *known})},
         halo=halo(options.fit.depth, options.fit.view_cells),
     )
     return card, network

@@ -95,7 +95,7 @@ class BlockCache:
 
     def __init__(self, opened: Callable[[str], DatasetReader], budget: int = BUDGET) -> None:
         """Keep at most `budget` bytes of what is not in use; `opened` opens a path."""
-        self._opened, self._budget = opened, budget
+        self._opened, self.budget = opened, budget
         self._lock = threading.Lock()
         self._parts: OrderedDict[_Part, Future[Values]] = OrderedDict()
         self._limits: dict[_Part, tuple[float, float]] = {}
@@ -194,7 +194,7 @@ class BlockCache:
 
     def grow(self, budget: float) -> None:
         """Keep at most so many bytes from now on, or what was said before if that is more."""
-        self._budget = max(self._budget, int(budget))
+        self.budget = max(self.budget, int(budget))
 
     def close(self) -> None:
         """Close the files and forget what was read; no thread may be reading."""
@@ -257,7 +257,7 @@ class BlockCache:
         """Forget what was asked for longest ago until so many bytes fit."""
         held = sum(map(self._bytes_in, self._parts))
         for part in list(self._parts):
-            if held + wanted <= self._budget:
+            if held + wanted <= self.budget:
                 break
             if self._parts[part].done():
                 held -= self._bytes_in(part)

@@ -294,7 +294,7 @@ def fit_predictor(method: str, before: Sequence[Array], after: Sequence[Array], 
     """A method fitted on samples of two dates, ready for any window of them.
 
     What is far out among the samples is change: the root of the sum of squares above four times its median. So unchanged ground may differ
-    by whatever it does, and half of the ground may have changed.
+    by whatever it does; most of it must be unchanged, since what changed much moves the means and deviations by which dates are compared.
 
     Args:
         method: "cva", "irmad" or "pca".

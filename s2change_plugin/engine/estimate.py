@@ -157,7 +157,7 @@ def work_of(pair: Pair, predictor: Predictor, area: Window, size: int) -> Work:
         int(area.width * area.height),
         largest,
         2 * len(pair.bands) * _FLOAT32 * _COPIES + predictor.bytes_per_pixel,
-        int(pair.bytes_per_column * min(pair.widest, area.width + 2 * halo)),
+        int(pair.block_bytes(area.width + 2 * halo)),
     )
 
 

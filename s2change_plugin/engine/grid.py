@@ -281,19 +281,18 @@ def _to_lonlat(crs: CRS) -> Transformer:
 def sample_windows(height: int, width: int, size: int, most: int) -> Iterator[Window]:
     """At most `most` windows that share no pixel, spread evenly over height × width.
 
-    They measure size × size, or cover all of a side, shared out among them, where they reach with up to half as much again.
+    They measure size × size; a side that so many reach along is shared out among them, and they are smaller.
     """
-    largest = size + size // 2
-    rows = min(round(most**0.5), math.ceil(height / largest))
-    cols = min(most // rows, math.ceil(width / largest))
-    for row, tall in _spread(height, size, largest, rows):
-        for col, wide in _spread(width, size, largest, cols):
+    rows = min(round(most**0.5), math.ceil(height / size))
+    cols = min(most // rows, math.ceil(width / size))
+    for row, tall in _spread(height, size, rows):
+        for col, wide in _spread(width, size, cols):
             yield Window(col, row, wide, tall)
 
 
-def _spread(length: int, size: int, largest: int, count: int) -> list[tuple[int, int]]:
+def _spread(length: int, size: int, count: int) -> list[tuple[int, int]]:
     """Where so many pieces of a length begin, and how long they are."""
-    if length > count * largest:
+    if length > count * size:
         return [(int(start), size) for start in np.linspace(0, length - size, count)]
     edges = [round(edge) for edge in np.linspace(0, length, count + 1)]
     return [(start, end - start) for start, end in pairwise(edges)]

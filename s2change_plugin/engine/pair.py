@@ -132,15 +132,9 @@ class DateReader:
         """See `SceneReader.forget`."""
         self._scene.forget(row, col)
 
-    @property
-    def bytes_per_column(self) -> float:
-        """See `SceneReader.bytes_per_column`."""
-        return self._scene.bytes_per_column
-
-    @property
-    def wide_blocks(self) -> bool:
-        """See `SceneReader.wide_blocks`."""
-        return self._scene.wide_blocks
+    def bytes_held(self, width: float) -> tuple[float, float]:
+        """See `SceneReader.bytes_held`."""
+        return self._scene.bytes_held(width)
 
     def close(self) -> None:
         """Close the files."""
@@ -189,9 +183,11 @@ class Pair:
             stack.callback(self._before.close)
             self._after = self._opened(after, self.masks[1], self.grid)
             self._stack = stack.pop_all()
-        self._wide_blocks = self._before.wide_blocks or self._after.wide_blocks
-        if self._wide_blocks:
-            self._blocks.grow(min(self.bytes_per_column * self.grid.width, _LARGEST_BUDGET))
+        wide, rest = self._bytes_held(self.grid.width)
+        # Fewer columns at a time would be no less of blocks that are as wide as the grid.
+        self._all_columns = wide > 0
+        if self._all_columns:
+            self._blocks.grow(min(wide + rest, _LARGEST_BUDGET))
         self.sampled = tuple(self._before.within_block(window) for window in self.windows_over(self.grid.window))
 
     def measure(self, when_sampled: Callable[[], object] = lambda: None) -> None:
@@ -246,16 +242,19 @@ class Pair:
         self._before.forget(row, col)
         self._after.forget(row, col)
 
-    @property
-    def bytes_per_column(self) -> float:
-        """See `SceneReader.bytes_per_column`; of both dates."""
-        return self._before.bytes_per_column + self._after.bytes_per_column
+    def block_bytes(self, width: float) -> float:
+        """What blocks take of the memory at most while windows walk over so many columns row by row."""
+        return min(sum(self._bytes_held(min(width, self.widest))), self._blocks.budget)
 
     @property
     def widest(self) -> int:
-        """Columns that can be so read in the memory that blocks may take; all, where fewer would be no less to hold."""
-        held = self.bytes_per_column
-        return int(BUDGET / held) if held and not self._wide_blocks else self.grid.width
+        """Columns that can be so read in the memory that blocks may take, each block decoded once."""
+        _, each = self._bytes_held(1)
+        return int(BUDGET / each) if each and not self._all_columns else self.grid.width
+
+    def _bytes_held(self, width: float) -> tuple[float, float]:
+        (wide, rest), (other_wide, other_rest) = self._before.bytes_held(width), self._after.bytes_held(width)
+        return wide + other_wide, rest + other_rest
 
     def close(self) -> None:
         """Close the files."""

@@ -29,8 +29,8 @@ _BRIGHTEST_DN = 16000
 # Numbers with a smaller scale are digital numbers, of which 65535 is one; reflectance as such has none.
 _SCALE_OF_DN = 0.01
 # While windows walk along a row of blocks, so many of these are held: its own, the next, and some of the last; where blocks are low, so many
-# rows of the grid, which a window with its halo has.
-_PARTS_HELD, _ROWS_HELD = 2.5, 1024
+# rows of the grid, which windows have with their halo, what masks reach, and the first of the next row.
+_PARTS_HELD, _ROWS_HELD = 2.5, 1280
 # Blocks along a side of a grid from which on it is worth it to move a sample into one of them.
 _FEW_BLOCKS = 4
 
@@ -102,10 +102,10 @@ class _ParallelFile:
         return self.blocks.part_shape(self.bands[0].path)
 
     @property
-    def bytes_per_column(self) -> float:
-        """See `SceneReader.bytes_per_column`."""
+    def bytes_held(self) -> float:
+        """For each column of the file; see `SceneReader.bytes_held`."""
         rows = max(_PARTS_HELD * self.block_shape[0], _ROWS_HELD / self.placement.factor)
-        return rows * self.blocks.bytes_per_pixel(self.bands[0].path) / self.placement.factor
+        return rows * self.blocks.bytes_per_pixel(self.bands[0].path)
 
     def _between(self, values: Array, window: Window) -> Array:
         """What lies between the file's pixels, whose values may be changed."""
@@ -253,16 +253,18 @@ class SceneReader:
             if isinstance(file, _ParallelFile):
                 file.forget(row, col)
 
-    @property
-    def bytes_per_column(self) -> float:
-        """What is held in memory for each column of the grid while it is read row by row and each block decoded once."""
-        return sum(file.bytes_per_column for file in self._files if isinstance(file, _ParallelFile))
+    def bytes_held(self, width: float) -> tuple[float, float]:
+        """What is held in memory while windows walk over so many columns row by row and each block is decoded once.
 
-    @property
-    def wide_blocks(self) -> bool:
-        """Whether blocks of a file are as wide as the grid, so that nothing is saved by reading fewer columns."""
-        parallel = (file for file in self._files if isinstance(file, _ParallelFile))
-        return any(file.block_shape[1] * file.placement.factor >= self.grid.width for file in parallel)
+        First of files whose blocks are as wide as the grid, which is as much for fewer columns, then of the others.
+        """
+        found = [0.0, 0.0]
+        for file in self._files:
+            if isinstance(file, _ParallelFile):
+                columns, factor = file.block_shape[1], file.placement.factor
+                wide = columns * factor >= self.grid.width
+                found[not wide] += file.bytes_held * (columns if wide else width / factor)
+        return found[0], found[1]
 
     def close(self) -> None:
         """Close the files."""

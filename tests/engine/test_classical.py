@@ -175,7 +175,7 @@ def test_the_limit_is_four_times_what_half_of_the_pixels_reach(method: str) -> N
 
 @pytest.mark.parametrize("method", METHODS)
 def test_change_of_much_of_the_ground_is_found(method: str) -> None:
-    """As of a burned area: a third of what is seen."""
+    """A third of it shows other ground of the same kind, so that the dates' means and deviations stay."""
     before, after = two_dates(changed=PIXELS // 3)
     found = fitted(method, before, after).probability(as_image(before), as_image(after)).ravel() >= 0.5
     assert found[: PIXELS // 3].mean() > 0.8

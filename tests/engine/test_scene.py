@@ -179,6 +179,14 @@ def test_a_scene_is_in_one_unit_whatever_a_dark_band_looks_like(tmp_path: Path, 
     assert {band.rule.scale for band in share.bands.values()} == {1.0}
 
 
+def test_a_few_bright_pixels_do_not_make_reflectance_digital_numbers(tmp_path: Path, ground: np.ndarray) -> None:
+    """Glint and hot pixels reach above what reflects."""
+    share = ground.astype(np.float32) / 10000
+    share[:, 100:104, 100:104] = 2.6
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", share)))
+    assert {band.rule.scale for band in scene.bands.values()} == {1.0}
+
+
 def test_a_missing_band_is_named(tmp_path: Path, ground: np.ndarray) -> None:
     scene = open_scene(str(write_stack(tmp_path / "a.tif", ground[:4], ("B02", "B03", "B04", "B08"))))
     with pytest.raises(BandsUnknown, match="has no B05, B06"):

@@ -322,7 +322,7 @@ def fitted(method: str, model: Model | None, pair: Pair, say: Callable[[str], No
     Raises:
         NothingObserved: too few pixels are observed on both dates, or, for a method without a model, no band varies.
     """
-    before, after = [sample.before for sample in pair.samples], [sample.after.copy() for sample in pair.samples]
+    before, after = [sample.before for sample in pair.ground], [sample.after.copy() for sample in pair.ground]
     for image in after:
         pair.normalisation.apply(image)
     return model.for_pair(before, after, say) if model else fit_predictor(method, before, after, pair.bands)

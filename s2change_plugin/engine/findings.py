@@ -13,7 +13,7 @@ from rasterio.windows import Window
 from .acquisition import Acquisition
 from .card import SHIPPED, ModelCard, find_card
 from .errors import DatesReversed, ModelError, NothingObserved, S2ChangeError, UnitsUnclear
-from .grid import geodesic_area_m2
+from .grid import apart, geodesic_area_m2
 from .pair import Pair, PairWindow
 from .radiometry import Array, compare_units, contradiction, seen_pixels
 from .scene import Scene
@@ -92,7 +92,7 @@ def check_pair(pair: Pair, card: ModelCard | None, accept_level: bool = False, t
         usable_finding(*_looked_at(pair)),
         clouds_finding(pair),
         shift_finding(pair),
-        brightness_finding(pair.samples, pair.bands, pair.normalisation.done),
+        brightness_finding(pair.ground, pair.bands, pair.normalisation.done),
         *normalisation_findings(pair),
         *season_findings(before, after),
     )
@@ -256,7 +256,7 @@ def units_finding(pair: Pair, trust_units: bool) -> Finding:
     """Whether both dates are in one unit, by what their files say and by their numbers."""
     scenes = {"before": pair.before.select(pair.bands), "after": pair.after.select(pair.bands)}
     rules = {side: [band.rule for band in scene.bands.values()] for side, scene in scenes.items()}
-    samples = {side: [getattr(sample, side) for sample in pair.samples] for side in scenes}
+    samples = {side: [getattr(sample, side) for sample in pair.ground] for side in scenes}
     for side in scenes:
         wrong = contradiction(samples[side], pair.bands, rules[side], side)
         if wrong:
@@ -295,8 +295,8 @@ def overlap_finding(pair: Pair) -> Finding:
 def _looked_at(pair: Pair) -> tuple[Sequence[PairWindow], Window, str]:
     """What speaks for the part of a pair that is asked for: samples, that part, and what it is called."""
     if pair.area is None:
-        return pair.samples, pair.grid.window, "the overlap"
-    windows = pair.windows_over(pair.area.window)
+        return pair.ground, pair.grid.window, "the overlap"
+    windows = apart(pair.windows_over(pair.area.window))
     return [pair.read(window) for window in windows], pair.area.window, "the area of interest"
 
 

@@ -279,20 +279,31 @@ def _to_lonlat(crs: CRS) -> Transformer:
 
 
 def sample_windows(height: int, width: int, size: int, most: int) -> Iterator[Window]:
-    """At most `most` windows that share no pixel, spread evenly over height × width.
+    """At most `most` windows of size × size, spread evenly over height × width; smaller where the raster is smaller.
 
-    They measure size × size; a side that so many reach along is shared out among them, and they are smaller.
+    A raster that so many can cover is covered; they then overlap, see `apart`.
     """
     rows = min(round(most**0.5), math.ceil(height / size))
     cols = min(most // rows, math.ceil(width / size))
-    for row, tall in _spread(height, size, rows):
-        for col, wide in _spread(width, size, cols):
-            yield Window(col, row, wide, tall)
+    tall, wide = min(size, height), min(size, width)
+    for row in np.linspace(0, height - tall, rows):
+        for col in np.linspace(0, width - wide, cols):
+            yield Window(int(col), int(row), wide, tall)
 
 
-def _spread(length: int, size: int, count: int) -> list[tuple[int, int]]:
-    """Where so many pieces of a length begin, and how long they are."""
-    if length > count * size:
-        return [(int(start), size) for start in np.linspace(0, length - size, count)]
-    edges = [round(edge) for edge in np.linspace(0, length, count + 1)]
-    return [(start, end - start) for start, end in pairwise(edges)]
+def apart(windows: Sequence[Window]) -> tuple[Window, ...]:
+    """Windows in rows and columns, as `sample_windows` gives them, without what they share: neighbours part in the middle of it."""
+    rows = _apart({(int(one.row_off), int(one.row_off + one.height)) for one in windows})
+    cols = _apart({(int(one.col_off), int(one.col_off + one.width)) for one in windows})
+    each = [(rows[one.row_off], cols[one.col_off]) for one in windows]
+    return tuple(Window(left, top, right - left, bottom - top) for (top, bottom), (left, right) in each)
+
+
+def _apart(spans: set[tuple[int, int]]) -> dict[int, tuple[int, int]]:
+    """What is left of spans (start, end), by where each starts."""
+    ordered = sorted(spans)
+    middles = [(end + start) // 2 if start < end else None for (_, end), (start, _) in pairwise(ordered)]
+    return {
+        start: (start if before is None else before, end if after is None else after)
+        for (start, end), before, after in zip(ordered, [None, *middles], [*middles, None], strict=True)
+    }

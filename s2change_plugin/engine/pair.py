@@ -16,7 +16,7 @@ from rasterio.windows import Window
 from .bands import TEN_BANDS
 from .blocks import BUDGET, BlockCache
 from .errors import BandsUnknown, GridMismatch, UnreadableInput
-from .grid import Grid, base_grid, bounds_window, place_of, sample_windows
+from .grid import Grid, apart, base_grid, bounds_window, place_of, sample_windows, slices_in
 from .masks import BUFFER_M, CLOUDS, Area, MaskReader, masks_of, require_buffer
 from .normalisation import NOT_ASKED as NOT_NORMALISED
 from .normalisation import fit_normalisation
@@ -85,6 +85,10 @@ class PairWindow:
     before: Array
     after: Array
     quality: Codes
+
+    def cut(self, rows: slice, cols: slice) -> PairWindow:
+        """Some of it."""
+        return PairWindow(self.before[:, rows, cols], self.after[:, rows, cols], self.quality[rows, cols])
 
 
 # Reflectance of a window (band, row, col), and the codes of what a date shows of it (row, col).
@@ -155,6 +159,7 @@ class Pair:
         normalisation: of `after`, done when it is read.
         sampled: windows spread over the grid.
         samples: what is read of these.
+        ground: the same without what two of them show, so that no pixel counts twice.
         sampling_s: how long it took to read them for the first time, seconds.
     """
 
@@ -188,7 +193,10 @@ class Pair:
         self._all_columns = wide > 0
         if self._all_columns:
             self._blocks.grow(min(wide + rest, _LARGEST_BUDGET))
-        self.sampled = tuple(self._before.within_block(window) for window in self.windows_over(self.grid.window))
+        planned = self.windows_over(self.grid.window)
+        self.sampled = tuple(map(self._before.within_block, planned))
+        # Those that are moved are far from each other.
+        self._apart = apart(planned) if self.sampled == planned else self.sampled
 
     def measure(self, when_sampled: Callable[[], object] = lambda: None) -> None:
         """Read the samples, and measure from them what is taken out: the shift, and where asked the radiometric difference.
@@ -205,8 +213,16 @@ class Pair:
         self._sampled_before.clear()
         if self.options.normalise:
             self.normalisation = fit_normalisation(
-                [sample.before for sample in self.samples], [sample.after for sample in self.samples], self.bands
+                [sample.before for sample in self.ground], [sample.after for sample in self.ground], self.bands
             )
+
+    @property
+    def ground(self) -> list[PairWindow]:
+        """See `Pair`."""
+        return [
+            sample.cut(*slices_in(own, window))
+            for own, window, sample in zip(self._apart, self.sampled, self.samples, strict=True)
+        ]
 
     def set_aside(self, folder: Path) -> None:
         """Before windows are read: what was decoded for the samples waits for them in memory, or in a folder if it is much."""

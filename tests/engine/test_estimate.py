@@ -215,7 +215,7 @@ def test_the_pace_is_what_samples_and_patches_take_without_what_is_done_but_once
     work = replace(work_of(pair, predictor, pair.grid.window, 64), seen=module._FEW + 1)
     pace = measure_pace(pair, predictor, work)
     assert pace.decode == pytest.approx(3 / stored_pixels(pair, pair.sampled))
-    assert pace.lay == pytest.approx(0.5 / (150 * 170))
+    assert pace.lay == pytest.approx(0.5 / (256 * 256))
     assert pace.predict == pytest.approx(1e-6)
     assert predictor.shapes == [(80, 80)] * 2
     # Of a large patch a part will do.

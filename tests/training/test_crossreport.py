@@ -123,7 +123,7 @@ def test_methods_without_labels_stand_in_the_table_as_their_own_limit_has_it(dat
     assert rows["Empty map"]["mean"]["pr_auc"] == rows["Empty map"]["mean"]["prevalence"]
     # Blocks that are brighter by 0.3 are far out for any of them.
     for name in ("Change vector analysis", "PCA difference"):
-        assert rows[name]["mean"]["precision"] > 0.9
+        assert rows[name]["mean"]["precision"] > 0.8
         assert rows[name]["mean"]["recall"] > 0.5
     # Nothing but scores is kept of them.
     assert {path.name for path in (tmp_path / "cv").iterdir()} == {

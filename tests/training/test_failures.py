@@ -72,7 +72,7 @@ def test_ground_that_changed_otherwise_than_the_labels_mean_is_counted_apart(tmp
     """A field was burnt, which no label calls change; the mask calls half of it change, and a tenth of what is as it was."""
     before = np.random.default_rng(0).uniform(0.1, 0.3, (10, *GRID.shape)).astype(np.float32)
     after = before + np.random.default_rng(1).normal(0, 0.005, before.shape).astype(np.float32)
-    after[:, :10] += 0.5
+    after[:, :10] += 0.2
     change, mask = np.zeros((2, *GRID.shape), np.uint8)
     mask[:5] = 1
     mask[10:, ::10] = 1

@@ -30,8 +30,9 @@ from .unet import ChangeNet
 # With a margin of 48 on each side the network sees 1.23 times the pixels that it must in such windows, and one with all that is made of it
 # takes 370 MB; at 512 it is 1.41 times, at 1024 1.2 times and 500 MB. A tile takes 13 by 13 of them, none of them narrow.
 _WINDOW = 864
-# In float32 more of a smaller window's layers stays in a processor's cache, which is worth more than the 1.38 times: on two cores without
-# bfloat16 a quarter of a tile took 24 and 27 s and 1.5 GB so, with 864 27 to 30 s and 1.9 GB. A tile takes 20 by 20.
+# In float32 everything is twice as large. A tile pair took 1.9 GB with these and 2.3 GB with the others, and four of it would take more than 2.5 GB;
+# for about the same time, since more of a window stays in a processor's cache: on two cores without bfloat16 87 and 99 s instead of 83 and 88, a
+# quarter of the tile 24 and 27 s instead of 27 and 30. A tile takes 20 by 20 of them.
 _FLOAT32_WINDOW = 552
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -40,8 +40,8 @@ _LOWEST_DN = -2000
 _COARSE_BANDS = tuple(name for name, band in BANDS.items() if band.gsd_m == 60)
 _FILLED, _GAPS = "holds one number or nothing", "has gaps where other bands have none"
 _MOST_GAPS = 0.01
-# Of windows spread over a layer: values of each and whether they are numbers and not nodata, (pixel,), and the layer's size.
-_Looked = tuple[list[tuple[NDArray[Any], NDArray[np.bool_]]], tuple[int, int]]
+# Of windows spread over a layer: values (window, pixel), whether they are numbers and not nodata, and the layer's size.
+_Looked = tuple[NDArray[Any], NDArray[np.bool_], tuple[int, int]]
 _SCL_FILE = re.compile(r"(?:^|_)SCL(?:_[26]0m)?$", re.IGNORECASE)
 # What `stack` writes into a scene's tags: the quality raster beside it, by how many metres its clouds are widened already, and
 # that the unit of what it was made of was assumed.
@@ -395,8 +395,8 @@ def _band_source(
 
 def _largest(path: str, index: int) -> float:
     """About the largest number of a layer, from windows spread over it; 0 where all of these are empty."""
-    ((windows, _),) = _spread(path, [index])
-    parts = (values[there] for values, there in windows)
+    ((values, there, _),) = _spread(path, [index])
+    parts = (part[seen] for part, seen in zip(values, there, strict=True))
     return max((float(np.percentile(part, 99)) for part in parts if part.size), default=0.0)
 
 
@@ -413,12 +413,10 @@ def _unusable(layers: Mapping[str, tuple[str, int]]) -> tuple[dict[str, str], ND
     # One other, where it costs no more to read.
     other = next((name for name, (path, _) in layers.items() if name not in coarse and path == layers["B10"][0]), None)
     asked = [*coarse, *([other] if other else [])]
-    looked: dict[str, tuple[NDArray[Any], NDArray[np.bool_], tuple[int, int]]] = {}
+    looked: dict[str, _Looked] = {}
     for file in dict.fromkeys(layers[name][0] for name in asked):
         members = [name for name in asked if layers[name][0] == file]
-        for name, (windows, shape) in zip(members, _spread(file, [layers[name][1] for name in members]), strict=True):
-            values, there = (np.concatenate(part) for part in zip(*windows, strict=True))
-            looked[name] = values, there, shape
+        looked.update(zip(members, _spread(file, [layers[name][1] for name in members]), strict=True))
     found: dict[str, str] = {}
     for name in coarse:
         values, there, shape = looked[name]
@@ -443,12 +441,12 @@ def _undeclared_fill(path: str, index: int) -> float | None:
 
 def _values_over(path: str, index: int) -> NDArray[Any]:
     """The finite values of windows spread over a layer, without nodata."""
-    ((windows, _),) = _spread(path, [index])
-    return np.concatenate([values[there] for values, there in windows])
+    ((values, there, _),) = _spread(path, [index])
+    return values[there]
 
 
 def _spread(path: str, indexes: Sequence[int]) -> list[_Looked]:
-    """Windows spread over a file, of each layer, and the file's shape; 0 is nodata where integers do not say."""
+    """Windows spread over a file, of each layer; 0 is nodata where integers do not say."""
     with open_raster(path) as dataset:
         windows = sample_windows(dataset.height, dataset.width, 256, 9)
         try:
@@ -458,9 +456,10 @@ def _spread(path: str, indexes: Sequence[int]) -> list[_Looked]:
             raise damaged(path, error) from error
         found = []
         for index, layers in zip(indexes, zip(*parts, strict=True), strict=True):
+            layer = np.ma.stack(layers)
             fill = 0 if dataset.nodatavals[index - 1] is None and not dataset.dtypes[index - 1].startswith("float") else None
-            there = [~np.ma.getmaskarray(layer) & np.isfinite(layer.data) & (layer.data != fill) for layer in layers]
-            found.append((list(zip((layer.data for layer in layers), there, strict=True)), dataset.shape))
+            there = ~np.ma.getmaskarray(layer) & np.isfinite(layer.data) & (layer.data != fill)
+            found.append((layer.data, there, dataset.shape))
     return found
 
 

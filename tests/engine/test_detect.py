@@ -13,7 +13,7 @@ from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.blocks import BlockCache
 from s2change_plugin.engine.card import ModelCard
 from s2change_plugin.engine.classical import fit_predictor
-from s2change_plugin.engine.detect import DetectOptions, Predictor, detect, predicted
+from s2change_plugin.engine.detect import DetectOptions, Predictor, detect, fitted, predicted
 from s2change_plugin.engine.errors import OutputError
 from s2change_plugin.engine.folded import FoldedNet
 from s2change_plugin.engine.grid import slices_in
@@ -167,6 +167,17 @@ def test_the_blocks_of_a_pair_are_decoded_once_and_forgotten_behind_the_windows(
     # Two rows of three for each date, one of those before, and what the windows ahead have begun.
     assert max(held) <= 2 * 3 * 3 + 2
     assert held[-1] < 2 * 4 * 3
+
+
+def test_what_predicts_is_fitted_to_each_pixel_once_where_samples_overlap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes = [open_scene(str(write_stack(tmp_path / f"{seed}.tif", textured(10, 300, 340, seed)))) for seed in (1, 2)]
+    monkeypatch.setattr("s2change_plugin.engine.classical._MOST_PIXELS", 10**6)
+    with open_pair(*scenes, TEN_BANDS, PairOptions(register=False, clouds="none")) as opened:
+        assert sum(sample.quality.size for sample in opened.samples) > 300 * 340
+        assert sum(sample.quality.size for sample in opened.ground) == 300 * 340
+        assert fitted("cva", None, opened).pixels == 300 * 340
 
 
 def test_strips_as_wide_as_the_raster_are_decoded_once_though_blocks_may_take_less_than_a_row_of_windows_needs(

@@ -44,14 +44,6 @@ def test_a_layer_that_only_fills_the_place_of_the_cirrus_band_is_no_band(tmp_pat
     assert (tuple(scene.bands), scene.acquisition.level, scene.unusable) == (ALL_BANDS, "L1C", {})
 
 
-@pytest.mark.parametrize("shape", [(457, 363), (400, 1700)])
-def test_a_raster_that_is_looked_at_in_pieces_of_two_sizes_opens(tmp_path: Path, shape: tuple[int, int]) -> None:
-    values = textured(13, *shape, 1)
-    values[ALL_BANDS.index("B10")] = 8 + np.arange(shape[1]) % 9
-    scene = open_scene(str(write_stack(tmp_path / "a.tif", values, ALL_BANDS)))
-    assert (tuple(scene.bands), scene.acquisition.level) == (ALL_BANDS, "L1C")
-
-
 @pytest.mark.parametrize("fill", [0, 1000])
 def test_another_band_of_60_m_that_is_only_filled_is_no_band_either(tmp_path: Path, fill: int) -> None:
     values = textured(13, 300, 340, 1)

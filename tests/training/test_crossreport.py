@@ -214,6 +214,18 @@ def test_a_run_on_other_folds_is_refused_before_anything_is_fitted(data: Path, t
     assert not (tmp_path / "cv").exists()
 
 
+def test_a_run_on_labels_as_they_were_is_refused(data: Path, tmp_path: Path) -> None:
+    """Else what it predicted would be scored by labels that its thresholds never met."""
+    assert run(data, tmp_path / "rival").exit_code == 0
+    split = folds_of(data, 2)
+    with rasterio.open(data / "bern" / "change.tif", "r+") as raster:
+        change = raster.read(1)
+        change[40, 40] ^= 1
+        raster.write(change, 1)
+    with pytest.raises(S2ChangeError, match="rival is of other data: bern is new, gone or changed since"):
+        read_rival(tmp_path / "rival", data, split, OPTIONS)
+
+
 def test_a_run_that_is_unfinished_or_on_other_pixels_is_refused(data: Path, tmp_path: Path) -> None:
     split = folds_of(data, 2)
     with pytest.raises(S2ChangeError, match="scores.json is missing"):

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from processing.gui.wrappers import WidgetWrapper
+from processing.modeler.ModelerParametersDialog import ModelerParametersDialog
+from qgis.core import QgsProcessingParameterDefinition
+from qgis.gui import QgsGui
 from qgis.PyQt.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QWidget
 
 from ..processing.models import AUTO, model_names
 
 
 class ModelWidgetWrapper(WidgetWrapper):
-    """An editable list and a browse button."""
+    """An editable list and a browse button; in the model designer QGIS's own widget for text, which takes inputs and outputs as well."""
+
+    def __new__(cls, definition: QgsProcessingParameterDefinition, dialog: QWidget | None, *place: int, **given: Any) -> Any:
+        """The one that fits the dialog."""
+        if not isinstance(dialog, ModelerParametersDialog):
+            return super().__new__(cls)
+        # A value there is where it comes from, which this wrapper would take for text.
+        widget = QgsGui.processingGuiRegistry().createModelerParameterWidget(
+            dialog.model, dialog.childId, definition, dialog.context
+        )
+        widget.setDialog(dialog)
+        return widget
 
     def createWidget(self) -> QWidget:
         """Build it."""

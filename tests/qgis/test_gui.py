@@ -1,7 +1,15 @@
 from pathlib import Path
 
 import pytest
-from qgis.core import QgsApplication, QgsSettings
+from qgis.core import (
+    QgsApplication,
+    QgsProcessingModelAlgorithm,
+    QgsProcessingModelChildAlgorithm,
+    QgsProcessingModelChildParameterSource,
+    QgsProcessingModelParameter,
+    QgsProcessingParameterString,
+    QgsSettings,
+)
 
 from s2change_plugin.gui.settings_dialog import SettingsDialog
 from s2change_plugin.runtime.environment import PYTHON_SETTING
@@ -66,3 +74,32 @@ def test_the_model_can_be_picked_by_name_or_typed_as_a_path(
     assert "cardless" not in names
     wrapper.setValue(str(Path("/my/model.safetensors")))
     assert wrapper.value() == "/my/model.safetensors"
+
+
+def test_in_the_model_designer_the_model_is_text_or_an_input_and_stays_so(qtbot, provider, engine, qgis_iface) -> None:
+    from processing.modeler.ModelerParametersDialog import ModelerParametersDialog
+
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("s2change:detectchange")
+    model = QgsProcessingModelAlgorithm()
+    model.addModelParameter(QgsProcessingParameterString("which", "Which model"), QgsProcessingModelParameter("which"))
+
+    def source_after(change) -> QgsProcessingModelChildParameterSource:
+        dialog = ModelerParametersDialog(algorithm, model, algName="child")
+        qtbot.addWidget(dialog)
+        if change:
+            dialog.widget.widget.wrappers["MODEL"].setWidgetValue(change)
+        child = dialog.createAlgorithm()
+        model.setChildAlgorithm(child)
+        (source,) = child.parameterSources()["MODEL"]
+        return source
+
+    child = QgsProcessingModelChildAlgorithm("s2change:detectchange")
+    child.setChildId("child")
+    for date in ("BEFORE", "AFTER"):
+        child.addParameterSources(date, [QgsProcessingModelChildParameterSource.fromStaticValue(f"{date}.tif")])
+    model.addChildAlgorithm(child)
+    assert source_after(None).staticValue() == "auto"
+    assert source_after(QgsProcessingModelChildParameterSource.fromStaticValue("standin")).staticValue() == "standin"
+    linked = source_after(QgsProcessingModelChildParameterSource.fromModelParameter("which"))
+    assert linked.parameterName() == "which"
+    assert source_after(None).parameterName() == "which"

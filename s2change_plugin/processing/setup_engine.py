@@ -42,7 +42,7 @@ class SetUpEngine(QgsProcessingAlgorithm):
         """Shown beside the dialog."""
         return (
             "<p>Makes a Python environment with PyTorch and rasterio in your QGIS profile, about 2 GB. Nothing is installed into QGIS's own Python "
-            "or anywhere else, no administrator rights are needed, and updates of the plugin keep it. Run it again to make it anew.</p>"
+            "or anywhere else, no administrator rights are needed, and updates of the plugin keep it. Run it again to make it anew; the old one is used until the new one works.</p>"
             "<p>Without a network: on a machine that has one, and the same system and Python, run "
             "<code>pip download --extra-index-url https://download.pytorch.org/whl/cpu -c requirements/cpu-only.txt -r requirements/engine.txt</code>, "
             "and give the folder of the wheels.</p>"
@@ -55,12 +55,16 @@ class SetUpEngine(QgsProcessingAlgorithm):
         )
         wheels.setHelp("Left empty: the packages are fetched.")
         self.addParameter(wheels)
+        base = QgsProcessingParameterFile("BASE", "Python to make it with", optional=True)
+        base.setHelp("3.10 or newer. Left empty: QGIS's own, else another that is found.")
+        base.setFlags(base.flags() | Qgis.ProcessingParameterFlag.Advanced)
+        self.addParameter(base)
         self.addOutput(QgsProcessingOutputString("PYTHON", "The engine's Python"))
 
     def processAlgorithm(self, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict:
         """Make it."""
         try:
-            python = set_up_engine(feedback, self.parameterAsFile(parameters, "WHEELS", context))
+            python = set_up_engine(feedback, *(self.parameterAsFile(parameters, name, context) for name in ("WHEELS", "BASE")))
         except EngineError as error:
             raise QgsProcessingException(str(error)) from error
         if engine_python() != python:

@@ -7,8 +7,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from qgis.core import QgsApplication, QgsSettings
-from qgis.PyQt.QtCore import QProcessEnvironment
+from qgis.core import QgsApplication, QgsNetworkAccessManager, QgsSettings
+from qgis.PyQt.QtCore import QProcessEnvironment, QUrl
+from qgis.PyQt.QtNetwork import QNetworkProxy
 
 from ..paths import PACKAGE
 
@@ -19,6 +20,8 @@ READY = "s2change-ready"
 SET_UP = "Run Plugins → S2Change → Set up the engine (or the algorithm s2change:setupengine), or name a Python under Settings."
 # QGIS's own Python, GDAL and PROJ, and what points the loader at its libraries, must not reach the engine.
 _LEFT_OUT = ("PYTHON", "PROJ_", "GDAL_", "DYLD_", "LD_LIBRARY_PATH", "QT_PLUGIN_PATH", "VIRTUAL_ENV", "CONDA_")
+# Where Pythons are put on macOS, beside what a program of the desktop has on its PATH.
+_MORE_FOLDERS = ("/opt/homebrew/bin", "/usr/local/bin", "/Library/Frameworks/Python.framework/Versions/Current/bin")
 # Only our package's parent goes on the path, and last: it may be the folder of all plugins.
 _STARTER = (
     "import runpy, sys; sys.path.append(sys.argv.pop(1)); "
@@ -58,22 +61,42 @@ def python_in(environment: Path) -> Path:
     return environment / "Scripts" / "python.exe" if sys.platform == "win32" else environment / "bin" / "python"
 
 
-def base_python() -> Path | None:
-    """A Python to make an environment with; never sys.executable, which inside QGIS may be QGIS itself."""
+def base_pythons() -> list[Path]:
+    """Pythons that an environment could be made with, QGIS's own first; never sys.executable, which inside QGIS may be QGIS itself."""
     name = "python.exe" if sys.platform == "win32" else "bin/python3"
-    candidates = [Path(prefix) / name for prefix in dict.fromkeys((sys.base_prefix, sys.base_exec_prefix))]
-    found = shutil.which("python3") or shutil.which("python")
-    candidates += [Path(found)] if found else []
-    return next((path for path in candidates if path.is_file()), None)
+    candidates = [Path(prefix) / name for prefix in (sys.base_prefix, sys.base_exec_prefix)]
+    # Programs of the desktop get a short PATH on macOS, whose own Python only offers to install one.
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_MORE_FOLDERS])
+    named = (shutil.which(name, path=path) for name in ("python3", *(f"python3.{minor}" for minor in range(14, 9, -1)), "python"))
+    candidates += [Path(found) for found in named if found and not (sys.platform == "darwin" and found == "/usr/bin/python3")]
+    return [path for path in dict.fromkeys(candidates) if path.is_file()]
 
 
 def clean_environment() -> QProcessEnvironment:
-    """The user's environment without what belongs to QGIS; proxies stay."""
+    """The user's environment without what belongs to QGIS; with the proxy of QGIS's settings where it names none."""
     environment = QProcessEnvironment.systemEnvironment()
     for name in environment.keys():  # noqa: SIM118 - not a dict
         if name.upper().startswith(_LEFT_OUT):
             environment.remove(name)
+    proxy = _proxy_of_qgis()
+    if proxy and not any(name.upper() == "HTTPS_PROXY" for name in environment.keys()):  # noqa: SIM118 - not a dict
+        for name in ("http_proxy", "https_proxy"):
+            environment.insert(name, proxy)
     return environment
+
+
+def _proxy_of_qgis() -> str:
+    """The HTTP proxy that QGIS is told to use, as a URL; empty where there is none."""
+    proxy = QgsNetworkAccessManager.instance().fallbackProxy()
+    if proxy.type() not in (QNetworkProxy.ProxyType.HttpProxy, QNetworkProxy.ProxyType.HttpCachingProxy) or not proxy.hostName():
+        return ""
+    url = QUrl()
+    url.setScheme("http")
+    url.setHost(proxy.hostName())
+    url.setPort(proxy.port())
+    url.setUserName(proxy.user(), QUrl.ParsingMode.DecodedMode)
+    url.setPassword(proxy.password(), QUrl.ParsingMode.DecodedMode)
+    return bytes(url.toEncoded()).decode()
 
 
 def engine_arguments(arguments: list[str]) -> list[str]:

@@ -8,10 +8,12 @@ from pathlib import Path
 from qgis.core import QgsProcessingFeedback
 
 from ..paths import PACKAGE
-from .environment import READY, base_python, managed_environment, python_in
+from .environment import READY, base_pythons, managed_environment, python_in
 from .run import EngineCancelled, EngineError, run_process
 
 _TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+# What the engine needs, as requires-python says.
+_OLDEST = (3, 10)
 # What pip prints, and what it means for a user; the first that fits is told.
 _MEANINGS = (
     (
@@ -33,7 +35,7 @@ _MEANINGS = (
     ),
     (
         ("no matching distribution", "could not find a version", "resolutionimpossible"),
-        "There is no package for this Python and system, or no network. Check the network, or choose another Python (3.10 or newer) under Settings.",
+        "There is no package for this Python and system, or no network. Check the network, or name another Python to make it with.",
     ),
     (
         ("connection", "timed out", "name resolution", "network is unreachable", "ssl"),
@@ -56,39 +58,72 @@ def requirements() -> Path:
     return inside if inside.is_dir() else PACKAGE.parent / "requirements"
 
 
-def set_up_engine(feedback: QgsProcessingFeedback, wheels: str = "") -> Path:
+def set_up_engine(feedback: QgsProcessingFeedback, wheels: str = "", base: str = "") -> Path:
     """Make the environment anew, and give its Python.
 
-    A cancel or a failure leaves none, and an unfinished one is never taken for finished.
+    It is made beside the one that is there, which stays in use until the new one works: a cancel or a failure leaves it as it was.
 
     Args:
         feedback: gets progress and what pip says, and says when to stop.
         wheels: folder to install from without a network.
+        base: the Python to make it with; left empty, one is looked for.
 
     Raises:
         EngineError: one sentence that says what to do.
     """
-    python = base_python()
-    if python is None:
-        raise EngineError(
-            "No Python was found to make the engine's environment with. Install Python 3.10 or newer, and set up again."
-        )
+    python = _base_python(base, feedback)
     target = managed_environment()
-    shutil.rmtree(target, ignore_errors=True)
-    if target.exists():
-        raise EngineError(f"{target} is in use. Close other QGIS windows and set up again.")
+    fresh, old = target.with_name("engine-new"), target.with_name("engine-old")
+    _remove(fresh, old)
+    # Windows moves no folder in which a program runs: better said now than after all is fetched.
+    _move(target, old)
+    _move(old, target)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        for done, (title, program, arguments) in enumerate(_steps(python, target, wheels)):
+        for done, (title, program, arguments) in enumerate(_steps(python, fresh, wheels)):
             feedback.setProgressText(title)
             feedback.setProgress(100 * done / 4)
             _step(program, arguments, feedback)
-        (target / READY).touch()
+        (fresh / READY).touch()
+        _move(target, old)
+        _move(fresh, target)
     finally:
-        if not (target / READY).exists():
-            shutil.rmtree(target, ignore_errors=True)
+        _remove(fresh, old)
     feedback.setProgress(100)
     return python_in(target)
+
+
+def _base_python(named: str, feedback: QgsProcessingFeedback) -> Path:
+    """A Python that is new enough: the one that is named, else the first that is found."""
+    for path in [Path(named)] if named else base_pythons():
+        asked = f"import sys; raise SystemExit(sys.version_info < {_OLDEST})"
+        try:
+            if not run_process(str(path), ["-I", "-c", asked], feedback, lambda text: None):
+                return path
+        except EngineError:
+            continue
+        _stop_if_cancelled(feedback)
+    oldest = ".".join(map(str, _OLDEST))
+    if named:
+        raise EngineError(f"{named} is no Python {oldest} or newer. Name another one to make the engine's environment with.")
+    raise EngineError(
+        f"No Python {oldest} or newer was found to make the engine's environment with. Install one and set up again, "
+        "or name it as the Python to make it with."
+    )
+
+
+def _move(folder: Path, to: Path) -> None:
+    """Rename a folder, if it is there."""
+    try:
+        if folder.exists():
+            folder.rename(to)
+    except OSError as error:
+        raise EngineError(f"{folder} is in use. Close other QGIS windows and set up again.") from error
+
+
+def _remove(*folders: Path) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _steps(python: Path, target: Path, wheels: str) -> list[tuple[str, str, list[str]]]:
@@ -101,7 +136,7 @@ def _steps(python: Path, target: Path, wheels: str) -> list[tuple[str, str, list
     index = [] if wheels else ["--extra-index-url", _TORCH_INDEX]
     inside = str(python_in(target))
     return [
-        (f"Making an environment in {target}", str(python), ["-I", "-m", "venv", str(target)]),
+        (f"Making an environment with {python}", str(python), ["-I", "-m", "venv", str(target)]),
         ("Fetching PyTorch, about 200 MB", inside, [*pip, *index, torch]),
         ("Fetching rasterio and others", inside, [*pip, "-r", str(requirements() / "engine.txt")]),
         (
@@ -120,10 +155,14 @@ def _step(program: str, arguments: list[str], feedback: QgsProcessingFeedback) -
         feedback.pushConsoleInfo(text)
 
     failed = run_process(program, arguments, feedback, heard, merge=True)
-    if feedback.isCanceled():
-        raise EngineCancelled("Cancelled; the engine is not set up.")
+    _stop_if_cancelled(feedback)
     if failed:
         raise EngineError(meaning("\n".join([*said[-60:], failed])))
+
+
+def _stop_if_cancelled(feedback: QgsProcessingFeedback) -> None:
+    if feedback.isCanceled():
+        raise EngineCancelled("Cancelled; nothing was set up anew.")
 
 
 def meaning(said: str) -> str:

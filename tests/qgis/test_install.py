@@ -1,4 +1,7 @@
 import stat
+import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -21,15 +24,15 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def put(body: str) -> None:
         script = tmp_path / "base-python"
-        script.write_text(f"#!/bin/bash\nfolder=${{@: -1}}\n{body}\n")
+        script.write_text(f'#!/bin/bash\n[ "$2" = -c ] && exit 0\nfolder=${{@: -1}}\n{body}\n')
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
-        monkeypatch.setattr(install, "base_python", lambda: script)
+        monkeypatch.setattr(install, "base_pythons", lambda: [script])
 
     return put
 
 
 # An environment whose python records its arguments and succeeds.
-_WORKING = 'mkdir -p "$folder/bin"; printf \'#!/bin/bash\\necho "$@" >> "%s/said"\\n\' "$folder" > "$folder/bin/python"; chmod +x "$folder/bin/python"'
+_WORKING = 'mkdir -p "$folder/bin"; printf \'#!/bin/bash\\necho "$@" >> "${0%%/bin/python}/said"\\n\' > "$folder/bin/python"; chmod +x "$folder/bin/python"'
 
 
 def test_the_environment_is_made_from_the_shipped_requirements(target: Path, base) -> None:
@@ -53,20 +56,81 @@ def test_a_folder_of_wheels_needs_no_network(target: Path, base) -> None:
     assert "https://" not in said
 
 
-def test_a_failure_is_one_sentence_and_leaves_no_environment(target: Path, base) -> None:
+@pytest.fixture
+def old(target: Path) -> Path:
+    """The file that tells an older environment, which works, from a new one."""
+    (target / "bin").mkdir(parents=True)
+    (target / install.READY).touch()
+    (target / "old").touch()
+    return target / "old"
+
+
+def test_a_new_environment_takes_the_place_of_the_old(target: Path, old: Path, base) -> None:
+    base(_WORKING)
+    assert install.set_up_engine(QgsProcessingFeedback(False)) == target / "bin" / "python"
+    assert (target / install.READY).is_file()
+    assert not old.exists()
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("with_old", [False, True])
+def test_a_failure_is_one_sentence_and_leaves_what_was_there(
+    target: Path, base, with_old: bool, request: pytest.FixtureRequest
+) -> None:
+    before = [request.getfixturevalue("old").parent] if with_old else []
     base('mkdir -p "$folder"; echo "OSError: [Errno 28] No space left on device" >&2; exit 1')
     with pytest.raises(EngineError, match="disk is full"):
         install.set_up_engine(QgsProcessingFeedback(False))
-    assert not target.exists()
+    assert list(target.parent.iterdir()) == before
+    assert (target / install.READY).is_file() == with_old
 
 
-def test_a_cancel_leaves_no_environment(target: Path, base) -> None:
-    base('mkdir -p "$folder"; sleep 60')
+def test_a_cancel_leaves_what_was_there(target: Path, old: Path, base) -> None:
+    base('mkdir -p "$folder"; touch "$folder/../begun"; sleep 60')
     feedback = QgsProcessingFeedback(False)
-    feedback.cancel()
+    begun = target.parent / "begun"
+    threading.Thread(target=lambda: (_wait_for(begun), feedback.cancel())).start()
     with pytest.raises(EngineCancelled):
         install.set_up_engine(feedback)
-    assert not target.exists()
+    assert sorted(target.parent.iterdir()) == [begun, target]
+    assert old.exists()
+
+
+def _wait_for(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.05)
+
+
+def test_the_python_that_is_named_is_taken_if_it_is_new_enough(target: Path, tmp_path: Path, base) -> None:
+    base(_WORKING)
+    (other,) = install.base_pythons()
+    too_old = tmp_path / "old-python"
+    too_old.write_text("#!/bin/bash\nexit 1\n")
+    too_old.chmod(0o755)
+    for name in (too_old, tmp_path / "nothing"):
+        with pytest.raises(EngineError, match=rf"{name} is no Python 3\.10 or newer"):
+            install.set_up_engine(QgsProcessingFeedback(False), base=str(name))
+    assert install.set_up_engine(QgsProcessingFeedback(False), base=str(other)).is_file()
+
+
+def test_pythons_that_are_too_old_are_passed_over(target: Path, tmp_path: Path, base, monkeypatch: pytest.MonkeyPatch) -> None:
+    base(_WORKING)
+    (other,) = install.base_pythons()
+    monkeypatch.setattr(install, "base_pythons", lambda: [Path("/bin/false"), other])
+    assert install.set_up_engine(QgsProcessingFeedback(False)).is_file()
+    monkeypatch.setattr(install, "base_pythons", lambda: [Path("/bin/false")])
+    with pytest.raises(EngineError, match="No Python 3.10 or newer was found"):
+        install.set_up_engine(QgsProcessingFeedback(False))
+
+
+def test_an_environment_works_where_it_is_moved_to(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def steps(python: Path, folder: Path, wheels: str) -> list[tuple[str, str, list[str]]]:
+        return [("Making", str(python), ["-I", "-m", "venv", "--without-pip", str(folder)])]
+
+    monkeypatch.setattr(install, "_steps", steps)
+    python = install.set_up_engine(QgsProcessingFeedback(False))
+    where = subprocess.run([python, "-I", "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True)
+    assert where.stdout.strip() == str(target)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +151,6 @@ def test_what_pip_says_is_told_in_a_sentence(said: str, told: str) -> None:
     assert told in install.meaning(said)
 
 
-def test_a_python_to_start_from_is_found_and_is_no_shim() -> None:
-    found = install.base_python()
-    assert found is not None
-    assert found.is_file()
+def test_a_python_to_start_from_is_found() -> None:
+    runs = [subprocess.run([path, "-I", "-c", ""], check=False).returncode == 0 for path in install.base_pythons()]
+    assert runs[0]

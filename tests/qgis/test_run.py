@@ -2,7 +2,8 @@ import time
 from pathlib import Path
 
 import pytest
-from qgis.core import QgsProcessingFeedback
+from qgis.core import QgsNetworkAccessManager, QgsProcessingFeedback
+from qgis.PyQt.QtNetwork import QNetworkProxy
 
 from s2change_plugin.runtime import environment
 from s2change_plugin.runtime.run import EngineCancelled, EngineError, run_engine
@@ -161,6 +162,34 @@ def test_the_engine_gets_none_of_qgis_environment_but_the_proxy(fake_engine, mon
     assert not [name for name in result["names"] if name.startswith(("PYTHON", "PROJ", "GDAL", "LD_LIBRARY"))]
     assert result["arguments"][0] == "-I"
     assert result["arguments"][-3:] == ["detect", "a b.tif", "--events"]
+
+
+@pytest.fixture
+def proxy_of_qgis():
+    """Set the proxy of QGIS's settings; afterwards there is none."""
+    manager = QgsNetworkAccessManager.instance()
+
+    def put(kind: QNetworkProxy.ProxyType) -> None:
+        manager.setFallbackProxyAndExcludes(QNetworkProxy(kind, "proxy.office", 3128, "me", "p@ss/word"), [], [])
+
+    yield put
+    manager.setFallbackProxyAndExcludes(QNetworkProxy(QNetworkProxy.ProxyType.NoProxy), [], [])
+
+
+def test_the_proxy_of_qgis_settings_is_the_engines_unless_the_environment_has_one(
+    proxy_of_qgis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert not environment.clean_environment().value("https_proxy")
+    proxy_of_qgis(QNetworkProxy.ProxyType.HttpProxy)
+    assert environment.clean_environment().value("https_proxy") == "http://me:p%40ss%2Fword@proxy.office:3128"
+    proxy_of_qgis(QNetworkProxy.ProxyType.Socks5Proxy)
+    assert not environment.clean_environment().value("https_proxy")
+    proxy_of_qgis(QNetworkProxy.ProxyType.HttpProxy)
+    monkeypatch.setenv("HTTPS_PROXY", "http://other:8080")
+    assert environment.clean_environment().value("HTTPS_PROXY") == "http://other:8080"
+    assert not environment.clean_environment().value("https_proxy")
 
 
 def test_a_neighbour_among_the_plugins_does_not_shadow_the_engines_packages(

@@ -374,7 +374,9 @@ def _band_source(
     """Where a band lies; `told` is as in `rule_for`, `fill` gives what stands for nodata where the file does not say."""
     with open_raster(path) as dataset:
         if dataset.crs is None:
-            raise GridMismatch(f"{path} has no CRS, so its place is unknown. Assign one (gdal_edit.py -a_srs EPSG:… FILE).")
+            raise GridMismatch(
+                f"{path} has no CRS, so its place is unknown. Give vrt://{path}?a_srs=EPSG:… with the right number; in QGIS, set the layer's CRS."
+            )
         if dataset.transform.is_identity or dataset.transform.determinant == 0:
             raise GridMismatch(f"{path} has no georeference, so its place is unknown. Georeference it first.")
         if not is_on_earth(dataset.crs):

@@ -27,10 +27,11 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
     QgsRasterLayer,
+    QgsVectorLayer,
 )
 
 from .models import AUTO
-from .sources import file_of
+from .sources import crs_text, file_of
 
 if TYPE_CHECKING:
     from .algorithm import EngineAlgorithm
@@ -275,7 +276,7 @@ def _bounds(algorithm: QgsProcessingAlgorithm, name: str, parameters: dict, cont
     said = ["--bounds", *(repr(value) for value in edges)]
     crs = algorithm.parameterAsExtentCrs(parameters, name, context)
     if crs.isValid():
-        said += ["--bounds-crs", crs.toWkt() if crs.authid().startswith("USER:") else crs.authid() or crs.toWkt()]
+        said += ["--bounds-crs", crs_text(crs)]
     return said
 
 
@@ -287,7 +288,7 @@ def layer_file(
     feedback: QgsProcessingFeedback,
 ) -> str:
     """The file of a raster layer, or of polygons: a copy, where they are not in a file as they are (in memory, filtered, selected,
-    edited and not saved).
+    edited and not saved, in another CRS than the file says).
 
     Raises:
         QgsProcessingException: there is none; one sentence.
@@ -299,8 +300,7 @@ def layer_file(
     if isinstance(layer, QgsRasterLayer):
         return file_of(layer, definition.description())
     drawn = algorithm.parameterAsVectorLayer(parameters, name, context)
-    if drawn is not None and drawn.isModified():
-        # QGIS hands on the file without what was drawn since it was saved.
+    if drawn is not None and _differs_from_its_file(drawn):
         source = algorithm.parameterAsSource(parameters, name, context)
         parameters = {**parameters, name: source.materialize(QgsFeatureRequest())}
     path, layer_name = algorithm.parameterAsCompatibleSourceLayerPathAndLayerName(
@@ -309,3 +309,10 @@ def layer_file(
     if not path:
         raise QgsProcessingException(f"{definition.description()}: {parameters[name]!r} cannot be read. Pick another layer.")
     return f"{path}|layername={layer_name}" if layer_name else path
+
+
+def _differs_from_its_file(layer: QgsVectorLayer) -> bool:
+    """Whether QGIS would hand on a file that holds something else than the layer shows."""
+    # Of a layer named by its number in the file QGIS hands on the first.
+    numbered = layer.providerType() == "ogr" and "|layerid=" in layer.source()
+    return layer.isModified() or layer.crs() != layer.dataProvider().crs() or numbered

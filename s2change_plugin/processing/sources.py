@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from osgeo import gdal
 from qgis.core import (
+    QgsCoordinateReferenceSystem,
     QgsMapLayer,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
@@ -36,7 +38,7 @@ def source_of(algorithm: QgsProcessingAlgorithm, parameters: dict, name: str, co
 
 
 def file_of(layer: QgsMapLayer, label: str) -> str:
-    """The path that a layer's raster is read from, as GDAL opens it.
+    """The path that a layer's raster is read from, as GDAL opens it; with the layer's CRS where that is set to another than the file's.
 
     Args:
         layer: of the project.
@@ -56,7 +58,28 @@ def file_of(layer: QgsMapLayer, label: str) -> str:
         return layer.source()
     path = str(parts.get("path") or layer.source())
     # "/vsizip/" before and "/inside.tif" after belong to the path; a product's subdataset name is one already.
-    return f"{parts.get('vsiPrefix') or ''}{path}{parts.get('vsiSuffix') or ''}"
+    path = f"{parts.get('vsiPrefix') or ''}{path}{parts.get('vsiSuffix') or ''}"
+    if layer.crs() == layer.dataProvider().crs() or not layer.crs().isValid() or not _takes_a_crs(path):
+        return path
+    # GDAL's name for a file of which something else is to be taken than what it says itself.
+    return f"vrt://{path}?a_srs={crs_text(layer.crs())}"
+
+
+def crs_text(crs: QgsCoordinateReferenceSystem) -> str:
+    """A CRS as the engine and GDAL know it; what QGIS calls one that a user made up is no name elsewhere."""
+    return crs.toWkt() if crs.authid().startswith("USER:") else crs.authid() or crs.toWkt()
+
+
+def _takes_a_crs(path: str) -> bool:
+    """Whether a file lacks nothing but a CRS, or could have another: no product, whose files say it themselves, and no plain picture."""
+    if ".SAFE" in path.upper() or "?" in path:
+        return False
+    try:
+        dataset = gdal.Open(path)
+    except RuntimeError:
+        # Whether it raises anything is for whoever else uses it in this QGIS.
+        return False
+    return dataset is not None and dataset.GetGeoTransform(can_return_null=True) is not None
 
 
 def short_name(source: str) -> str:

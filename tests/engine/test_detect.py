@@ -316,3 +316,5 @@ def test_outputs_may_not_meet_each_other_or_an_input(tmp_path: Path) -> None:
         DetectOptions(before="a.tif", after="b.tif", mask=Path("m.tif"), quality=Path("./m.tif"))
     with pytest.raises(OutputError, match="is an input"):
         DetectOptions(before="a.tif", after="b.tif", mask=Path("b.tif"))
+    with pytest.raises(OutputError, match="is an input"):
+        DetectOptions(before="a.tif", after="vrt://b.tif?a_srs=EPSG:32631", mask=Path("b.tif"))

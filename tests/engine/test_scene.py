@@ -157,6 +157,15 @@ def test_a_raster_without_crs_is_refused(tmp_path: Path, ground: np.ndarray) -> 
         open_scene(str(write_stack(tmp_path / "a.tif", ground, crs=None)))
 
 
+def test_a_raster_may_be_given_another_crs_than_it_says(tmp_path: Path, ground: np.ndarray) -> None:
+    told = open_scene(str(write_stack(tmp_path / "a.tif", ground)))
+    given = open_scene(f"vrt://{write_stack(tmp_path / 'b.tif', ground, crs=None)}?a_srs={told.grid.crs.to_string()}")
+    assert given.grid == told.grid
+    assert {name: band.rule for name, band in given.bands.items()} == {name: band.rule for name, band in told.bands.items()}
+    with closing(SceneReader(told, told.grid)) as one, closing(SceneReader(given, told.grid)) as other:
+        np.testing.assert_array_equal(one.read(told.grid.window), other.read(told.grid.window))
+
+
 def test_a_crs_that_is_no_place_on_earth_is_refused(tmp_path: Path, ground: np.ndarray) -> None:
     with pytest.raises(GridMismatch, match="no place on Earth"):
         open_scene(str(write_stack(tmp_path / "a.tif", ground, crs='LOCAL_CS["site",UNIT["m",1]]')))

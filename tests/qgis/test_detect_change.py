@@ -64,6 +64,20 @@ def test_names_that_saved_models_use_stay_as_they_are(provider) -> None:
     assert all(definition.help() for definition in one.parameterDefinitions())
 
 
+def test_a_layer_that_got_its_crs_in_qgis_is_where_qgis_shows_it(provider, engine, asked: dict, tmp_path: Path) -> None:
+    whole = processing.run(ALGORITHM, asked)
+    file = tmp_path / "placeless.tif"
+    shutil.copyfile(asked["BEFORE"], file)
+    gdal.Open(str(file), gdal.GA_Update).SetSpatialRef(None)
+    layer = QgsRasterLayer(str(file), "placeless")
+    assert not layer.dataProvider().crs().isValid()
+    layer.setCrs(QgsRasterLayer(asked["BEFORE"], "before").crs())
+    again = processing.run(ALGORITHM, asked | {"BEFORE": layer, "MASK": str(tmp_path / "again.tif")})
+    np.testing.assert_array_equal(read(whole["MASK"]), read(again["MASK"]))
+    assert gdal.Open(again["MASK"]).GetProjection() == gdal.Open(whole["MASK"]).GetProjection()
+    del layer
+
+
 def test_qgis_and_the_command_line_give_the_same_result(provider, engine, asked: dict, tmp_path: Path) -> None:
     asked |= {"PROBABILITY": str(tmp_path / "p.tif"), "QUALITY": str(tmp_path / "q.tif"), "POLYGONS": str(tmp_path / "c.gpkg")}
     result = processing.run(ALGORITHM, asked)

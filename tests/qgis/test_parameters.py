@@ -1,6 +1,7 @@
 """What each parameter becomes on the engine's command line."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from qgis.core import (
     NULL,
     Qgis,
     QgsApplication,
+    QgsCoordinateReferenceSystem,
     QgsFeature,
     QgsGeometry,
     QgsProcessingContext,
@@ -20,6 +22,7 @@ from qgis.core import (
     QgsProject,
     QgsRasterLayer,
     QgsRectangle,
+    QgsVectorFileWriter,
     QgsVectorLayer,
 )
 
@@ -81,6 +84,15 @@ def polygons(source: str) -> int:
     layer = QgsVectorLayer(source, "there", "ogr")
     assert layer.isValid(), source
     return layer.featureCount()
+
+
+def saved(areas, file: Path, name: str) -> None:
+    """Write a layer into a file, beside those that are there."""
+    options = QgsVectorFileWriter.SaveVectorOptions()
+    options.layerName = name
+    if file.exists():
+        options.actionOnExistingFile = QgsVectorFileWriter.ActionOnExistingFile.CreateOrOverwriteLayer
+    QgsVectorFileWriter.writeAsVectorFormatV3(areas, str(file), QgsProject.instance().transformContext(), options)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -244,29 +256,20 @@ def test_selected_polygons_alone_count_where_that_is_asked(typed, dates: dict, a
 
 @pytest.mark.parametrize("name", ["AREA", "BEFORE_MASK"])
 def test_what_is_drawn_and_not_saved_counts(typed, dates: dict, areas, tmp_path: Path, name: str) -> None:
-    from qgis.core import QgsVectorFileWriter
-
-    file = str(tmp_path / "drawn.gpkg")
-    options = QgsVectorFileWriter.SaveVectorOptions()
-    QgsVectorFileWriter.writeAsVectorFormatV3(areas, file, QgsProject.instance().transformContext(), options)
-    saved = QgsVectorLayer(file, "drawn", "ogr")
-    QgsProject.instance().addMapLayer(saved)
-    assert typed("detectchange", {**dates, name: saved})[-1] == file
-    saved.startEditing()
-    saved.deleteFeature(1)
-    assert polygons(typed("detectchange", {**dates, name: saved})[-1]) == 1
-    saved.rollBack()
-    del saved
+    file = tmp_path / "drawn.gpkg"
+    saved(areas, file, "drawn")
+    layer = QgsVectorLayer(str(file), "drawn", "ogr")
+    QgsProject.instance().addMapLayer(layer)
+    assert typed("detectchange", {**dates, name: layer})[-1] == str(file)
+    layer.startEditing()
+    layer.deleteFeature(1)
+    assert polygons(typed("detectchange", {**dates, name: layer})[-1]) == 1
+    layer.rollBack()
+    del layer
 
 
 def test_a_layer_of_many_in_a_file_is_named_and_its_filter_obeyed(typed, dates: dict, areas, tmp_path: Path) -> None:
-    from qgis.core import QgsVectorFileWriter
-
-    options = QgsVectorFileWriter.SaveVectorOptions()
-    options.layerName = "fields"
-    QgsVectorFileWriter.writeAsVectorFormatV3(
-        areas, str(tmp_path / "many.gpkg"), QgsProject.instance().transformContext(), options
-    )
+    saved(areas, tmp_path / "many.gpkg", "fields")
     source = f"{tmp_path / 'many.gpkg'}|layername=fields"
     assert typed("detectchange", {**dates, "AREA": source})[-1] == source
     assert typed("detectchange", {**dates, "AFTER_MASK": source})[-1] == source
@@ -278,6 +281,63 @@ def test_a_layer_of_many_in_a_file_is_named_and_its_filter_obeyed(typed, dates: 
     *_, path = typed("detectchange", {**dates, "AFTER_MASK": filtered})
     assert polygons(path) == 1
     del filtered
+
+
+def test_a_layer_that_is_named_by_its_number_is_that_one(typed, dates: dict, areas, tmp_path: Path) -> None:
+    saved(areas, tmp_path / "many.gpkg", "both")
+    areas.dataProvider().deleteFeatures([1])
+    saved(areas, tmp_path / "many.gpkg", "one")
+    for number, count in ((0, 2), (1, 1)):
+        assert polygons(typed("detectchange", {**dates, "AREA": f"{tmp_path / 'many.gpkg'}|layerid={number}"})[-1]) == count
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_filter_on_what_is_drawn_counts(typed, dates: dict, areas, tmp_path: Path, edited: bool) -> None:
+    saved(areas, tmp_path / "drawn.gpkg", "drawn")
+    layer = QgsVectorLayer(str(tmp_path / "drawn.gpkg"), "drawn", "ogr")
+    QgsProject.instance().addMapLayer(layer)
+    if edited:
+        layer.startEditing()
+        layer.changeAttributeValue(1, layer.fields().indexOf("kind"), "other")
+    chosen = QgsProcessingFeatureSourceDefinition(layer.id(), filterExpression="kind = 'at 500500'")
+    assert polygons(typed("detectchange", {**dates, "AREA": chosen})[-1]) == (0 if edited else 1)
+    layer.rollBack()
+    del layer
+
+
+def test_polygons_lie_where_their_layer_says(typed, dates: dict, areas, tmp_path: Path) -> None:
+    saved(areas, tmp_path / "fields.gpkg", "fields")
+    layer = QgsVectorLayer(str(tmp_path / "fields.gpkg"), "fields", "ogr")
+    layer.setCrs(QgsCoordinateReferenceSystem("EPSG:32632"))
+    QgsProject.instance().addMapLayer(layer)
+    *_, path = typed("detectchange", {**dates, "AREA": layer})
+    assert QgsVectorLayer(path, "there", "ogr").crs().authid() == "EPSG:32632"
+    del layer
+
+
+def test_a_raster_lies_where_its_layer_says(typed, dates: dict, scene: dict, pair: Path, tmp_path: Path) -> None:
+    file = tmp_path / "nowhere.tif"
+    shutil.copyfile(pair / "before.tif", file)
+    layer = QgsRasterLayer(str(file), "before")
+    QgsProject.instance().addMapLayer(layer)
+    assert typed("preparescene", {**scene, "INPUT": layer})[1] == str(file)
+    layer.setCrs(QgsCoordinateReferenceSystem("EPSG:32632"))
+    said = f"vrt://{file}?a_srs=EPSG:32632"
+    assert typed("preparescene", {**scene, "INPUT": layer})[1] == said
+    assert typed("detectchange", {**dates, "AFTER": layer, "AFTER_MASK": layer})[2] == said
+    assert typed("detectchange", {**dates, "AFTER": layer, "AFTER_MASK": layer})[-2:] == ["--after-mask", said]
+    QgsProject.instance().removeAllMapLayers()
+    del layer
+
+
+def test_a_product_lies_where_it_says_itself(typed, scene: dict, products: list[Path]) -> None:
+    (band,) = products[0].glob("GRANULE/*/IMG_DATA/*_B02.jp2")
+    layer = QgsRasterLayer(str(band), "blue")
+    layer.setCrs(QgsCoordinateReferenceSystem("EPSG:32632"))
+    QgsProject.instance().addMapLayer(layer)
+    assert typed("preparescene", {**scene, "INPUT": layer})[1] == str(band)
+    QgsProject.instance().removeAllMapLayers()
+    del layer
 
 
 def test_a_raster_layer_is_a_mask_by_its_file(typed, dates: dict, pair: Path) -> None:

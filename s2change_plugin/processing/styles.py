@@ -56,20 +56,27 @@ def style_outputs(styles: dict[str, Path | None], group: str, context: QgsProces
     """
     # A raster and a vector layer of one name have one file for a style, which could be right for one of them alone.
     shared = Counter(map(style_beside, styles))
-    own = {path for path in styles if shared[style_beside(path)] == 1 and style_beside(path).exists()}
+    own = {path for path in styles if _is_own(style_beside(path))}
     for place, (path, shipped) in enumerate(styles.items(), start=1):
-        beside = style_beside(path)
-        if shipped and shared[beside] == 1 and not beside.exists():
-            shutil.copyfile(shipped, beside)
+        beside, alone = style_beside(path), shared[style_beside(path)] == 1
+        if path not in own:
+            beside.unlink(missing_ok=True)
+            if shipped and alone:
+                shutil.copyfile(shipped, beside)
         if context.willLoadLayerOnCompletion(path):
             details = context.layerToLoadOnCompletionDetails(path)
-            style = beside if path in own else shipped
+            style = beside if path in own and alone else shipped
             if style:
                 _STYLERS.append(Styler(style))
                 details.setPostProcessor(_STYLERS[-1])
             # Only within a group does a greater key lie above a lesser one, whatever layer is selected.
             details.groupName = group
             details.layerSortKey = place
+
+
+def _is_own(style: Path) -> bool:
+    """Whether there is a style that is no copy of one that ships, such as that of another result which had the file's name before."""
+    return style.exists() and style.read_bytes() not in (path.read_bytes() for path in shipped_style("").parent.glob("*.qml"))
 
 
 def shipped_style(name: str) -> Path:

@@ -220,6 +220,19 @@ def test_a_style_of_the_users_own_is_kept(provider, engine, asked: dict, tmp_pat
     assert (tmp_path / "mask.qml").read_text() == "mine"
 
 
+def test_the_style_of_an_older_result_does_not_stay_for_another(provider, engine, asked: dict, tmp_path: Path) -> None:
+    asked["PROBABILITY"] = str(tmp_path / "other.tif")
+    processing.run(ALGORITHM, asked)
+    styles = {name: (tmp_path / f"{name}.qml").read_text() for name in ("mask", "other")}
+    processing.run(ALGORITHM, asked | {"MASK": asked["PROBABILITY"], "PROBABILITY": asked["MASK"]})
+    assert {name: (tmp_path / f"{name}.qml").read_text() for name in ("other", "mask")} == {
+        "other": styles["mask"],
+        "mask": styles["other"],
+    }
+    processing.run(ALGORITHM, asked | {"POLYGONS": str(tmp_path / "mask.gpkg")})
+    assert not (tmp_path / "mask.qml").exists()
+
+
 def test_what_cannot_be_an_input_is_said(provider, engine, asked: dict, pair: Path) -> None:
     same = {**asked, "AFTER": asked["BEFORE"]}
     assert "same raster" in checked(same)[1]

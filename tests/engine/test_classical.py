@@ -42,6 +42,8 @@ def test_reweighting_lets_change_count_less_than_one_step_does(monkeypatch: pyte
     before, after = two_dates(changed=8000)
     reweighted = probabilities(before, after)
     monkeypatch.setattr("s2change_plugin.engine.classical._MOST_ITERATIONS", 1)
+    # From all pixels alone, as the method has it.
+    monkeypatch.setattr("s2change_plugin.engine.classical._CLEARLY", np.inf)
     one_step = probabilities(before, after)
     assert (reweighted[:8000] < 0.01).mean() > (one_step[:8000] < 0.01).mean() + 0.03
 
@@ -180,6 +182,29 @@ def test_change_of_much_of_the_ground_is_found(method: str) -> None:
     found = fitted(method, before, after).probability(as_image(before), as_image(after)).ravel() >= 0.5
     assert found[: PIXELS // 3].mean() > 0.8
     assert found[PIXELS // 3 :].mean() < 0.01
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.45])
+@pytest.mark.parametrize("method", METHODS)
+def test_change_that_moves_the_means_of_a_date_is_found(method: str, share: float) -> None:
+    """As where much burned: all that changed did so alike, and strongly."""
+    before, after = two_dates()
+    changed = int(share * PIXELS)
+    after[:, :changed] -= 0.2
+    found = fitted(method, before, after).probability(as_image(before), as_image(after)).ravel() >= 0.5
+    assert found[:changed].mean() > 0.99
+    assert found[changed:].mean() < 0.002
+
+
+def test_dates_are_matched_by_ground_that_stays_and_bands_weighed_by_all_of_it() -> None:
+    random = np.random.default_rng(5)
+    before = np.concatenate([random.normal(0.05, 0.001, (2, 6000)), random.normal(0.3, 0.05, (2, 4000))], axis=1)
+    after = 0.5 * before + 0.1
+    after[:, 9000:] += 0.2
+    fit = fit_cva(before, after)
+    assert fit.apply(before[:, :9000], after[:, :9000]).max() < 1e-6
+    # Water, 0.001 of deviation, would make it thousands; over all the ground the deviations are 0.13 and, halved and moved, 0.09.
+    assert fit.apply(before[:, 9000:], after[:, 9000:]).max() < 20
 
 
 def test_irmad_calls_nothing_change_that_chance_gives_one_pixel_in_a_hundred() -> None:

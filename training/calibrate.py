@@ -253,7 +253,7 @@ def card_values(seeds: Sequence[dict[str, Codes]], truth: dict[str, Labels], sco
     levels = goal_levels(recounted(counts, beta_curve((offset, rising, falling))))
     return {
         "calibration": [offset, rising, falling],
-        "thresholds": {goal: _threshold(level) for goal, level in levels.items()},
+        "thresholds": {goal: level and threshold_of(level) for goal, level in levels.items()},
         "goals": {goal: one["mean"] for goal, one in scores["goals"].items()},
         "pooled": scores["mean"],
         "mean_of_cities": scores["mean_of_cities"]["mean"],
@@ -268,8 +268,9 @@ def recounted(counts: Counts, calibrated: Curve) -> Counts:
     return np.stack([np.bincount(levels, one, LEVELS) for one in counts]).astype(np.int64)
 
 
-def _threshold(level: int | None) -> float | None:
-    return None if level is None else round(level * STEP, 3)
+def threshold_of(level: int) -> float:
+    """The probability that a level stands for."""
+    return round(level * STEP, 3)
 
 
 def _scored(counts: dict[str, Counts], folds: Sequence[tuple[str, ...]]) -> dict[str, Any]:
@@ -283,7 +284,7 @@ def _scored(counts: dict[str, Counts], folds: Sequence[tuple[str, ...]]) -> dict
     goals: dict[str, dict[str, Any]] = {}
     for goal in GOALS:
         chosen = {name: at[goal] or LEVELS for fold, at in zip(folds, levels, strict=True) for name in fold}
-        goals[goal] = {"thresholds": [_threshold(at[goal]) for at in levels], **scores_at(counts, chosen)}
+        goals[goal] = {"thresholds": [(level := at[goal]) and threshold_of(level) for at in levels], **scores_at(counts, chosen)}
     best = goals["f1"]
     return {
         "pooled": best["pooled"],

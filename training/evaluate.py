@@ -12,7 +12,7 @@ from s2change_plugin.engine.errors import UnreadableInput
 from s2change_plugin.engine.labelled import city_names
 from s2change_plugin.engine.model import Model
 from s2change_plugin.engine.outputs import to_levels, to_mask
-from s2change_plugin.engine.scores import Confusion, by_threshold, confusion
+from s2change_plugin.engine.scores import Confusion, confusion
 from s2change_plugin.engine.validity import Codes
 
 from .prepare import City, Labels, read_city
@@ -33,18 +33,6 @@ def predict_city(model: Model, city: City) -> Codes:
 def score(levels: Codes, change: Labels, threshold: float) -> Confusion:
     """Confusion of stored probability with the labels at a threshold; unlabelled and unseen pixels do not count."""
     return confusion(to_mask(levels, threshold), change)
-
-
-def best_threshold(predictions: Iterable[tuple[Codes, Labels]]) -> float:
-    """The threshold, a multiple of 0.004, with the highest F1 of the change class pooled over cities.
-
-    Args:
-        predictions: stored probability and labels, a pair for each city.
-    """
-    per_city = [by_threshold(levels, change) for levels, change in predictions]
-    pooled = [sum(at, Confusion()) for at in zip(*per_city, strict=True)]
-    # Level 0 would call everything change.
-    return round(max(range(1, len(pooled)), key=lambda level: pooled[level].f1) * 0.004, 3)
 
 
 def evaluated_cities(data: Path, card: ModelCard, asked: list[str]) -> list[str]:

@@ -18,10 +18,9 @@ from s2change_plugin.engine.errors import ModelError, S2ChangeError, UnreadableI
 from s2change_plugin.engine.labelled import NEIGHBOURS_KM, Origin, centres, grids, neighbours, on_one_ground, origins
 from s2change_plugin.engine.model import Model, load_model, precision_on, save_model
 from s2change_plugin.engine.reach import halo
-from s2change_plugin.engine.scores import Confusion
 from s2change_plugin.engine.unet import ChangeNet
 
-from .calibrate import ABOVE
+from .calibrate import ABOVE, confusion_at, counted, goal_levels, pooled, threshold_of
 from .crossvalidate import (
     SCORES,
     grouped,
@@ -32,7 +31,7 @@ from .crossvalidate import (
     saved_options,
     taught_by,
 )
-from .evaluate import best_threshold, predict_city, score
+from .evaluate import predict_city
 from .failures import sentences
 from .fit import Progress, alike, averaged_weights, fitting, new_network, save_state
 from .options import FitOptions, completed
@@ -158,10 +157,10 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
             if held_out:
                 alone.networks[0] = epoch.network
                 now = validated(alone.eval(), card, validation)
-                pooled = now.scores["pooled"]
-                row |= {**pooled, "threshold": now.threshold}
-                _keep_best(run / BEST.format(index + 1), pooled["f1"], epoch.network)
-                told += f", held out: F1 {pooled['f1']:.3f} (precision {pooled['precision']:.3f}, recall {pooled['recall']:.3f})"
+                found = now.scores["pooled"]
+                row |= {**found, "threshold": now.threshold}
+                _keep_best(run / BEST.format(index + 1), found["f1"], epoch.network)
+                told += f", held out: F1 {found['f1']:.3f} (precision {found['precision']:.3f}, recall {found['recall']:.3f})"
             _log(run, {**row, "seconds": round(time.monotonic() - began, 1)})
             began = time.monotonic()
             say(told)
@@ -287,14 +286,14 @@ def _require_change(names: Sequence[str], labels: Sequence[Labels], what: str) -
 
 
 def validated(network: Any, card: ModelCard, cities: Sequence[City]) -> ModelCard:
-    """The card with the threshold that suits the cities best and the scores there, by city and pooled."""
+    """The card with the thresholds that suit the cities best, for each goal that is in reach there, and the scores, by city and pooled."""
     model = Model(card, network, "cpu", precision_on("cpu"))
-    levels = [predict_city(model, city) for city in cities]
-    threshold = best_threshold(zip(levels, [city.change for city in cities], strict=True))
-    found = {city.name: score(one, city.change, threshold) for city, one in zip(cities, levels, strict=True)}
-    found["pooled"] = sum(found.values(), Confusion())
-    scores = {name: one.as_dict() for name, one in found.items()}
-    return replace(card, thresholds={"f1": threshold}, scores=scores)
+    counts = {city.name: counted(predict_city(model, city), city.change) for city in cities}
+    counts["pooled"] = pooled(counts.values())
+    levels = {goal: level for goal, level in goal_levels(counts["pooled"]).items() if level is not None}
+    thresholds = {goal: threshold_of(level) for goal, level in levels.items()}
+    scores = {name: confusion_at(one, levels["f1"]).as_dict() for name, one in counts.items()}
+    return replace(card, thresholds=thresholds, scores=scores)
 
 
 def _beginning(
@@ -334,7 +333,7 @@ def _beginning(
         trained_on=trained_on,
         detects=" ".join(grouped(labels, "detects")),
         level=next(iter(labels.values())).level,
-        protocol=f"Scores on {', '.join(held_out)}, held out whole; epoch and threshold were chosen on them, so they are optimistic. Seed {options.fit.seed}.",
+        protocol=f"Scores on {', '.join(held_out)}, held out whole; epoch and thresholds were chosen on them, so they are optimistic. Seed {options.fit.seed}.",
         training={**asdict(options.fit), "cities": sorted({*labels, *known})},
         halo=halo(options.fit.depth, options.fit.view_cells),
     )

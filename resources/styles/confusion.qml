@@ -35,3 +35,4 @@
   </pipe>
   <blendMode>0</blendMode>
 </qgis>
+<!-- Written by S2Change -->

@@ -33,3 +33,4 @@
   </pipe>
   <blendMode>0</blendMode>
 </qgis>
+<!-- Written by S2Change -->

@@ -52,3 +52,4 @@
   <layerOpacity>1</layerOpacity>
   <layerGeometryType>2</layerGeometryType>
 </qgis>
+<!-- Written by S2Change -->

@@ -38,3 +38,4 @@
   </pipe>
   <blendMode>0</blendMode>
 </qgis>
+<!-- Written by S2Change -->

@@ -36,3 +36,4 @@
   </pipe>
   <blendMode>0</blendMode>
 </qgis>
+<!-- Written by S2Change -->

@@ -51,6 +51,8 @@ def scene_options(command: F) -> F:
         click.argument("after"),
         click.option("--before-bands", metavar="B02,B03,…", help="Layers of BEFORE in their order; - skips one."),
         click.option("--after-bands", metavar="B02,B03,…", help="Layers of AFTER in their order; - skips one."),
+        click.option("--before-crs", metavar="CRS", help="CRS of BEFORE, where its file has none or a wrong one."),
+        click.option("--after-crs", metavar="CRS", help="CRS of AFTER, where its file has none or a wrong one."),
         click.option(
             "--before-units", type=_UNITS, default="auto", show_default=True, help="Unit of BEFORE, where its file does not say."
         ),
@@ -178,6 +180,7 @@ def check(events: bool, as_json: bool, **given: Any) -> None:
 @click.argument("output", metavar="OUT", type=_FILE)
 @click.option("--quality", type=_FILE, help="Raster of what is usable; else OUT with _quality in its name.")
 @click.option("--bands", metavar="B02,B03,…", help="Layers of a stack in their order; - skips one.")
+@click.option("--crs", metavar="CRS", help="CRS of SOURCE, where its file has none or a wrong one.")
 @click.option("--units", type=_UNITS, default="auto", show_default=True, help="Unit of SOURCE, where its file does not say.")
 @click.option("--trust-units", is_flag=True, help="The unit is right as it is given.")
 @click.option("--clouds", type=click.Choice(["auto", "product", "spectral", "none"]), default="auto", show_default=True)

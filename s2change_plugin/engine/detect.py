@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from rasterio.crs import CRS
-from rasterio.errors import CRSError
 from rasterio.windows import Window
 
 from . import outputs
@@ -25,7 +23,7 @@ from .errors import GridMismatch, NothingObserved
 from .estimate import estimate_run, require_room, room
 from .events import Events, stage
 from .findings import Finding, check_pair, require_fit, say_findings, scene_findings
-from .grid import Bounds, aligned_windows, bounds_window, grow, intersect, name_of, pixel_area_m2, place_of, slices_in
+from .grid import Bounds, aligned_windows, bounds_window, crs_of, grow, intersect, name_of, pixel_area_m2, place_of, slices_in
 from .options import CompareOptions
 from .outputs import RasterWriter
 from .pair import Pair, common_bands, open_pair
@@ -72,7 +70,7 @@ class DetectOptions(CompareOptions):
         """Refuse what cannot be meant.
 
         Raises:
-            ValueError: unknown goal, a goal beside a threshold or for a method without a model, threshold outside 0–1, bounds without
+            ValueError: unknown goal or CRS, a goal beside a threshold or for a method without a model, threshold outside 0–1, bounds without
                 area, or what `CompareOptions` refuses.
             OutputError: two outputs in one file, or an output in place of an input.
         """
@@ -91,6 +89,7 @@ class DetectOptions(CompareOptions):
             raise ValueError(f"threshold {self.threshold} is not between 0 and 1")
         if self.bounds and not (self.bounds[0] < self.bounds[2] and self.bounds[1] < self.bounds[3]):
             raise ValueError(f"bounds {self.bounds} hold no area; give left, bottom, right, top")
+        crs_of(self.bounds_crs)
         outputs.require_apart(self.inputs, self.targets)
 
     @property
@@ -332,16 +331,13 @@ def _asked_window(pair: Pair, options: DetectOptions) -> Window:
     """The part of the overlap that is asked for, whole pixels.
 
     Raises:
-        GridMismatch: the bounds lie outside, or their CRS is not one.
+        GridMismatch: the bounds lie outside.
     """
     grid = pair.grid
     area = pair.area.window if pair.area else grid.window
     if options.bounds is None:
         return area
-    try:
-        crs = CRS.from_user_input(options.bounds_crs) if options.bounds_crs else pair.before.grid.crs
-    except CRSError as error:
-        raise GridMismatch(f"{options.bounds_crs} is not a CRS that is known. Give one such as EPSG:32631.") from error
+    crs = crs_of(options.bounds_crs) or pair.before.grid.crs
     window = bounds_window(grid, options.bounds, crs)
     window = window and intersect(window, area)
     if window is None:

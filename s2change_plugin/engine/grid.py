@@ -255,6 +255,18 @@ def is_on_earth(crs: CRS) -> bool:
     return body is not None and low < body.semi_major_metre < high
 
 
+def crs_of(text: str | None) -> CRS | None:
+    """The CRS that a text names, such as EPSG:32631, or holds, as WKT; None of none.
+
+    Raises:
+        ValueError: it is not one; the text says so.
+    """
+    try:
+        return CRS.from_user_input(text) if text else None
+    except CRSError as error:
+        raise ValueError(f"{text} is not a CRS that is known; give one such as EPSG:32631") from error
+
+
 def name_of(crs: CRS) -> str:
     """A CRS in the few characters that a message has room for, such as "EPSG:32631"."""
     epsg = crs.to_epsg()

@@ -98,7 +98,7 @@ def open_mask(source: str) -> Mask:
     try:
         with rasterio.open(source) as dataset:
             if dataset.crs is None:
-                raise GridMismatch(f"The mask {source} has no CRS, so its place is unknown. Assign one.")
+                raise GridMismatch(f"The mask {source} has no CRS, so its place is unknown. Assign one to the file.")
             if dataset.transform.is_identity or not is_on_earth(dataset.crs):
                 raise GridMismatch(f"The mask {source} has no place on Earth. Georeference it first.")
             if dataset.count > 1:
@@ -188,14 +188,15 @@ class MaskReader:
     def _classes(self, mask: ClassRaster, grid: Grid) -> Callable[[Window], Codes]:
         dataset = self._stack.enter_context(open_raster(mask.path))
         indexes = [mask.first_layer + place for place in range(len(mask.codes))]
-        if dataset.count < indexes[-1] or dataset.crs is None:
-            raise UnreadableInput(f"The mask {mask.path} is damaged: it has {dataset.count} layers, and CRS {dataset.crs}.")
-        here = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+        crs = mask.crs or dataset.crs
+        if dataset.count < indexes[-1] or crs is None:
+            raise UnreadableInput(f"The mask {mask.path} is damaged: it has {dataset.count} layers, and CRS {crs}.")
+        here = Grid(crs, dataset.transform, dataset.height, dataset.width)
         if mask.other is not None and bounds_window(grid, here.bounds, here.crs) is None:
             raise _elsewhere(mask.origin, grid)
         placement = placement_of(grid, here)
         if not placement:
-            dataset, _ = nearest_on(dataset, grid, self._stack)
+            dataset, _ = nearest_on(dataset, grid, self._stack, crs)
             placement = _AS_IT_IS
         nodata = dataset.nodata
         # What GDAL, too, takes a raster to hold beyond its edge: of a scene classification that is no data.
@@ -239,20 +240,25 @@ class MaskReader:
         return read
 
 
-def nearest_on(dataset: DatasetReader, grid: Grid, opened: ExitStack, **warp: Any) -> tuple[DatasetReader, Window]:
+def nearest_on(
+    dataset: DatasetReader, grid: Grid, opened: ExitStack, crs: CRS | None = None, **warp: Any
+) -> tuple[DatasetReader, Window]:
     """A raster by nearest neighbour on the pixels of a grid, and the window of the grid that it lies on.
 
     Args:
-        dataset: with a CRS; given back as it is, with its place on the grid, where its pixels coincide with the grid's.
+        dataset: given back as it is, with its place on the grid, where its pixels coincide with the grid's.
         grid: to lay it on.
         opened: gets to close what is opened.
+        crs: of the raster; None is its own.
         warp: further options of `rasterio.vrt.WarpedVRT`, which covers the whole grid.
     """
-    placement = placement_of(grid, Grid(dataset.crs, dataset.transform, dataset.height, dataset.width))
+    crs = crs or dataset.crs
+    placement = placement_of(grid, Grid(crs, dataset.transform, dataset.height, dataset.width))
     if placement and placement.exact:
         return dataset, Window(-round(placement.col), -round(placement.row), dataset.width, dataset.height)
     laid = WarpedVRT(
         dataset,
+        src_crs=crs,
         crs=grid.crs,
         transform=grid.transform,
         height=grid.height,

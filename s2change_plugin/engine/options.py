@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .bands import parse_layers
 from .card import AUTO
+from .grid import crs_of
 from .masks import BUFFER_M
 from .pair import PairOptions
 from .scene import Scene, open_scene
@@ -21,6 +22,7 @@ class CompareOptions:
     Attributes:
         before, after: what `scene.open_scene` opens.
         before_bands, after_bands: layers of stacks, as `bands.parse_layers` reads them.
+        before_crs, after_crs: as `grid.crs_of` reads them, for files that have none or a wrong one.
         before_units, after_units: see `radiometry.UNITS`.
         trust_units: the user has checked the units; nothing stops for them.
         accept_level: the user takes another processing level than the model's.
@@ -33,6 +35,8 @@ class CompareOptions:
     after: str
     before_bands: str | None = None
     after_bands: str | None = None
+    before_crs: str | None = None
+    after_crs: str | None = None
     before_units: str = "auto"
     after_units: str = "auto"
     trust_units: bool = False
@@ -51,7 +55,7 @@ class CompareOptions:
         """Refuse what cannot be meant.
 
         Raises:
-            ValueError: unknown bands or method, a model without a name or for a method without one, or what `PairOptions` refuses; the text says
+            ValueError: unknown bands, CRS or method, a model without a name or for a method without one, or what `PairOptions` refuses; the text says
                 which.
         """
         if self.method not in METHODS:
@@ -62,6 +66,8 @@ class CompareOptions:
             raise ValueError(f"the method {self.method} has no model: leave --model out, or --method")
         for text in (self.before_bands, self.after_bands):
             parse_layers(text)
+        for text in (self.before_crs, self.after_crs):
+            crs_of(text)
         self.pair_options()
 
     @property
@@ -84,4 +90,5 @@ class CompareOptions:
     def open_scene(self, side: str) -> Scene:
         """One of the dates, "before" or "after"; raises what `scene.open_scene` raises."""
         bands = parse_layers(getattr(self, f"{side}_bands"))
-        return open_scene(getattr(self, side), bands, getattr(self, f"{side}_units"), side, self.trust_units)
+        crs = crs_of(getattr(self, f"{side}_crs"))
+        return open_scene(getattr(self, side), bands, getattr(self, f"{side}_units"), side, self.trust_units, crs)

@@ -76,14 +76,8 @@ def require_apart(inputs: Sequence[str | None], targets: Sequence[Path]) -> None
     if len(set(resolved)) < len(resolved):
         raise OutputError("Two outputs have the same file name. Give each its own.")
     for source in inputs:
-        if source and _file_in(source).resolve() in resolved:
+        if source and Path(source.partition("|")[0]).resolve() in resolved:
             raise OutputError(f"{source} is an input and cannot be an output too. Choose another file name.")
-
-
-def _file_in(source: str) -> Path:
-    """The file in a name that GDAL (vrt://FILE?…) or QGIS (FILE|…) gives it."""
-    gdals = source.startswith("vrt://")
-    return Path(source.removeprefix("vrt://").partition("?" if gdals else "|")[0])
 
 
 def require_folders(targets: list[Path]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
@@ -137,7 +138,12 @@ class Scene:
 
 
 def open_scene(
-    source: str, bands: tuple[str | None, ...] | None = None, units: str = "auto", side: str = "before", trust_units: bool = False
+    source: str,
+    bands: tuple[str | None, ...] | None = None,
+    units: str = "auto",
+    side: str = "before",
+    trust_units: bool = False,
+    crs: CRS | None = None,
 ) -> Scene:
     """The scene in a Sentinel-2 product, a stacked raster, or a folder of single-band files.
 
@@ -148,11 +154,12 @@ def open_scene(
         units: "auto", "dn", "dn+1000" or "reflectance"; see `radiometry.rule_for`.
         side: "before", "after", or "" for a scene by itself: whose option an error message offers.
         trust_units: the user has checked the unit: his word goes against what the file says.
+        crs: of a stack or of files that have none or a wrong one; None takes theirs.
 
     Raises:
         UnreadableInput: not there, not a raster, damaged.
         BandsUnknown: the layers cannot be told to be Sentinel-2 bands, or there is only one.
-        GridMismatch: no CRS, or the bands of a product do not lie on one ground.
+        GridMismatch: no CRS, one for a product, or the bands of a product do not lie on one ground.
         UnitsUnclear: an 8-bit picture, or the user's word contradicts the file's.
     """
     product = find_product(source)
@@ -160,6 +167,8 @@ def open_scene(
     if bands is not None and (product or files):
         raise BandsUnknown(f"{source} tells its bands by its files' names; leave {option_of(side, 'bands')} out.")
     if product is not None:
+        if crs is not None:
+            raise GridMismatch(f"{source} is a product, which tells its place itself; leave {option_of(side, 'crs')} out.")
         return _product_scene(product, units, side, trust_units)
     if files is not None:
         layers = _folder_layers(source, files)
@@ -179,8 +188,12 @@ def open_scene(
     told = _told_by_cirrus(*layers["B10"], cirrus, largest, side, trust_units) if "B10" in layers else None
     fill = cache(lambda: _undeclared_fill(*next(iter(layers.values()))))
     found = {
-        name: _band_source(path, index, units, side, largest, told, trust_units, fill) for name, (path, index) in layers.items()
+        name: _band_source(path, index, units, side, largest, told, trust_units, fill, crs)
+        for name, (path, index) in layers.items()
     }
+    if mask is not None and crs is not None:
+        # It lies where they lie.
+        mask = replace(mask, crs=crs)
     if mask is not None and acquisition.level is None and mask.codes == (SCL_CODES,):
         # Only Level-2A has been classified.
         acquisition = replace(acquisition, level="L2A")
@@ -370,18 +383,22 @@ def _band_source(
     told: DnRule | None = None,
     trust_units: bool = False,
     fill: Callable[[], float | None] = lambda: None,
+    crs: CRS | None = None,
 ) -> BandSource:
-    """Where a band lies; `told` is as in `rule_for`, `fill` gives what stands for nodata where the file does not say."""
+    """Where a band lies; `told` is as in `rule_for`, `fill` gives what stands for nodata where the file does not say, `crs` is as in `open_scene`."""
     with open_raster(path) as dataset:
-        if dataset.crs is None:
-            raise GridMismatch(
-                f"{path} has no CRS, so its place is unknown. Give vrt://{path}?a_srs=EPSG:… with the right number; in QGIS, set the layer's CRS."
-            )
+        crs = crs or dataset.crs
         if dataset.transform.is_identity or dataset.transform.determinant == 0:
             raise GridMismatch(f"{path} has no georeference, so its place is unknown. Georeference it first.")
-        if not is_on_earth(dataset.crs):
-            raise GridMismatch(f"{path} has a CRS that is no place on Earth ({name_of(dataset.crs)}). Assign the right one.")
-        grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+        if crs is None:
+            raise GridMismatch(
+                f"{path} has no CRS, so its place is unknown. Say it with {option_of(side, 'crs')}, such as EPSG:32631."
+            )
+        if not is_on_earth(crs):
+            raise GridMismatch(
+                f"{path} has a CRS that is no place on Earth ({name_of(crs)}). Say the right one with {option_of(side, 'crs')}."
+            )
+        grid = Grid(crs, dataset.transform, dataset.height, dataset.width)
         dtype = dataset.dtypes[index - 1]
         nodata = dataset.nodatavals[index - 1]
         if nodata is None:

@@ -161,11 +161,3 @@ def confusion_of(table: NDArray[np.int64]) -> Confusion:
 def agreement(found: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.uint8]:
     """Code of each pixel, an `Agreement` or `NOT_COUNTED`, from what `crosstab` takes: uint8 of the same shape."""
     return np.asarray(_CODES[np.minimum(found, 2), np.minimum(truth, 2)])
-
-
-def by_threshold(levels: NDArray[np.uint8], truth: NDArray[np.uint8]) -> list[Confusion]:
-    """Confusion at each of the thresholds 0, 0.004 … 1, from stored probability (0–250, 255 not observed)."""
-    counts = (levels != 255) & (truth != 255)
-    change = np.bincount(levels[counts & (truth == 1)], minlength=251)[::-1].cumsum()[::-1]
-    calm = np.bincount(levels[counts & (truth == 0)], minlength=251)[::-1].cumsum()[::-1]
-    return [Confusion(int(tp), int(fp), int(change[0] - tp), int(calm[0] - fp)) for tp, fp in zip(change, calm, strict=True)]

@@ -16,7 +16,7 @@ from .acquisition import tags_of
 from .bands import TEN_BANDS, parse_layers
 from .errors import NothingObserved, UnitsUnclear
 from .events import Events
-from .grid import Grid, base_grid, name_of, sample_windows, windows
+from .grid import Grid, base_grid, crs_of, name_of, sample_windows, windows
 from .masks import BUFFER_M, CLOUDS, masks_of, require_buffer
 from .outputs import Layer, RasterWriter
 from .pair import DateReader
@@ -44,6 +44,7 @@ class StackOptions:
         output: GeoTIFF to write.
         quality: raster of quality codes to write; None puts it beside the output, as NAME_quality.tif.
         bands, units, trust_units: see `scene.open_scene`.
+        crs: as `grid.crs_of` reads it, for files that have none or a wrong one.
         clouds, mask, mask_buffer: see `pair.PairOptions`.
     """
 
@@ -51,6 +52,7 @@ class StackOptions:
     output: Path
     quality: Path | None = None
     bands: str | None = None
+    crs: str | None = None
     units: str = "auto"
     trust_units: bool = False
     clouds: str = "auto"
@@ -61,10 +63,11 @@ class StackOptions:
         """Refuse what cannot be meant.
 
         Raises:
-            ValueError: unknown bands or masks, or a buffer out of reason; the text says which.
+            ValueError: unknown bands, CRS or masks, or a buffer out of reason; the text says which.
             OutputError: outputs in one file, or in place of the input.
         """
         parse_layers(self.bands)
+        crs_of(self.crs)
         if self.clouds not in CLOUDS:
             raise ValueError(f"clouds is {self.clouds!r} and must be one of {', '.join(CLOUDS)}")
         require_buffer(self.mask_buffer)
@@ -89,7 +92,8 @@ def stack(options: StackOptions, events: Events) -> None:
     outputs.require_folders(list(targets.values()))
     with outputs.workdir_beside(options.output) as workdir, ExitStack() as opened:
         events.started(str(workdir.resolve()))
-        scene = open_scene(options.source, parse_layers(options.bands), options.units, "", options.trust_units)
+        bands = parse_layers(options.bands)
+        scene = open_scene(options.source, bands, options.units, "", options.trust_units, crs_of(options.crs))
         lacking = [name for name in TEN_BANDS if name in scene.missing]
         if lacking:
             scene.select(lacking)
@@ -102,14 +106,14 @@ def stack(options: StackOptions, events: Events) -> None:
         assumed = _require_unit(scene, reader, grid, options.trust_units, events)
         tags = {"S2CHANGE_VERSION": version(), "S2CHANGE_SOURCE": scene.source, "S2CHANGE_UNITS": scene.units}
         tags |= tags_of(scene.acquisition) | ({ASSUMED_TAG: "yes"} if assumed else {})
-        bands = Layer(tuple(scene.bands), "average", scale=1 / QUANTIFICATION, dtype="uint16", nodata=_NODATA_DN)
+        layer = Layer(tuple(scene.bands), "average", scale=1 / QUANTIFICATION, dtype="uint16", nodata=_NODATA_DN)
         usable = pixels = 0
         with outputs.writing(options.output):
             writers = {
                 "output": RasterWriter(
                     workdir / "output",
                     grid,
-                    bands,
+                    layer,
                     tags | {QUALITY_TAG: _from(options.output, options.quality_path), BUFFER_TAG: f"{options.mask_buffer:g}"},
                 ),
                 "quality": RasterWriter(

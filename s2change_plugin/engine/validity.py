@@ -76,6 +76,7 @@ class ClassRaster:
         other: quality code of every other value but 0 and the file's nodata; None: those are usable.
         first_layer: of the file to which the first of `codes` belongs; the others follow it.
         widened: metres by which clouds and shadows reach further already.
+        crs: that counts instead of the file's.
     """
 
     path: str
@@ -84,6 +85,7 @@ class ClassRaster:
     other: int | None = None
     first_layer: int = 1
     widened: float = 0.0
+    crs: CRS | None = None
 
 
 @dataclass(frozen=True)

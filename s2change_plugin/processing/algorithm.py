@@ -11,6 +11,7 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
+    QgsProcessingParameterCrs,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterRasterLayer,
 )
@@ -20,7 +21,7 @@ from ..paths import resources
 from ..runtime.environment import missing_engine
 from ..runtime.run import EngineError, run_engine
 from . import parameters as shared
-from .sources import source_of
+from .sources import layer_of, require_own_crs, source_of
 
 
 class EngineAlgorithm(QgsProcessingAlgorithm):
@@ -110,6 +111,11 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         """What the raster-layer parameters name, in their order."""
         inputs = [one for one in self.parameterDefinitions() if isinstance(one, QgsProcessingParameterRasterLayer)]
         found = [source_of(self, parameters, definition.name(), context) for definition in inputs]
+        placed = [one.metadata()["layer"] for one in self.parameterDefinitions() if isinstance(one, QgsProcessingParameterCrs)]
+        for definition in inputs:
+            layer = layer_of(self, parameters, definition.name(), context)
+            if layer and definition.name() not in placed:
+                require_own_crs(layer, definition.description())
         if len(set(found)) < len(found):
             raise QgsProcessingException(f"Before and after are the same raster, {found[0]}. Pick two dates.")
         return found

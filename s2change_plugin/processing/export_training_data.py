@@ -111,6 +111,8 @@ class ExportTrainingData(EngineAlgorithm):
             shared.area(),
             shared.bands("BEFORE_BANDS", "before"),
             shared.bands("AFTER_BANDS", "after"),
+            shared.crs("BEFORE_CRS", "before", "BEFORE"),
+            shared.crs("AFTER_CRS", "after", "AFTER"),
             shared.units("BEFORE_UNITS", "before"),
             shared.units("AFTER_UNITS", "after"),
             shared.trust_units(),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qgis.core import (
     NULL,
     Qgis,
+    QgsCoordinateReferenceSystem,
     QgsExpressionContext,
     QgsFeatureRequest,
     QgsMapLayer,
@@ -16,6 +17,7 @@ from qgis.core import (
     QgsProcessingFeedback,
     QgsProcessingOutputLayerDefinition,
     QgsProcessingParameterBoolean,
+    QgsProcessingParameterCrs,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
@@ -31,7 +33,7 @@ from qgis.core import (
 )
 
 from .models import AUTO
-from .sources import crs_text, file_of
+from .sources import crs_text, file_of, layer_of, own_crs, require_own_crs
 
 if TYPE_CHECKING:
     from .algorithm import EngineAlgorithm
@@ -101,6 +103,16 @@ def bands(name: str, of: str) -> QgsProcessingParameterDefinition:
         QgsProcessingParameterString(name, f"Layers of {of}", optional=True),
         f"The bands of {of} in their order, such as B02,B03,B04,B08; - skips a layer. Left empty: their descriptions tell. "
         "Products and folders of bands need none.",
+    )
+
+
+def crs(name: str, of: str, layer: str) -> QgsProcessingParameterDefinition:
+    """Where an image lies, in the user's words; `layer` is the image's own parameter."""
+    definition = QgsProcessingParameterCrs(name, f"CRS of {of}", optional=True)
+    definition.setMetadata({"layer": layer})
+    return advanced(
+        definition,
+        "Where its file has none or a wrong one. Left empty: the one that you gave the layer, else the file's. Products need none.",
     )
 
 
@@ -242,6 +254,9 @@ def _option(
 ) -> list[str]:
     name, option = definition.name(), option_name(definition.name())
     value = parameters.get(name)
+    if isinstance(definition, QgsProcessingParameterCrs):
+        place = _crs(algorithm, definition, parameters, context)
+        return [option, crs_text(place)] if place.isValid() else []
     # A script's value of an attribute that is empty is NULL.
     if value is None or value == NULL:
         return []
@@ -266,6 +281,15 @@ def _option(
     else:
         text = layer_file(algorithm, name, parameters, context, feedback)
     return [option, text] if text and text != definition.defaultValue() else []
+
+
+def _crs(
+    algorithm: QgsProcessingAlgorithm, definition: QgsProcessingParameterCrs, parameters: dict, context: QgsProcessingContext
+) -> QgsCoordinateReferenceSystem:
+    """The one that is given, else the one that the layer got in QGIS; invalid where the file's counts."""
+    given = algorithm.parameterAsCrs(parameters, definition.name(), context)
+    layer = layer_of(algorithm, parameters, definition.metadata()["layer"], context)
+    return given if given.isValid() or layer is None else own_crs(layer)
 
 
 def _bounds(algorithm: QgsProcessingAlgorithm, name: str, parameters: dict, context: QgsProcessingContext) -> list[str]:
@@ -298,10 +322,13 @@ def layer_file(
     if isinstance(definition, QgsProcessingParameterMapLayer):
         layer = algorithm.parameterAsLayer(parameters, name, context)
     if isinstance(layer, QgsRasterLayer):
+        require_own_crs(layer, definition.description())
         return file_of(layer, definition.description())
     drawn = algorithm.parameterAsVectorLayer(parameters, name, context)
     if drawn is not None and _differs_from_its_file(drawn):
         source = algorithm.parameterAsSource(parameters, name, context)
+        # The engine mends what is invalid, here as elsewhere.
+        source.setInvalidGeometryCheck(Qgis.InvalidGeometryCheck.NoCheck)
         parameters = {**parameters, name: source.materialize(QgsFeatureRequest())}
     path, layer_name = algorithm.parameterAsCompatibleSourceLayerPathAndLayerName(
         parameters, name, context, _VECTOR_FILES, _VECTOR_FILES[0], feedback
@@ -315,4 +342,4 @@ def _differs_from_its_file(layer: QgsVectorLayer) -> bool:
     """Whether QGIS would hand on a file that holds something else than the layer shows."""
     # Of a layer named by its number in the file QGIS hands on the first.
     numbered = layer.providerType() == "ogr" and "|layerid=" in layer.source()
-    return layer.isModified() or layer.crs() != layer.dataProvider().crs() or numbered
+    return layer.isModified() or own_crs(layer).isValid() or numbered

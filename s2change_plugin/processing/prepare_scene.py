@@ -51,6 +51,7 @@ class PrepareScene(EngineAlgorithm):
         for definition in (
             shared.scene("INPUT", "Scene", "The image"),
             shared.bands("BANDS", "the scene"),
+            shared.crs("CRS", "the scene", "INPUT"),
             shared.units("UNITS", "the scene"),
             shared.trust_units(),
             shared.clouds(),
@@ -74,7 +75,7 @@ class PrepareScene(EngineAlgorithm):
         quality = [shared.option_name("QUALITY"), files["QUALITY"]] if "QUALITY" in files else []
         result = self.run_command([files["OUTPUT"], *quality], feedback)
         files.setdefault("QUALITY", result["quality"])
-        write_true_colour(files["OUTPUT"], result["bands"])
         styles = {files["OUTPUT"]: None, files["QUALITY"]: shipped_style("scene_quality")}
         style_outputs(styles, f"Scene {short_name(self.sources[0])}", context)
+        write_true_colour(files["OUTPUT"], result["bands"])
         return {**files, "USABLE_SHARE": result["usable_share"]}

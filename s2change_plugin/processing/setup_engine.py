@@ -55,7 +55,8 @@ class SetUpEngine(QgsProcessingAlgorithm):
         )
         wheels.setHelp("Left empty: the packages are fetched.")
         self.addParameter(wheels)
-        base = QgsProcessingParameterFile("BASE", "Python to make it with", optional=True)
+        # QGIS's own filter lets no name without a dot through.
+        base = QgsProcessingParameterFile("BASE", "Python to make it with", optional=True, fileFilter="Programs (*)")
         base.setHelp("3.10 or newer. Left empty: QGIS's own, else another that is found.")
         base.setFlags(base.flags() | Qgis.ProcessingParameterFlag.Advanced)
         self.addParameter(base)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from osgeo import gdal
 from qgis.core import (
+    Qgis,
     QgsCoordinateReferenceSystem,
     QgsMapLayer,
     QgsProcessingAlgorithm,
@@ -27,18 +27,27 @@ def source_of(algorithm: QgsProcessingAlgorithm, parameters: dict, name: str, co
         QgsProcessingException: nothing given, or a layer without a file; one sentence.
     """
     label = algorithm.parameterDefinition(name).description()
-    given = parameters.get(name)
-    layer = given if isinstance(given, QgsMapLayer) else None
-    text = "" if layer else algorithm.parameterAsString(parameters, name, context).strip()
-    if not layer and not text:
+    layer = layer_of(algorithm, parameters, name, context)
+    if layer:
+        return file_of(layer, label)
+    text = algorithm.parameterAsString(parameters, name, context).strip()
+    if not text:
         raise QgsProcessingException(f"{label}: nothing is chosen. Pick a raster layer or give a path.")
-    # A layer's id or name in the project comes first; anything else is for the engine to open, not for QGIS.
-    layer = layer or context.getMapLayer(text) or _project_layer(context, text)
-    return file_of(layer, label) if layer else text
+    return text
+
+
+def layer_of(algorithm: QgsProcessingAlgorithm, parameters: dict, name: str, context: QgsProcessingContext) -> QgsMapLayer | None:
+    """The layer behind a raster-layer parameter; None where a path was typed, which is for the engine to open, not for QGIS."""
+    given = parameters.get(name)
+    if isinstance(given, QgsMapLayer):
+        return given
+    # A layer's id or name in the project comes first.
+    text = algorithm.parameterAsString(parameters, name, context).strip()
+    return (context.getMapLayer(text) or _project_layer(context, text)) if text else None
 
 
 def file_of(layer: QgsMapLayer, label: str) -> str:
-    """The path that a layer's raster is read from, as GDAL opens it; with the layer's CRS where that is set to another than the file's.
+    """The path that a layer's raster is read from, as GDAL opens it.
 
     Args:
         layer: of the project.
@@ -58,28 +67,34 @@ def file_of(layer: QgsMapLayer, label: str) -> str:
         return layer.source()
     path = str(parts.get("path") or layer.source())
     # "/vsizip/" before and "/inside.tif" after belong to the path; a product's subdataset name is one already.
-    path = f"{parts.get('vsiPrefix') or ''}{path}{parts.get('vsiSuffix') or ''}"
-    if layer.crs() == layer.dataProvider().crs() or not layer.crs().isValid() or not _takes_a_crs(path):
-        return path
-    # GDAL's name for a file of which something else is to be taken than what it says itself.
-    return f"vrt://{path}?a_srs={crs_text(layer.crs())}"
+    return f"{parts.get('vsiPrefix') or ''}{path}{parts.get('vsiSuffix') or ''}"
+
+
+def own_crs(layer: QgsMapLayer) -> QgsCoordinateReferenceSystem:
+    """The CRS that a layer got in QGIS, where that is another than its file has; else an invalid one."""
+    provider = layer.dataProvider()
+    same = provider is None or layer.crs() == provider.crs()
+    return QgsCoordinateReferenceSystem() if same else layer.crs()
+
+
+def require_own_crs(layer: QgsMapLayer, label: str) -> None:
+    """Refuse a raster that lies elsewhere in QGIS than its file says, where the engine goes by the file.
+
+    Raises:
+        QgsProcessingException: one sentence.
+    """
+    place = own_crs(layer)
+    if place.isValid() and layer.dataProvider().crs().isValid():
+        raise QgsProcessingException(
+            f"{label}: the layer {layer.name()!r} has {place.userFriendlyIdentifier()} in QGIS, and its file another CRS. "
+            "Write the right one into the file (Raster → Projections → Assign Projection)."
+        )
 
 
 def crs_text(crs: QgsCoordinateReferenceSystem) -> str:
     """A CRS as the engine and GDAL know it; what QGIS calls one that a user made up is no name elsewhere."""
-    return crs.toWkt() if crs.authid().startswith("USER:") else crs.authid() or crs.toWkt()
-
-
-def _takes_a_crs(path: str) -> bool:
-    """Whether a file lacks nothing but a CRS, or could have another: no product, whose files say it themselves, and no plain picture."""
-    if ".SAFE" in path.upper() or "?" in path:
-        return False
-    try:
-        dataset = gdal.Open(path)
-    except RuntimeError:
-        # Whether it raises anything is for whoever else uses it in this QGIS.
-        return False
-    return dataset is not None and dataset.GetGeoTransform(can_return_null=True) is not None
+    is_known = crs.authid() and not crs.authid().startswith("USER:")
+    return str(crs.authid() if is_known else crs.toWkt(Qgis.CrsWktVariant.Preferred))
 
 
 def short_name(source: str) -> str:

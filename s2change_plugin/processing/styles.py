@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from qgis.core import (
@@ -19,6 +20,8 @@ from qgis.core import (
 
 from ..paths import resources
 
+# At the end of each style that is not the user's; QGIS leaves it out when it saves one.
+_MARK = "<!-- Written by S2Change -->"
 _TRUE_COLOUR = ("B04", "B03", "B02")
 # Reflectance that is white: clouds, snow and the brightest roofs exceed it, ground hardly does.
 _WHITE = 0.3
@@ -60,9 +63,11 @@ def style_outputs(styles: dict[str, Path | None], group: str, context: QgsProces
     for place, (path, shipped) in enumerate(styles.items(), start=1):
         beside, alone = style_beside(path), shared[style_beside(path)] == 1
         if path not in own:
-            beside.unlink(missing_ok=True)
-            if shipped and alone:
-                shutil.copyfile(shipped, beside)
+            # A result is worth more than its style.
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+                if shipped and alone:
+                    shutil.copyfile(shipped, beside)
         if context.willLoadLayerOnCompletion(path):
             details = context.layerToLoadOnCompletionDetails(path)
             style = beside if path in own and alone else shipped
@@ -75,8 +80,11 @@ def style_outputs(styles: dict[str, Path | None], group: str, context: QgsProces
 
 
 def _is_own(style: Path) -> bool:
-    """Whether there is a style that is no copy of one that ships, such as that of another result which had the file's name before."""
-    return style.exists() and style.read_bytes() not in (path.read_bytes() for path in shipped_style("").parent.glob("*.qml"))
+    """Whether there is a style that is the user's, not that of another result which had the file's name before."""
+    try:
+        return _MARK not in style.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return style.exists()
 
 
 def shipped_style(name: str) -> Path:
@@ -90,13 +98,14 @@ def style_beside(path: str) -> Path:
 
 
 def write_true_colour(path: str, bands: Sequence[str]) -> None:
-    """Write the style of a raster of reflectance beside it, unless there is one: true colour, if it has the bands for that.
+    """Write the style of a raster of reflectance beside it, unless the user has one: true colour, if it has the bands for that.
 
     Args:
         path: of the raster.
         bands: the names of its layers, in their order.
     """
-    if style_beside(path).exists() or not set(_TRUE_COLOUR) <= set(bands):
+    style = style_beside(path)
+    if _is_own(style) or not set(_TRUE_COLOUR) <= set(bands):
         return
     layer = QgsRasterLayer(path, "scene")
     red, green, blue = (bands.index(name) + 1 for name in _TRUE_COLOUR)
@@ -105,7 +114,9 @@ def write_true_colour(path: str, bands: Sequence[str]) -> None:
     renderer.setGreenContrastEnhancement(_stretch(layer, green))
     renderer.setBlueContrastEnhancement(_stretch(layer, blue))
     layer.setRenderer(renderer)
-    layer.saveNamedStyle(str(style_beside(path)), QgsMapLayer.StyleCategory.Symbology | QgsMapLayer.StyleCategory.Rendering)
+    layer.saveNamedStyle(str(style), QgsMapLayer.StyleCategory.Symbology | QgsMapLayer.StyleCategory.Rendering)
+    with suppress(OSError), style.open("a", encoding="utf-8") as file:
+        file.write(f"{_MARK}\n")
 
 
 def _stretch(layer: QgsRasterLayer, band: int) -> QgsContrastEnhancement:

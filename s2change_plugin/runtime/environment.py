@@ -82,7 +82,15 @@ def clean_environment() -> QProcessEnvironment:
     if proxy and not any(name.upper() == "HTTPS_PROXY" for name in environment.keys()):  # noqa: SIM118 - not a dict
         for name in ("http_proxy", "https_proxy"):
             environment.insert(name, proxy)
+        environment.insert("no_proxy", ",".join(_without_proxy()))
     return environment
+
+
+def _without_proxy() -> list[str]:
+    """Hosts that QGIS reaches without its proxy: it keeps beginnings of addresses."""
+    manager = QgsNetworkAccessManager.instance()
+    hosts = (QUrl(url).host() or url for url in [*manager.excludeList(), *manager.noProxyList()])
+    return list(dict.fromkeys(["localhost", "127.0.0.1", *hosts]))
 
 
 def _proxy_of_qgis() -> str:
@@ -94,8 +102,9 @@ def _proxy_of_qgis() -> str:
     url.setScheme("http")
     url.setHost(proxy.hostName())
     url.setPort(proxy.port())
-    url.setUserName(proxy.user(), QUrl.ParsingMode.DecodedMode)
-    url.setPassword(proxy.password(), QUrl.ParsingMode.DecodedMode)
+    if proxy.user():
+        url.setUserName(proxy.user(), QUrl.ParsingMode.DecodedMode)
+        url.setPassword(proxy.password(), QUrl.ParsingMode.DecodedMode)
     return bytes(url.toEncoded()).decode()
 
 

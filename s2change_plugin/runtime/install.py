@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
+import time
 from pathlib import Path
 
 from qgis.core import QgsProcessingFeedback
@@ -14,6 +16,10 @@ from .run import EngineCancelled, EngineError, run_process
 _TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 # What the engine needs, as requires-python says.
 _OLDEST = (3, 10)
+# After this a set-up that did not end was killed.
+_LONGEST_S = 6 * 3600
+# To move a folder, a second apart.
+_ATTEMPTS = 3
 # What pip prints, and what it means for a user; the first that fits is told.
 _MEANINGS = (
     (
@@ -73,12 +79,17 @@ def set_up_engine(feedback: QgsProcessingFeedback, wheels: str = "", base: str =
     """
     python = _base_python(base, feedback)
     target = managed_environment()
-    fresh, old = target.with_name("engine-new"), target.with_name("engine-old")
-    _remove(fresh, old)
+    # It may have been put on another disk.
+    target = target.resolve() if target.is_symlink() else target
+    fresh, old = target.with_name(f"engine-new-{secrets.token_hex(4)}"), target.with_name("engine-old")
+    _restore(old, target)
     # Windows moves no folder in which a program runs: better said now than after all is fetched.
     _move(target, old)
-    _move(old, target)
+    _restore(old, target)
     target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob("engine-new-*"):
+        if left.stat().st_mtime < time.time() - _LONGEST_S:
+            _remove(left)
     try:
         for done, (title, program, arguments) in enumerate(_steps(python, fresh, wheels)):
             feedback.setProgressText(title)
@@ -86,17 +97,22 @@ def set_up_engine(feedback: QgsProcessingFeedback, wheels: str = "", base: str =
             _step(program, arguments, feedback)
         (fresh / READY).touch()
         _move(target, old)
-        _move(fresh, target)
+        try:
+            _move(fresh, target)
+        except EngineError:
+            _restore(old, target)
+            raise
     finally:
-        _remove(fresh, old)
+        _remove(fresh)
+    _remove(old)
     feedback.setProgress(100)
     return python_in(target)
 
 
 def _base_python(named: str, feedback: QgsProcessingFeedback) -> Path:
-    """A Python that is new enough: the one that is named, else the first that is found."""
+    """A Python that is new enough and can make environments: the one that is named, else the first that is found."""
     for path in [Path(named)] if named else base_pythons():
-        asked = f"import sys; raise SystemExit(sys.version_info < {_OLDEST})"
+        asked = f"import sys, venv, ensurepip; raise SystemExit(sys.version_info < {_OLDEST})"
         try:
             if not run_process(str(path), ["-I", "-c", asked], feedback, lambda text: None):
                 return path
@@ -105,25 +121,40 @@ def _base_python(named: str, feedback: QgsProcessingFeedback) -> Path:
         _stop_if_cancelled(feedback)
     oldest = ".".join(map(str, _OLDEST))
     if named:
-        raise EngineError(f"{named} is no Python {oldest} or newer. Name another one to make the engine's environment with.")
+        raise EngineError(f"{named} is no Python {oldest} or newer that can make environments. Name another one to make it with.")
     raise EngineError(
-        f"No Python {oldest} or newer was found to make the engine's environment with. Install one and set up again, "
-        "or name it as the Python to make it with."
+        f"No Python {oldest} or newer that can make environments was found. Install one (on Debian and Ubuntu python3-venv) and set up "
+        "again, or name one to make it with."
     )
 
 
+def _restore(old: Path, target: Path) -> None:
+    """Put back what was moved aside, by this set-up or by one that was killed while it did so; else it is of no more use."""
+    if target.exists():
+        _remove(old)
+    else:
+        _move(old, target)
+
+
 def _move(folder: Path, to: Path) -> None:
-    """Rename a folder, if it is there."""
-    try:
-        if folder.exists():
-            folder.rename(to)
-    except OSError as error:
-        raise EngineError(f"{folder} is in use. Close other QGIS windows and set up again.") from error
+    """Rename a folder, if it is there; a virus scanner may hold it for a while.
+
+    Raises:
+        EngineError: it cannot be moved.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            if folder.exists():
+                folder.rename(to)
+            return
+        except OSError as error:
+            if attempt == _ATTEMPTS - 1:
+                raise EngineError(f"{folder} is in use. Close other QGIS windows and set up again.") from error
+            time.sleep(1)
 
 
-def _remove(*folders: Path) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _steps(python: Path, target: Path, wheels: str) -> list[tuple[str, str, list[str]]]:

@@ -301,12 +301,12 @@ def test_a_window_without_observed_ground_does_not_go_through_the_network(
 @pytest.mark.parametrize(
     "wrong", [{"threshold": 1.2}, {"bounds": (1, 1, 0, 2)}, {"before_bands": "B02,B77"}, {"after_bands": "B02,B02"},
         {"method": "guess"}, {"method": "cva", "model": "standin"}, {"model": ""}, {"goal": "kappa"}, {"goal": "recall", "threshold": 0.5},
-        {"goal": "precision", "method": "irmad"}],
+        {"goal": "precision", "method": "irmad"}, {"before_crs": "EPSG:99"}, {"after_crs": "here"}, {"bounds_crs": "EPSG:99"}],
 )  # fmt: skip
 def test_options_that_cannot_be_meant_are_refused(wrong: dict) -> None:
     with pytest.raises(
         ValueError,
-        match=r"threshold|bounds|B77|B02|must be one of unet, cva|leave --model out|model has no name|'kappa' and must be one of f1|irmad has one threshold and none",
+        match=r"threshold|bounds|B77|B02|must be one of unet, cva|leave --model out|model has no name|'kappa' and must be one of f1|irmad has one threshold and none|is not a CRS",
     ):
         DetectOptions(before="a.tif", after="b.tif", mask=Path("m.tif"), **wrong)
 
@@ -316,5 +316,3 @@ def test_outputs_may_not_meet_each_other_or_an_input(tmp_path: Path) -> None:
         DetectOptions(before="a.tif", after="b.tif", mask=Path("m.tif"), quality=Path("./m.tif"))
     with pytest.raises(OutputError, match="is an input"):
         DetectOptions(before="a.tif", after="b.tif", mask=Path("b.tif"))
-    with pytest.raises(OutputError, match="is an input"):
-        DetectOptions(before="a.tif", after="vrt://b.tif?a_srs=EPSG:32631", mask=Path("b.tif"))

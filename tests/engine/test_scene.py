@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.crs import CRS
 from rasterio.windows import Window
 
 from s2change_plugin.engine.bands import ALL_BANDS, L2A_BANDS, TEN_BANDS
 from s2change_plugin.engine.errors import BandsUnknown, GridMismatch, UnreadableInput
+from s2change_plugin.engine.pair import DateReader
 from s2change_plugin.engine.reading import SceneReader
 from s2change_plugin.engine.scene import open_scene
+from s2change_plugin.engine.validity import Quality
 from tests.conftest import textured, write_stack
 from training.products import write_product
 
@@ -157,13 +160,30 @@ def test_a_raster_without_crs_is_refused(tmp_path: Path, ground: np.ndarray) -> 
         open_scene(str(write_stack(tmp_path / "a.tif", ground, crs=None)))
 
 
-def test_a_raster_may_be_given_another_crs_than_it_says(tmp_path: Path, ground: np.ndarray) -> None:
-    told = open_scene(str(write_stack(tmp_path / "a.tif", ground)))
-    given = open_scene(f"vrt://{write_stack(tmp_path / 'b.tif', ground, crs=None)}?a_srs={told.grid.crs.to_string()}")
-    assert given.grid == told.grid
-    assert {name: band.rule for name, band in given.bands.items()} == {name: band.rule for name, band in told.bands.items()}
-    with closing(SceneReader(told, told.grid)) as one, closing(SceneReader(given, told.grid)) as other:
-        np.testing.assert_array_equal(one.read(told.grid.window), other.read(told.grid.window))
+@pytest.mark.parametrize("own", [None, "EPSG:32631"])
+def test_a_raster_lies_where_it_is_said_to_and_so_do_its_classes(tmp_path: Path, ground: np.ndarray, own: str | None) -> None:
+    values, bands = np.concatenate([ground[:4], np.full_like(ground[:1], 4)]), ("B02", "B03", "B04", "B08", "SCL")
+    values[4, 10:20, 30:50] = 9
+    there = open_scene(str(write_stack(tmp_path / "a.tif", values, bands, crs="EPSG:32633")))
+    given = open_scene(str(write_stack(tmp_path / "b.tif", values, bands, crs=own)), crs=CRS.from_epsg(32633))
+    assert given.grid == there.grid
+    window = there.grid.window
+    readers = (DateReader(scene, bands[:4], [scene.mask], there.grid, 0) for scene in (there, given))
+    (expected, codes), (found, others) = (_read_once(reader, window) for reader in readers)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(others, codes)
+    assert (codes == Quality.CLOUD).sum() == 200
+
+
+def _read_once(reader: DateReader, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    with closing(reader):
+        return reader.read(window)
+
+
+def test_a_product_lies_where_it_says_itself(tmp_path: Path) -> None:
+    product = write_product(tmp_path, textured(13, 300, 342, 1) / 10000)
+    with pytest.raises(GridMismatch, match="leave --after-crs out"):
+        open_scene(str(product), side="after", crs=CRS.from_epsg(32633))
 
 
 def test_a_crs_that_is_no_place_on_earth_is_refused(tmp_path: Path, ground: np.ndarray) -> None:

@@ -1,12 +1,10 @@
 import numpy as np
 import pytest
 
-from s2change_plugin.engine.outputs import applied_threshold, to_mask
 from s2change_plugin.engine.scores import (
     Agreement,
     Confusion,
     agreement,
-    by_threshold,
     calibrated,
     confusion,
     confusion_of,
@@ -28,15 +26,6 @@ def test_scores_are_those_counted_by_hand() -> None:
 def test_an_empty_map_scores_nothing_whatever_its_accuracy() -> None:
     one = confusion(np.zeros(8, np.uint8), TRUTH)
     assert (one.f1, one.precision, one.recall, one.iou) == (0, 0, 0, 0)
-
-
-def test_every_threshold_is_counted_as_the_mask_would_be() -> None:
-    random = np.random.default_rng(0)
-    levels = random.integers(0, 251, 500).astype(np.uint8)
-    levels[:20] = 255
-    truth = random.choice(np.array([0, 1, 255], np.uint8), 500)
-    for level, one in enumerate(by_threshold(levels, truth)):
-        assert one == confusion(to_mask(levels, applied_threshold(level * 0.004)), truth)
 
 
 def test_kappa_is_agreement_beyond_chance() -> None:

@@ -1,3 +1,4 @@
+import os
 import stat
 import subprocess
 import threading
@@ -89,7 +90,7 @@ def test_a_cancel_leaves_what_was_there(target: Path, old: Path, base) -> None:
     base('mkdir -p "$folder"; touch "$folder/../begun"; sleep 60')
     feedback = QgsProcessingFeedback(False)
     begun = target.parent / "begun"
-    threading.Thread(target=lambda: (_wait_for(begun), feedback.cancel())).start()
+    threading.Thread(target=lambda: (_wait_for(begun), feedback.cancel()), daemon=True).start()
     with pytest.raises(EngineCancelled):
         install.set_up_engine(feedback)
     assert sorted(target.parent.iterdir()) == [begun, target]
@@ -97,8 +98,95 @@ def test_a_cancel_leaves_what_was_there(target: Path, old: Path, base) -> None:
 
 
 def _wait_for(path: Path) -> None:
-    while not path.exists():
+    end = time.monotonic() + 30
+    while not path.exists() and time.monotonic() < end:
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [3, 4])
+def test_a_folder_that_cannot_be_moved_loses_nothing(
+    target: Path, old: Path, base, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The third move puts the old aside, the fourth the new in its place; the first two only try whether it can be moved."""
+    base(_WORKING)
+    moves: list[Path] = []
+    rename = Path.rename
+
+    def refused(path: Path, to: Path) -> Path:
+        moves.append(path)
+        if len(moves) == number:
+            raise PermissionError
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    monkeypatch.setattr(install, "_ATTEMPTS", 1)
+    with pytest.raises(EngineError, match="is in use. Close other QGIS windows"):
+        install.set_up_engine(QgsProcessingFeedback(False))
+    assert old.exists()
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_folder_that_is_held_for_a_moment_is_moved_then(target: Path, old: Path, base, monkeypatch: pytest.MonkeyPatch) -> None:
+    base(_WORKING)
+    monkeypatch.setattr(install.time, "sleep", lambda seconds: None)
+    tries: list[Path] = []
+    rename = Path.rename
+
+    def refused_twice(path: Path, to: Path) -> Path:
+        tries.append(path)
+        if len(tries) < 3:
+            raise PermissionError
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", refused_twice)
+    assert install.set_up_engine(QgsProcessingFeedback(False)).is_file()
+    assert not old.exists()
+
+
+def test_an_environment_in_use_is_said_before_anything_is_fetched(
+    target: Path, old: Path, base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base('touch "$folder/../begun"')
+
+    def refused(path: Path, to: Path) -> Path:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "rename", refused)
+    monkeypatch.setattr(install, "_ATTEMPTS", 1)
+    with pytest.raises(EngineError, match="is in use"):
+        install.set_up_engine(QgsProcessingFeedback(False))
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_what_a_killed_set_up_moved_aside_comes_back(target: Path, old: Path, base) -> None:
+    target.rename(target.with_name("engine-old"))
+    (target.parent / "engine-new-1").mkdir()
+    os.utime(target.parent / "engine-new-1", (0, 0))
+    base('mkdir -p "$folder"; exit 1')
+    with pytest.raises(EngineError):
+        install.set_up_engine(QgsProcessingFeedback(False))
+    assert old.exists()
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_an_environment_on_another_disk_stays_there(target: Path, tmp_path: Path, base) -> None:
+    base(_WORKING)
+    (tmp_path / "disk" / "engine").mkdir(parents=True)
+    target.parent.mkdir(parents=True)
+    target.symlink_to(tmp_path / "disk" / "engine")
+    install.set_up_engine(QgsProcessingFeedback(False))
+    assert target.is_symlink()
+    assert (tmp_path / "disk" / "engine" / install.READY).is_file()
+
+
+def test_the_algorithm_hands_on_the_python_that_is_named(provider, qgis_processing, target: Path, tmp_path: Path, base) -> None:
+    import processing
+
+    base(_WORKING)
+    (named,) = install.base_pythons()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(install, "base_pythons", list)
+        assert Path(processing.run("s2change:setupengine", {"BASE": str(named)})["PYTHON"]) == target / "bin" / "python"
 
 
 def test_the_python_that_is_named_is_taken_if_it_is_new_enough(target: Path, tmp_path: Path, base) -> None:
@@ -108,7 +196,7 @@ def test_the_python_that_is_named_is_taken_if_it_is_new_enough(target: Path, tmp
     too_old.write_text("#!/bin/bash\nexit 1\n")
     too_old.chmod(0o755)
     for name in (too_old, tmp_path / "nothing"):
-        with pytest.raises(EngineError, match=rf"{name} is no Python 3\.10 or newer"):
+        with pytest.raises(EngineError, match=rf"{name} is no Python 3\.10 or newer that can make"):
             install.set_up_engine(QgsProcessingFeedback(False), base=str(name))
     assert install.set_up_engine(QgsProcessingFeedback(False), base=str(other)).is_file()
 
@@ -119,7 +207,7 @@ def test_pythons_that_are_too_old_are_passed_over(target: Path, tmp_path: Path, 
     monkeypatch.setattr(install, "base_pythons", lambda: [Path("/bin/false"), other])
     assert install.set_up_engine(QgsProcessingFeedback(False)).is_file()
     monkeypatch.setattr(install, "base_pythons", lambda: [Path("/bin/false")])
-    with pytest.raises(EngineError, match="No Python 3.10 or newer was found"):
+    with pytest.raises(EngineError, match="No Python 3.10 or newer that can make environments was found"):
         install.set_up_engine(QgsProcessingFeedback(False))
 
 

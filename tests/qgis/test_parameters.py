@@ -1,6 +1,7 @@
 """What each parameter becomes on the engine's command line."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,6 +17,7 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeatureSourceDefinition,
+    QgsProcessingFeedback,
     QgsProcessingOutputLayerDefinition,
     QgsProcessingParameterEnum,
     QgsProcessingParameterRasterLayer,
@@ -315,28 +317,55 @@ def test_polygons_lie_where_their_layer_says(typed, dates: dict, areas, tmp_path
     del layer
 
 
-def test_a_raster_lies_where_its_layer_says(typed, dates: dict, scene: dict, pair: Path, tmp_path: Path) -> None:
-    file = tmp_path / "nowhere.tif"
-    shutil.copyfile(pair / "before.tif", file)
-    layer = QgsRasterLayer(str(file), "before")
-    QgsProject.instance().addMapLayer(layer)
-    assert typed("preparescene", {**scene, "INPUT": layer})[1] == str(file)
-    layer.setCrs(QgsCoordinateReferenceSystem("EPSG:32632"))
-    said = f"vrt://{file}?a_srs=EPSG:32632"
-    assert typed("preparescene", {**scene, "INPUT": layer})[1] == said
-    assert typed("detectchange", {**dates, "AFTER": layer, "AFTER_MASK": layer})[2] == said
-    assert typed("detectchange", {**dates, "AFTER": layer, "AFTER_MASK": layer})[-2:] == ["--after-mask", said]
-    QgsProject.instance().removeAllMapLayers()
-    del layer
-
-
-def test_a_product_lies_where_it_says_itself(typed, scene: dict, products: list[Path]) -> None:
-    (band,) = products[0].glob("GRANULE/*/IMG_DATA/*_B02.jp2")
-    layer = QgsRasterLayer(str(band), "blue")
+@pytest.fixture
+def moved(pair: Path, tmp_path: Path):
+    """A layer of which QGIS was told another CRS than its file has, which is of zone 31."""
+    shutil.copyfile(pair / "before.tif", tmp_path / "moved.tif")
+    layer = QgsRasterLayer(str(tmp_path / "moved.tif"), "moved")
     layer.setCrs(QgsCoordinateReferenceSystem("EPSG:32632"))
     QgsProject.instance().addMapLayer(layer)
-    assert typed("preparescene", {**scene, "INPUT": layer})[1] == str(band)
+    yield layer
     QgsProject.instance().removeAllMapLayers()
+
+
+def test_a_raster_lies_where_its_layer_or_the_user_says(typed, dates: dict, scene: dict, moved) -> None:
+    assert typed("preparescene", {**scene, "INPUT": moved})[-2:] == ["--crs", "EPSG:32632"]
+    for name in ("detectchange", "checkpair"):
+        assert typed(name, {**dates, "AFTER": "moved"})[-2:] == ["--after-crs", "EPSG:32632"]
+        said = typed(name, {**dates, "AFTER": moved, "AFTER_CRS": "EPSG:32633", "BEFORE_CRS": "EPSG:32634"})
+        assert said[-4:] == ["--before-crs", "EPSG:32634", "--after-crs", "EPSG:32633"]
+    moved.setCrs(QgsCoordinateReferenceSystem.fromProj("+proj=utm +zone=31 +lon_0=4 +a=6378000 +b=6356000 +units=m"))
+    *_, option, text = typed("detectchange", {**dates, "AFTER": moved})
+    assert option == "--after-crs"
+    assert "6378000" in text
+    moved.setCrs(moved.dataProvider().crs())
+    assert "--after-crs" not in typed("detectchange", {**dates, "AFTER": moved})
+
+
+def test_a_raster_that_the_engine_takes_by_its_file_must_lie_where_qgis_shows_it(
+    typed, dates: dict, moved, tmp_path: Path
+) -> None:
+    said = "has EPSG:32632 .* in QGIS, and its file another CRS"
+    with pytest.raises(QgsProcessingException, match=f"Change mask: the layer 'moved' {said}"):
+        typed("evaluatechange", {"MASK": moved, "REFERENCE": "a.tif"})
+    detection, context = QgsApplication.processingRegistry().createAlgorithmById("s2change:detectchange"), QgsProcessingContext()
+    feedback = QgsProcessingFeedback(False)
+    assert not detection.run({**dates, "AFTER_MASK": moved}, context, feedback)[1]
+    assert re.search(f"Mask of after: the layer 'moved' {said}", feedback.textLog())
+
+
+def test_polygons_are_handed_on_whether_they_are_valid_or_not(typed, dates: dict, areas, tmp_path: Path) -> None:
+    """The engine mends them."""
+    bow = QgsFeature(areas.fields())
+    bow.setGeometry(
+        QgsGeometry.fromWkt("POLYGON((500500 4998000, 501000 4999000, 501000 4998000, 500500 4999000, 500500 4998000))")
+    )
+    areas.dataProvider().addFeatures([bow])
+    saved(areas, tmp_path / "bow.gpkg", "bow")
+    layer = QgsVectorLayer(str(tmp_path / "bow.gpkg"), "bow", "ogr")
+    layer.setCrs(QgsCoordinateReferenceSystem("EPSG:32632"))
+    QgsProject.instance().addMapLayer(layer)
+    assert polygons(typed("detectchange", {**dates, "AREA": layer})[-1]) == 3
     del layer
 
 

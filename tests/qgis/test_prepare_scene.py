@@ -16,6 +16,8 @@ from qgis.core import (
     QgsRasterLayer,
 )
 
+from s2change_plugin.processing.styles import shipped_style
+
 ALGORITHM = "s2change:preparescene"
 gdal.UseExceptions()
 
@@ -95,6 +97,24 @@ def test_without_the_colours_qgis_shows_it_as_it_does(provider, engine, pair: Pa
     assert read(asked["OUTPUT"]).shape[0] == 3
     assert not (tmp_path / "scene.qml").exists()
     assert (tmp_path / "scene_quality.qml").exists()
+
+
+def test_the_style_of_an_older_result_gives_way_and_the_users_own_does_not(provider, engine, pair: Path, tmp_path: Path) -> None:
+    style = tmp_path / "scene.qml"
+    style.write_bytes(shipped_style("mask").read_bytes())
+    asked = {"INPUT": str(pair / "before.tif"), "OUTPUT": str(tmp_path / "scene.tif")}
+
+    def red_of(bands: str) -> int:
+        processing.run(ALGORITHM, {**asked, "BANDS": bands})
+        layer = QgsRasterLayer(asked["OUTPUT"], "scene")
+        red = layer.renderer().redBand()
+        del layer
+        return red
+
+    assert red_of("B02,B03,B04,-,-,-,-,-,-,-") == 3
+    assert red_of("B01,B02,B03,B04,-,-,-,-,-,-") == 4
+    style.write_text(style.read_text().replace("<!-- Written by S2Change -->", ""))
+    assert red_of("B02,B03,B04,-,-,-,-,-,-,-") == 4
 
 
 def test_a_model_prepares_both_dates_and_detects_with_their_clouds(provider, engine, products: list[Path]) -> None:

@@ -169,8 +169,9 @@ def proxy_of_qgis():
     """Set the proxy of QGIS's settings; afterwards there is none."""
     manager = QgsNetworkAccessManager.instance()
 
-    def put(kind: QNetworkProxy.ProxyType) -> None:
-        manager.setFallbackProxyAndExcludes(QNetworkProxy(kind, "proxy.office", 3128, "me", "p@ss/word"), [], [])
+    def put(kind: QNetworkProxy.ProxyType, *who: str) -> None:
+        proxy = QNetworkProxy(kind, "proxy.office", 3128, *who)
+        manager.setFallbackProxyAndExcludes(proxy, ["http://intranet/maps"], ["https://tiles.office"])
 
     yield put
     manager.setFallbackProxyAndExcludes(QNetworkProxy(QNetworkProxy.ProxyType.NoProxy), [], [])
@@ -182,8 +183,11 @@ def test_the_proxy_of_qgis_settings_is_the_engines_unless_the_environment_has_on
     for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
     assert not environment.clean_environment().value("https_proxy")
-    proxy_of_qgis(QNetworkProxy.ProxyType.HttpProxy)
+    proxy_of_qgis(QNetworkProxy.ProxyType.HttpProxy, "me", "p@ss/word")
     assert environment.clean_environment().value("https_proxy") == "http://me:p%40ss%2Fword@proxy.office:3128"
+    proxy_of_qgis(QNetworkProxy.ProxyType.HttpProxy)
+    assert environment.clean_environment().value("https_proxy") == "http://proxy.office:3128"
+    assert environment.clean_environment().value("no_proxy") == "localhost,127.0.0.1,intranet,tiles.office"
     proxy_of_qgis(QNetworkProxy.ProxyType.Socks5Proxy)
     assert not environment.clean_environment().value("https_proxy")
     proxy_of_qgis(QNetworkProxy.ProxyType.HttpProxy)

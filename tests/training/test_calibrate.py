@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from s2change_plugin.engine.scores import by_threshold, calibrated
+from s2change_plugin.engine.outputs import applied_threshold, to_mask
+from s2change_plugin.engine.scores import calibrated, confusion
 from training.calibrate import (
     LEVELS,
     average_precision,
@@ -45,7 +46,7 @@ def test_counts_give_the_confusion_that_the_engine_gives() -> None:
     levels[:3] = 255
     change = (random.random((40, 50)) < levels / 300).astype(np.uint8)
     change[:, :4] = 255
-    engine = by_threshold(levels, change)
+    engine = [confusion(to_mask(levels, applied_threshold(level * 0.004)), change) for level in range(LEVELS)]
     counts = counted(levels, change)
     assert all(confusion_at(counts, level) == engine[level] for level in range(LEVELS))
     assert best_level(counts) == max(range(1, LEVELS), key=lambda level: engine[level].f1)

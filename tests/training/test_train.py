@@ -24,7 +24,7 @@ from tests.standin import write_standin
 from tests.training.conftest import GRID, ORIGIN, write_record
 from training.__main__ import main
 from training.crossvalidate import crossvalidate
-from training.evaluate import best_threshold, evaluate, predict_city
+from training.evaluate import evaluate, predict_city
 from training.fit import predict
 from training.losses import LOSSES, bce, bce_dice, dice
 from training.options import FitOptions
@@ -264,12 +264,6 @@ def test_the_default_loss_is_the_sum_of_both() -> None:
     logits, change = torch.randn(2, 1, 4, 4), (torch.rand(2, 1, 4, 4) > 0.5).float()
     every = torch.ones_like(change)
     assert bce_dice(logits, change, every) == bce(logits, change, every) + dice(logits, change, every)
-
-
-def test_the_threshold_with_the_best_f1_is_found() -> None:
-    levels = np.array([[10, 90, 140, 200, 255]], np.uint8)
-    assert best_threshold([(levels, np.array([[0, 0, 1, 1, 0]], np.uint8))]) * 250 == pytest.approx(140, abs=49)
-    assert best_threshold([(levels, np.array([[0, 0, 0, 1, 1]], np.uint8))]) > 140 * 0.004
 
 
 @pytest.mark.parametrize("option", [{"loss": "mse"}, {"patch": 30}, {"epochs": 0}, {"architecture": "fc-ef"}, {"turns": 4}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -89,7 +90,8 @@ def train(
     from .crossvalidate import settings_of
     from .export import weights_of
     from .options import options_from
-    from .train import TrainOptions, fine_tuning
+    from .prepare import fingerprints
+    from .train import TrainOptions, fine_tuning, saved_run
     from .train import train as train_model
 
     with one_sentence():
@@ -102,6 +104,11 @@ def train(
             held_out = tuple(validation.split(",")) if validation else ()
             measured = str(crossvalidated) if crossvalidated else None
             options = TrainOptions(fit, validation_share, held_out, init, measured, tuple(map(weights_of, teachers)))
+            asked = named or settings or init or crossvalidated or teachers or validation
+            if resume and asked and options != saved_run(run, fingerprints(data)):
+                raise ValueError(
+                    f"{run} was begun with other options, with which it goes on: leave yours out, or begin another run."
+                )
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         try:
@@ -120,7 +127,7 @@ def evaluate(model: str, data: Path, cities: str | None, threshold: float | None
     """Score MODEL (a name, a .safetensors file, or a run's folder) on labelled cities."""
     from s2change_plugin.engine.model import load_model
 
-    from .evaluate import as_table, evaluated_cities
+    from .evaluate import as_table, doubts, evaluated_cities
     from .evaluate import evaluate as evaluate_model
     from .export import weights_of
 
@@ -128,10 +135,11 @@ def evaluate(model: str, data: Path, cities: str | None, threshold: float | None
         loaded = load_model(weights_of(model))
         names = evaluated_cities(data, loaded.card, cities.split(",") if cities else [])
         scores = evaluate_model(loaded, data, names, threshold)
-        click.echo(
-            f"{loaded.card.name}, threshold {loaded.card.threshold if threshold is None else threshold:g}. {loaded.card.protocol}"
-        )
+        click.echo(f"{loaded.card.name}, threshold {loaded.card.threshold if threshold is None else threshold:g}.")
         click.echo(as_table(scores))
+        for doubt in doubts(data, loaded.card, names):
+            click.echo(doubt)
+        click.echo(f"What its card says of itself: {loaded.card.protocol}")
         if target:
             target.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
 
@@ -187,7 +195,10 @@ def crossvalidate(
             raise click.UsageError(str(error)) from error
         # What cannot be compared is refused before hours of fitting.
         rivals = [read_rival(folder, data, folds_of(data, folds), options) for folder in against]
-        found = run(data, output, options, folds, seeds, workers, click.echo, teachers)
+        try:
+            found = run(data, output, options, folds, seeds, workers, click.echo, teachers)
+        except KeyboardInterrupt:
+            raise S2ChangeError("Stopped. The same command goes on with the folds that are not done.") from None
         click.echo(as_text(found))
         write_report(data, output, options, found, rivals, workers, click.echo)
         click.echo(f"Report: {output / PAGE}")
@@ -208,7 +219,13 @@ def one_sentence() -> Iterator[None]:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
     except OSError as error:
-        click.echo(f"Error: {error.filename or 'a file'} cannot be used: {error.strerror or error}.", err=True)
+        full = error.errno == errno.ENOSPC
+        said = (
+            "The disk is full. Free some space and run again."
+            if full
+            else f"{error.filename or 'A file'} cannot be used: {error.strerror or error}."
+        )
+        click.echo(f"Error: {said}", err=True)
         sys.exit(1)
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from s2change_plugin.engine.card import ModelCard
 from s2change_plugin.engine.errors import UnreadableInput
-from s2change_plugin.engine.labelled import city_names
+from s2change_plugin.engine.labelled import NEIGHBOURS_KM, centres, city_names, near, origins
 from s2change_plugin.engine.model import Model
 from s2change_plugin.engine.outputs import to_levels, to_mask
 from s2change_plugin.engine.scores import Confusion, confusion
 from s2change_plugin.engine.validity import Codes
 
 from .prepare import City, Labels, read_city
+
+# Groups whose middles are nearer than this are one.
+_SAME_GROUND_KM = 1.0
 
 
 def predict_city(model: Model, city: City) -> Codes:
@@ -42,7 +45,8 @@ def evaluated_cities(data: Path, card: ModelCard, asked: list[str]) -> list[str]
         UnreadableInput: one is not there, or none is left.
     """
     there = city_names(data)
-    names = asked or [name for name in there if name not in card.training.get("cities", [])]
+    known = near(centres(data), card.training.get("centres", {}), _SAME_GROUND_KM)
+    names = asked or [name for name in there if name not in known]
     missing = [name for name in names if name not in there]
     if missing or not names:
         said = f"has no {', '.join(missing)}" if missing else "has no city that the model was not trained on"
@@ -56,6 +60,21 @@ def evaluate(model: Model, data: Path, cities: Iterable[str], threshold: float |
     found = {name: _city_confusion(model, read_city(data / name, model.card.bands), at) for name in cities}
     found["pooled"] = sum(found.values(), Confusion())
     return {name: one.as_dict() for name, one in found.items()}
+
+
+def doubts(data: Path, card: ModelCard, names: Sequence[str]) -> list[str]:
+    """Sentences on why scores on these cities may say little of how good the model is."""
+    places = {name: at for name, at in centres(data).items() if name in names}
+    close = near(places, card.training.get("centres", {}))
+    found = (
+        [f"It was trained within {NEIGHBOURS_KM:g} km of {', '.join(close)}: scores there say nothing of other places."]
+        if close
+        else []
+    )
+    other = [name for name, origin in origins(data, names).items() if origin.level not in (card.level, *card.simulated_levels)]
+    if other:
+        found.append(f"It was made for Level-{card.level[1:]}, and {', '.join(other)} is of another level.")
+    return found
 
 
 def as_table(scores: dict[str, dict[str, float]]) -> str:

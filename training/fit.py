@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -202,8 +203,11 @@ def averaged_weights(checkpoint: Path) -> dict[str, Tensor]:
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write it in one step, so that an interruption leaves the last one whole."""
+    # PyTorch itself would say nothing of use of a full disk.
+    written = BytesIO()
+    torch.save(state, written)
     beside = path.with_suffix(".part")
-    torch.save(state, beside)
+    beside.write_bytes(written.getvalue())
     beside.replace(path)
 
 

@@ -15,7 +15,17 @@ import torch
 
 from s2change_plugin.engine.card import ModelCard, find_card
 from s2change_plugin.engine.errors import ModelError, S2ChangeError, UnreadableInput
-from s2change_plugin.engine.labelled import NEIGHBOURS_KM, Origin, centres, grids, neighbours, on_one_ground, origins
+from s2change_plugin.engine.labelled import (
+    NEIGHBOURS_KM,
+    Origin,
+    Places,
+    centres,
+    grids,
+    near,
+    neighbours,
+    on_one_ground,
+    origins,
+)
 from s2change_plugin.engine.model import Model, load_model, precision_on, save_model
 from s2change_plugin.engine.reach import halo
 from s2change_plugin.engine.unet import ChangeNet
@@ -115,10 +125,13 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     """
     if not resume:
         _require_teachers(options)
-    there = fingerprints(data)
-    options = _begin(run, options, resume, there)
+    there, places = fingerprints(data), centres(data)
+    if resume:
+        options = saved_run(run, there)
+    elif (run / OPTIONS).exists():
+        raise S2ChangeError(f"{run} holds a run already. Add --resume to go on with it, or choose another folder.")
     start = find_card(options.init) if options.init else None
-    known = start.training.get("cities", []) if start else []
+    known = near(places, start.training.get("centres", {})) if start else []
     training, held_out = split(list(there), options, on_one_ground(grids(data)), known)
     labels = origins(data, [*training, *held_out])
     require_one_level(labels)
@@ -129,17 +142,21 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     _require_change(training, [city.change for city in cities], "trained on")
     if held_out:
         _require_change(held_out, [city.change for city in validation], "held out")
-    card, whole = _beginning(options, cities, {name: labels[name] for name in training}, held_out)
+    card, whole = _beginning(options, cities, {name: labels[name] for name in training}, held_out, places)
     card, teachers = _taught(card, options.teachers)
-    near, seen = beside(held_out, training, neighbours(centres(data))), sorted(set(held_out) & set(known))
+    if not resume:
+        # What is refused leaves no run behind.
+        _begin(run, options, there)
+    close, seen = beside(held_out, training, neighbours(places)), sorted(set(held_out) & set(known))
     doubts = []
-    if near:
+    if close:
         doubts.append(
-            f"Within {NEIGHBOURS_KM:g} km of what it was trained on lie {', '.join(near)}: scores there say little of other places."
+            f"Within {NEIGHBOURS_KM:g} km of what it was trained on lie {', '.join(close)}: scores there say little of other places."
         )
     if start and seen:
         doubts.append(
-            f"{start.name}, with which it began, was trained on {', '.join(seen)} too: scores there say nothing of other places."
+            f"{start.name}, with which it began, was trained within {NEIGHBOURS_KM:g} km of {', '.join(seen)}: scores there say nothing of other "
+            "places."
         )
     for honest in doubts:
         card = replace(card, protocol=f"{card.protocol} {honest}")
@@ -182,7 +199,7 @@ def split(
         names: of all cities.
         options: say which, or how many, are held out.
         grounds: cities that share ground; with one of them all are held out.
-        known: cities that the model to begin with was trained on; they are held out where they are named, or there are no others.
+        known: cities where the model to begin with was trained; they are held out where they are named, or there are no others.
 
     Raises:
         UnreadableInput: a city that is named is not there, or none is left on one side.
@@ -297,13 +314,13 @@ def validated(network: Any, card: ModelCard, cities: Sequence[City]) -> ModelCar
 
 
 def _beginning(
-    options: TrainOptions, cities: Sequence[City], labels: Mapping[str, Origin], held_out: list[str]
+    options: TrainOptions, cities: Sequence[City], labels: Mapping[str, Origin], held_out: list[str], places: Places
 ) -> tuple[ModelCard, ChangeNet]:
     """The card, still without scores, and the network to begin with."""
     network: Any = new_network(options.fit)
     mean, std = band_statistics(cities)
     trained_on = "; ".join(f"{source}: {', '.join(names)}" for source, names in grouped(labels, "source").items())
-    licences, known = list(grouped(labels, "licence")), list[str]()
+    licences, known, centred = list(grouped(labels, "licence")), list[str](), Places()
     if options.init:
         start = load_model(options.init, device="cpu")
         wanted, there = (
@@ -318,7 +335,10 @@ def _beginning(
         mean, std = start.card.mean, start.card.std
         trained_on = f"{trained_on}. Begun with {start.card.name}, trained on {start.card.trained_on}"
         # What is made of weights keeps their licence, and knows what they know.
-        licences, known = [start.card.licence, *licences], start.card.training.get("cities", [])
+        licences = [start.card.licence, *licences]
+        known = start.card.training.get("cities", [])
+        # A group of the same name may lie elsewhere.
+        centred = {f"{name} of {start.card.name}": at for name, at in start.card.training.get("centres", {}).items()}
     card = ModelCard(
         name=WEIGHTS,
         bands=options.fit.bands,
@@ -334,7 +354,11 @@ def _beginning(
         detects=" ".join(grouped(labels, "detects")),
         level=next(iter(labels.values())).level,
         protocol=f"Scores on {', '.join(held_out)}, held out whole; epoch and thresholds were chosen on them, so they are optimistic. Seed {options.fit.seed}.",
-        training={**asdict(options.fit), "cities": sorted({*labels, *known})},
+        training={
+            **asdict(options.fit),
+            "cities": sorted({*labels, *known}),
+            "centres": {**centred, **{name: places[name] for name in labels}},
+        },
         halo=halo(options.fit.depth, options.fit.view_cells),
     )
     return card, network
@@ -408,21 +432,28 @@ def _as_words(network: tuple[Sequence[str], Sequence[str], int, int, Sequence[in
     return f"width {width}, depth {depth}, views {', '.join(views)}{on_cells}, bands {', '.join(bands)}"
 
 
-def _begin(run: Path, options: TrainOptions, resume: bool, cities: Mapping[str, str]) -> TrainOptions:
-    """Make the run's folder, or find the options of the run that is to go on, on the same data."""
+def saved_run(run: Path, cities: Mapping[str, str]) -> TrainOptions:
+    """The options of the run that is to go on, on the same data.
+
+    Raises:
+        UnreadableInput: there is none, or its data have changed.
+    """
     saved = run / OPTIONS
-    if resume:
-        if not saved.is_file():
-            raise UnreadableInput(f"{run} holds no run to resume. Leave --resume out.")
+    try:
         values = {name: _frozen(value) for name, value in json.loads(saved.read_text(encoding="utf-8")).items()}
-        require_as_before(values.pop("cities", None), cities, run)
-        fit = {name: _frozen(value) for name, value in completed(values.pop("fit")).items()}
-        return TrainOptions(fit=FitOptions(**fit), **values)
-    if saved.exists():
-        raise S2ChangeError(f"{run} holds a run already. Add --resume to go on with it, or choose another folder.")
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise UnreadableInput(f"{run} holds no run to resume. Leave --resume out.") from error
+    require_as_before(values.pop("cities", None), cities, run)
+    fit = {name: _frozen(value) for name, value in completed(values.pop("fit")).items()}
+    return TrainOptions(fit=FitOptions(**fit), **values)
+
+
+def _begin(run: Path, options: TrainOptions, cities: Mapping[str, str]) -> None:
+    """Make the run's folder."""
     run.mkdir(parents=True, exist_ok=True)
-    saved.write_text(json.dumps({**asdict(options), "cities": cities}, indent=2) + "\n", encoding="utf-8")
-    return options
+    part = run / f"{OPTIONS}.part"
+    part.write_text(json.dumps({**asdict(options), "cities": cities}, indent=2) + "\n", encoding="utf-8")
+    part.replace(run / OPTIONS)
 
 
 def _frozen(value: Any) -> Any:

@@ -29,6 +29,8 @@ RECORD = "data.json"
 NEIGHBOURS_KM = 50.0
 
 Names = tuple[str, ...]
+# Longitude and latitude by name, degrees.
+Places = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -144,19 +146,25 @@ def grids(data: Path) -> dict[str, Grid]:
     return found
 
 
-def centres(data: Path) -> dict[str, tuple[float, float]]:
+def centres(data: Path) -> Places:
     """Longitude and latitude of each group's middle, degrees."""
     found = {}
     for name, grid in grids(data).items():
         west, south, east, north = transform_bounds(grid.crs, "EPSG:4326", *grid.bounds)
-        found[name] = ((west + east) / 2, (south + north) / 2)
+        found[name] = (round((west + east) / 2, 5), round((south + north) / 2, 5))
     return found
 
 
-def neighbours(places: Mapping[str, tuple[float, float]], within_km: float = NEIGHBOURS_KM) -> list[Names]:
+def neighbours(places: Places, within_km: float = NEIGHBOURS_KM) -> list[Names]:
     """Places in groups: two are in one where a chain of steps shorter than a distance leads from one to the other."""
     earth = Geod(ellps="WGS84")
     return _chained(places, lambda one, other: bool(earth.inv(*places[one], *places[other])[2] < within_km * 1000))
+
+
+def near(places: Places, others: Places, within_km: float = NEIGHBOURS_KM) -> list[str]:
+    """Names of the places that lie within a distance of one of the others, in their order."""
+    earth = Geod(ellps="WGS84")
+    return [name for name, at in places.items() if any(earth.inv(*at, *other)[2] < within_km * 1000 for other in others.values())]
 
 
 def on_one_ground(places: Mapping[str, Grid]) -> list[Names]:

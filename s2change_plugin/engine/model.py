@@ -201,15 +201,31 @@ def load_model(name_or_path: str, device: str = "auto", precision: str = "auto",
 
 
 def save_model(folder: Path, card: ModelCard, network: ChangeNet) -> Path:
-    """Write weights and card to a folder, under the card's name, and give the weights' path."""
+    """Write weights and card to a folder, under the card's name, and give the weights' path; an interruption leaves what was there.
+
+    Raises:
+        OSError: they cannot be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     data = save_tensors(tensors)
     path = folder / f"{card.name}.safetensors"
-    path.write_bytes(data)
     complete = {**asdict(card), "sha256": f"{HASH}{hashlib.sha256(data).hexdigest()}", "halo": halo(card.depth, card.view_cells)}
-    path.with_suffix(".json").write_text(json.dumps(complete, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(complete, indent=2, ensure_ascii=False) + "\n"
+    parts = {path: data, path.with_suffix(".json"): text.encode()}
+    try:
+        for target, content in parts.items():
+            _part_of(target).write_bytes(content)
+        for target in parts:
+            _part_of(target).replace(target)
+    finally:
+        for target in parts:
+            _part_of(target).unlink(missing_ok=True)
     return path
+
+
+def _part_of(target: Path) -> Path:
+    return target.with_name(f"{target.name}.part")
 
 
 def _device(asked: str) -> str:

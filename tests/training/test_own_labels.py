@@ -55,6 +55,8 @@ def test_polygons_of_ones_own_lead_to_a_model(pair: list[Path], tmp_path: Path, 
     assert "own labels (change.gpkg, on before.tif and after.tif): mine-r1c1" in card.trained_on
     assert "not stated by whoever drew the labels" in card.licence
     assert "Within 50 km" in card.protocol
+    # Which of the goals are in reach is for the labels to say; the best F1 always is.
+    assert "f1" in card.thresholds
 
 
 def test_what_is_exported_is_what_training_reads(pair: list[Path], tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import re
 import shutil
@@ -124,10 +125,29 @@ def test_the_card_repeats_what_the_record_says_of_the_labels(data: Path, tmp_pat
     # What is made of weights keeps their licence.
     assert (begun.level, begun.licence) == ("L1C", "ODbL; CC BY 4.0; CC0")
     assert begun.trained_on.endswith(f"Begun with model, trained on {card.trained_on}")
-    assert "trained on essen too" not in begun.protocol
+    # Here all lie on one ground, whatever they are called.
+    assert "model, with which it began, was trained within 50 km of essen" in begun.protocol
+    assert set(begun.training["centres"]) == {
+        "athens",
+        "bern",
+        "cairo",
+        "delhi",
+        *(f"{name} of model" for name in card.training["centres"]),
+    }
+    path = tmp_path / "one" / "model.json"
+    elsewhere = json.loads(path.read_text())
+    elsewhere["training"]["centres"] = {"essen": [100.0, 0.0]}
+    path.write_text(json.dumps(elsewhere))
+    run(data, tmp_path / "far", tiny(("essen",), init=start, epochs=1))
+    assert "with which it began" not in find_card(str(tmp_path / "far" / "model.safetensors")).protocol
+    elsewhere["training"]["centres"] = card.training["centres"]
+    path.write_text(json.dumps(elsewhere))
     run(data, tmp_path / "three", tiny(("bern",), init=start, epochs=1))
     known = find_card(str(tmp_path / "three" / "model.safetensors"))
-    assert "model, with which it began, was trained on bern too: scores there say nothing of other places." in known.protocol
+    assert (
+        "model, with which it began, was trained within 50 km of bern: scores there say nothing of other places."
+        in known.protocol
+    )
 
 
 def test_scores_far_from_what_was_trained_on_carry_no_caution(data: Path, tmp_path: Path) -> None:
@@ -198,6 +218,9 @@ def test_training_learns_what_is_plain_to_see(data: Path, tmp_path: Path) -> Non
     run(data, tmp_path / "run", tiny(("essen",), epochs=20, batch=8, learning_rate=0.01))
     model = load_model(str(tmp_path / "run" / "model.safetensors"), device="cpu")
     assert evaluate(model, data, ["essen"])["pooled"]["f1"] > 0.9
+    # So both are in reach.
+    for goal in ("precision", "recall"):
+        assert evaluate(model, data, ["essen"], model.card.thresholds[goal])["pooled"][goal] >= 0.8
 
 
 def test_a_run_is_not_overwritten_and_only_a_run_is_resumed(data: Path, tmp_path: Path) -> None:
@@ -206,6 +229,67 @@ def test_a_run_is_not_overwritten_and_only_a_run_is_resumed(data: Path, tmp_path
         run(data, tmp_path / "run", TINY)
     with pytest.raises(UnreadableInput, match="no run to resume"):
         run(data, tmp_path / "none", TINY, resume=True)
+
+
+def test_what_is_refused_leaves_no_run_behind(data: Path, tmp_path: Path) -> None:
+    for wrong, said in (
+        (tiny(("lyon",)), "has no lyon"),
+        (tiny(("bern",), init=str(write_standin(tmp_path, "deep"))), "cannot begin with"),
+        (tiny(tuple(city_names(data))), "no city is left to train on"),
+    ):
+        with pytest.raises(S2ChangeError, match=said):
+            run(data, tmp_path / "run", wrong)
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_with_the_options_that_it_began_with_alone(data: Path, tmp_path: Path) -> None:
+    command = [
+        "train",
+        str(data),
+        "--output",
+        str(tmp_path / "run"),
+        "--patch",
+        "32",
+        "--width",
+        "4",
+        "--depth",
+        "2",
+        "--batch",
+        "4",
+    ]
+    assert CliRunner().invoke(main, [*command, "--epochs", "1"]).exit_code == 0
+    other = CliRunner().invoke(main, [*command, "--epochs", "2", "--resume"])
+    assert (other.exit_code, "was begun with other options" in other.output) == (2, True), other.output
+    for same in ([*command, "--epochs", "1", "--resume"], [*command[:4], "--resume"]):
+        assert CliRunner().invoke(main, same).exit_code == 0
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_the_model_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S2CHANGE_MODELS", str(tmp_path / "own"))
+    write_standin(tmp_path / "run", "model")
+    export = ["export", str(tmp_path / "run"), "mine"]
+    assert CliRunner().invoke(main, export).exit_code == 0
+    there = {path: path.read_bytes() for path in (tmp_path / "own").iterdir()}
+    written = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        written(path, data[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    done = CliRunner().invoke(main, [*export, "--force"])
+    assert (done.exit_code, done.output) == (1, "Error: The disk is full. Free some space and run again.\n")
+    assert {path: path.read_bytes() for path in (tmp_path / "own").iterdir()} == there
+
+
+def test_scores_where_the_model_was_trained_say_so_whatever_the_groups_are_called(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "run", tiny(("bern",), epochs=1))
+    shutil.copytree(data / "cairo", data / "florence")
+    write_record(data, dict.fromkeys(city_names(data), ORIGIN) | {"florence": replace(ORIGIN, level="L2A")})
+    done = CliRunner().invoke(main, ["evaluate", str(tmp_path / "run"), str(data), "--cities", "florence"])
+    assert done.exit_code == 0, done.output
+    assert "It was trained within 50 km of florence: scores there say nothing of other places." in done.output
+    assert "It was made for Level-1C, and florence is of another level." in done.output
 
 
 def test_a_run_goes_on_with_the_data_that_it_began_with_alone(data: Path, tmp_path: Path) -> None:

@@ -296,6 +296,7 @@ def picture(before: str, after: str, mask: Path, output: Path, trust_units: bool
 
         options = _asked(CompareOptions, {"before": before, "after": after, "trust_units": trust_units, **given})
         outputs.require_apart([*options.inputs, str(mask)], [output])
+        outputs.require_ending("picture", output)
         outputs.require_folders([output])
         scenes = [options.open_scene(side) for side in ("before", "after")]
         with outputs.workdir_beside(output) as workdir, outputs.writing(output):

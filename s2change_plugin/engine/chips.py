@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -20,7 +20,7 @@ from rasterio.windows import Window
 from . import outputs
 from .acquisition import LEVELS
 from .bands import ALL_BANDS, TEN_BANDS
-from .errors import NothingObserved, OutputError, S2ChangeError
+from .errors import NothingObserved, OutputError, S2ChangeError, UnreadableInput
 from .events import Events, stage
 from .findings import check_pair, require_fit, say_findings, scene_findings
 from .grid import Grid, intersect, pixel_size_m, place_of, slices_in
@@ -135,6 +135,7 @@ def chips(options: ChipsOptions, events: Events) -> None:
         name = options.name or default_name(before, after)
         origin = origin_of(options, before, after)
         older = _older(options, name, record)
+        _require_level(options.data, origin, [about for group, about in record["cities"].items() if group not in older])
         polygons = {"change": read_polygons(options.change, "polygons of change")}
         if options.no_change:
             polygons["no change"] = read_polygons(options.no_change, "polygons of no change")
@@ -297,6 +298,19 @@ def _begun_record(data: Path) -> dict[str, Any]:
             "chips or python -m training prepare has made."
         )
     return {"cities": {}}
+
+
+def _require_level(data: Path, origin: Origin, others: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse another level than the folder's: a model is of one.
+
+    Raises:
+        UnreadableInput: it is another.
+    """
+    levels = {about["level"] for about in others if "level" in about} - {origin.level}
+    if levels:
+        raise UnreadableInput(
+            f"{data} holds groups of Level-{levels.pop()[1:]}, and these dates are Level-{origin.level[1:]}; a model is of one level. Give another folder."
+        )
 
 
 def _older(options: ChipsOptions, name: str, record: dict[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from . import outputs
 from .errors import NothingObserved, UnreadableInput
 from .events import Events
 from .grid import Grid, name_of, pixel_area_m2, windows
-from .outputs import Layer, RasterWriter, require_apart
+from .outputs import Layer, RasterWriter, require_apart, require_ending
 from .pictures import agreement_picture
 from .reference import Labels, open_change_mask, open_reference
 from .report import version, write_compare_report
@@ -58,6 +58,7 @@ class EvaluationOptions:
         if Path(self.mask).resolve() == Path(self.reference).resolve():
             raise UnreadableInput(f"{self.mask} is both mask and reference. Give what the mask is to be measured against.")
         require_apart((self.mask, self.reference, self.labelled), self.targets)
+        require_ending("raster", self.confusion)
 
     @property
     def targets(self) -> list[Path]:

@@ -72,7 +72,7 @@ class DetectOptions(CompareOptions):
         Raises:
             ValueError: unknown goal or CRS, a goal beside a threshold or for a method without a model, threshold outside 0–1, bounds without
                 area, or what `CompareOptions` refuses.
-            OutputError: two outputs in one file, or an output in place of an input.
+            OutputError: two outputs in one file, an output in place of an input, or one with another format's ending.
         """
         super().__post_init__()
         if self.goal not in GOALS:
@@ -91,6 +91,8 @@ class DetectOptions(CompareOptions):
             raise ValueError(f"bounds {self.bounds} hold no area; give left, bottom, right, top")
         crs_of(self.bounds_crs)
         outputs.require_apart(self.inputs, self.targets)
+        outputs.require_ending("raster", self.mask, self.probability, self.quality)
+        outputs.require_ending("GeoPackage", self.polygons)
 
     @property
     def targets(self) -> list[Path]:

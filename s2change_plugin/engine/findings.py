@@ -12,6 +12,7 @@ from rasterio.windows import Window
 
 from .acquisition import Acquisition
 from .card import SHIPPED, ModelCard, find_card
+from .clouds import TEST_NAME
 from .errors import DatesReversed, ModelError, NothingObserved, S2ChangeError, UnitsUnclear
 from .grid import apart, geodesic_area_m2
 from .pair import Pair, PairWindow
@@ -340,16 +341,28 @@ def clouds_finding(pair: Pair) -> Finding:
     if lost and pair.options.clouds in ("auto", "product"):
         text = f"The quality raster {lost[0]}, which a prepared scene names, is not there; clouds are masked by {said}."
         return Finding("clouds", WARNING, text, "Put it back, or give another mask.", origins)
-    if origins["before"] and origins["before"] == origins["after"]:
-        return Finding("clouds", OK, f"Clouds are masked on both dates by {', '.join(origins['before'])}.", values=origins)
     if all(origins.values()):
-        return Finding("clouds", OK, f"Clouds are masked by {said}.", values=origins)
+        alike = origins["before"] == origins["after"]
+        text = f"Clouds are masked on both dates by {', '.join(origins['before'])}." if alike else f"Clouds are masked by {said}."
+        return Finding("clouds", OK, f"{text}{_of_the_test(pair, said)}", values=origins)
     return Finding(
         "clouds",
         WARNING,
         f"Clouds are not masked on every date ({said}), and a cloud on one date is easily taken for change.",
         "Look at both dates; give a mask with --before-mask or --after-mask, or try --clouds spectral.",
         origins,
+    )
+
+
+def _of_the_test(pair: Pair, said: str) -> str:
+    """What must be known of the spectral test where that is the mask, as a sentence to follow another; else nothing."""
+    if TEST_NAME not in said:
+        return ""
+    codes = np.concatenate([sample.quality.ravel() for sample in pair.ground])
+    share = 100 * float(np.isin(codes, (Quality.CLOUD, Quality.CLOUD_SHADOW)).mean())
+    return (
+        f" It finds {share:.1f} % under clouds, and misses thin and small ones, and thick ones under a low sun, which are easily taken for "
+        "change: look at both dates."
     )
 
 

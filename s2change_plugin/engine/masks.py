@@ -129,6 +129,8 @@ def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
     said = dict(part.partition("=")[::2] for part in rest)
     if not set(said) <= {"layername", "layerid", "subset"}:
         raise UnreadableInput(f"The {what} {source} has a part that is not known. Give FILE or FILE|layername=NAME.")
+    if not path.startswith("/vsi") and "://" not in path and not Path(path).exists():
+        raise UnreadableInput(f"There is no file {path}, which should hold the {what}. Choose another.")
     layer = int(said["layerid"]) if said.get("layerid", "").isdecimal() else said.get("layername")
     try:
         table = geopandas.read_file(path, layer=layer, where=said.get("subset"))

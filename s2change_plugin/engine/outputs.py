@@ -80,6 +80,17 @@ def require_apart(inputs: Sequence[str | None], targets: Sequence[Path]) -> None
             raise OutputError(f"{source} is an input and cannot be an output too. Choose another file name.")
 
 
+def require_ending(kind: str, *targets: Path | None) -> None:
+    """Refuse names that say another format than what is written; None is none.
+
+    Raises:
+        OutputError: one of a kind of `_ENDINGS` does not end so.
+    """
+    for target in targets:
+        if target is not None and target.suffix.lower() not in _ENDINGS[kind]:
+            raise OutputError(f"{target} is no name for a {kind}: let it end in {_ENDINGS[kind][0]}.")
+
+
 def require_folders(targets: list[Path]) -> None:
     """Refuse targets that cannot be files.
 
@@ -131,6 +142,10 @@ def _remove_stale(folder: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)
+
+
+# By which others know what is written.
+_ENDINGS = {"raster": (".tif", ".tiff"), "GeoPackage": (".gpkg",), "picture": (".png",)}
 
 
 @dataclass(frozen=True)

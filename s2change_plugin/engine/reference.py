@@ -94,7 +94,7 @@ def _opened(source: str, grid: Grid, opened: ExitStack, change_value: float | No
         if dataset.shape != grid.shape:
             raise GridMismatch(
                 f"The reference {source} has no CRS, and with {dataset.height} × {dataset.width} pixels another shape than the "
-                f"mask's {grid.height} × {grid.width}, so its place is unknown. Assign its CRS (gdal_edit.py -a_srs EPSG:… FILE)."
+                f"mask's {grid.height} × {grid.width}, so its place is unknown. Give one with a CRS and a georeference, or of the mask's shape."
             )
         text = "The reference has no CRS and the mask's shape, so it is taken pixel by pixel."
         return text, _reads(dataset, source, grid.window, nodata, change_value, "reference")

@@ -64,7 +64,7 @@ class StackOptions:
 
         Raises:
             ValueError: unknown bands, CRS or masks, or a buffer out of reason; the text says which.
-            OutputError: outputs in one file, or in place of the input.
+            OutputError: outputs in one file, in place of the input, or with another format's ending.
         """
         parse_layers(self.bands)
         crs_of(self.crs)
@@ -72,6 +72,7 @@ class StackOptions:
             raise ValueError(f"clouds is {self.clouds!r} and must be one of {', '.join(CLOUDS)}")
         require_buffer(self.mask_buffer)
         outputs.require_apart([self.source, self.mask], [self.output, self.quality_path])
+        outputs.require_ending("raster", self.output, self.quality_path)
 
     @property
     def quality_path(self) -> Path:

@@ -1,6 +1,7 @@
 """The command `chips`, as a person or a script uses it, and how it cuts ground into groups."""
 
 import json
+import shutil
 from pathlib import Path
 
 import geopandas
@@ -277,6 +278,7 @@ def test_labels_that_are_none_are_refused_and_nothing_is_left(kind: str, dates: 
         more = ["--no-change", draw(tmp_path / "calm.gpkg", pixels(slice(5000, 5010), slice(0, 10)))]
         drawn = change
     text = {"elsewhere": "does not meet the overlap", "empty": "has no polygons", "elsewhere beside": "polygons of no change"}
+    text["missing"] = f"There is no file {drawn}, which should hold the polygons of change"
     assert text.get(kind, "cannot be read as polygons") in refusal(*dates, drawn, tmp_path / "data", *more)
     assert not (tmp_path / "data").exists()
 
@@ -292,6 +294,17 @@ def test_change_that_nobody_saw_is_refused(dates: list[Path], change: Path, tmp_
     area = draw(tmp_path / "area.gpkg", pixels(slice(200, 220), slice(0, 50)))
     assert "area.gpkg counts" in refusal(*dates, change, data, "--area", area)
     assert not data.exists()
+
+
+def test_a_folder_is_of_one_level_as_a_model_is(dates: list[Path], change: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    # Under names that do not tell the level.
+    dates = [Path(shutil.copyfile(date, tmp_path / name)) for date, name in zip(dates, ("a.tif", "b.tif"), strict=True)]
+    export(*dates, change, data, "--name", "one", "--level", "L1C")
+    said = refusal(*dates, change, data, "--name", "two", "--level", "L2A")
+    assert "holds groups of Level-1C, and these dates are Level-2A" in said
+    assert city_names(data) == ["one"]
+    export(*dates, change, data, "--name", "one", "--level", "L2A", "--force")
 
 
 def test_a_folder_of_other_things_is_no_data_folder(dates: list[Path], change: Path, tmp_path: Path) -> None:

@@ -258,7 +258,7 @@ def test_what_cannot_be_compared_is_one_sentence(tmp_path: Path, mask: Path, tru
     there = write(tmp_path / "truth.tif", truth)
     assert "both mask and reference" in refusal(mask, mask)
     assert "does not exist" in refusal(tmp_path / "none.tif", there)
-    assert "cannot be read as a raster or polygons" in refusal(mask, tmp_path / "none.tif")
+    assert f"There is no file {tmp_path / 'none.tif'}, which should hold the reference" in refusal(mask, tmp_path / "none.tif")
     assert "holds the value 37" in refusal(write(tmp_path / "odd.tif", np.full((60, 80), 37, np.uint8)), there)
     assert "has 2 layers" in refusal(mask, write_stack(tmp_path / "two.tif", np.zeros((2, 60, 80), np.uint8), None))
     assert "has no CRS" in refusal(write(tmp_path / "bare.tif", truth, crs=None), there)

@@ -311,6 +311,12 @@ def test_options_that_cannot_be_meant_are_refused(wrong: dict) -> None:
         DetectOptions(before="a.tif", after="b.tif", mask=Path("m.tif"), **wrong)
 
 
+@pytest.mark.parametrize("wrong", [{"mask": Path("m.png")}, {"polygons": Path("c.shp")}, {"quality": Path("q")}])
+def test_a_name_that_says_another_format_is_refused(wrong: dict) -> None:
+    with pytest.raises(OutputError, match=r"is no name for a .*: let it end in \.(tif|gpkg)"):
+        DetectOptions(**{"before": "a.tif", "after": "b.tif", "mask": Path("m.tif")} | wrong)
+
+
 def test_outputs_may_not_meet_each_other_or_an_input(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="same file name"):
         DetectOptions(before="a.tif", after="b.tif", mask=Path("m.tif"), quality=Path("./m.tif"))

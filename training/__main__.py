@@ -88,7 +88,6 @@ def train(
 ) -> None:
     """Train a model on the cities in DATA; an interrupted run goes on with --resume."""
     from .crossvalidate import settings_of
-    from .export import weights_of
     from .options import options_from
     from .prepare import fingerprints
     from .train import TrainOptions, fine_tuning, saved_run
@@ -103,7 +102,7 @@ def train(
             fit = options_from(settings, {**start, **named})
             held_out = tuple(validation.split(",")) if validation else ()
             measured = str(crossvalidated) if crossvalidated else None
-            options = TrainOptions(fit, validation_share, held_out, init, measured, tuple(map(weights_of, teachers)))
+            options = TrainOptions(fit, validation_share, held_out, init, measured, teachers)
             asked = named or settings or init or crossvalidated or teachers or validation
             if resume and asked and options != saved_run(run, fingerprints(data)):
                 raise ValueError(
@@ -129,10 +128,9 @@ def evaluate(model: str, data: Path, cities: str | None, threshold: float | None
 
     from .evaluate import as_table, doubts, evaluated_cities
     from .evaluate import evaluate as evaluate_model
-    from .export import weights_of
 
     with one_sentence():
-        loaded = load_model(weights_of(model))
+        loaded = load_model(model)
         names = evaluated_cities(data, loaded.card, cities.split(",") if cities else [])
         scores = evaluate_model(loaded, data, names, threshold)
         click.echo(f"{loaded.card.name}, threshold {loaded.card.threshold if threshold is None else threshold:g}.")

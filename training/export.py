@@ -7,19 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from s2change_plugin.engine.card import AUTO, SHIPPED
-from s2change_plugin.engine.errors import ModelError, UnreadableInput
+from s2change_plugin.engine.errors import ModelError
 from s2change_plugin.engine.model import load_model, save_model
 from s2change_plugin.paths import shipped_models, user_models
-
-from .train import WEIGHTS
 
 
 def export(run: Path, name: str, ship: bool = False, force: bool = False) -> Path:
     """Copy a run's weights and card under a name, into the user's models or what ships; gives the weights' path.
 
     Raises:
-        ModelError: the name cannot be one, or is taken.
-        UnreadableInput: the run has no weights yet.
+        ModelError: the name cannot be one, or is taken, or the run has no weights yet.
     """
     if name in SHIPPED and not ship:
         raise ModelError(f"{name} is the name of a model that ships. Choose another.")
@@ -29,19 +26,5 @@ def export(run: Path, name: str, ship: bool = False, force: bool = False) -> Pat
     target = folder / f"{name}.safetensors"
     if target.exists() and not force:
         raise ModelError(f"{target} is there already. Choose another name, or replace it with --force.")
-    model = load_model(weights_of(str(run)), device="cpu")
+    model = load_model(str(run), device="cpu")
     return save_model(folder, replace(model.card, name=name), model.network)
-
-
-def weights_of(model: str) -> str:
-    """A run's folder as the path of its weights; anything else as it is.
-
-    Raises:
-        UnreadableInput: the folder holds none.
-    """
-    if not Path(model).is_dir():
-        return model
-    weights = Path(model) / f"{WEIGHTS}.safetensors"
-    if not weights.is_file():
-        raise UnreadableInput(f"{model} holds no {weights.name}. Give the folder of a run that has finished.")
-    return str(weights)

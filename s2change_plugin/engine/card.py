@@ -225,12 +225,19 @@ def named_weights(name: str) -> Path | None:
 
 
 def weights_of(name_or_path: str) -> Path:
-    """The file of a model's weights, named as for `model.load_model`.
+    """The file of a model's weights, named as for `model.load_model`; a folder that holds one, as a run's, stands for it.
 
     Raises:
         ModelError: no such model.
     """
     path = Path(name_or_path)
+    if name_or_path and path.is_dir() and not named_weights(name_or_path):
+        inside = list(path.glob("*.safetensors"))
+        if len(inside) != 1:
+            raise ModelError(
+                f"{path} holds {len(inside) or 'no'} .safetensors files and not one. Give a file, or the folder of a run that has finished."
+            )
+        return inside[0]
     if path.suffix == ".safetensors":
         if not path.is_file():
             raise ModelError(f"The model {path} does not exist. Choose another file, or a name that the command models lists.")

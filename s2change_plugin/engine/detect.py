@@ -36,6 +36,8 @@ from .validity import Codes, Quality
 if TYPE_CHECKING:
     from .model import Model
 
+# More change than this share is seldom what happened.
+_MUCH = 0.5
 # Pixels around a patch that masks are looked for in, about; what is forgotten too early is read again.
 _MASK_REACH = 40
 
@@ -212,6 +214,12 @@ def detect(options: DetectOptions, events: Events) -> None:
         events.message(expected.text)
         with outputs.writing(options.mask):
             writers, tally = _write_windows(options, run, workdir, events, stack)
+            if tally.changed > _MUCH * tally.observed:
+                events.message(
+                    f"{100 * tally.changed / tally.observed:.0f} % of what is observed is called change. Look at both dates, at what check says of "
+                    "them, and at the threshold.",
+                    "warning",
+                )
             finished = _finish(options, run, writers, workdir, events)
             values = result_values(options, run, tally)
             if options.record:

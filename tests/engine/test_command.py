@@ -121,8 +121,11 @@ def test_bounds_are_taken_in_another_crs(tmp_path: Path, pair: tuple[Path, Path]
 
 
 def test_a_threshold_of_ones_own_goes_before_the_models(tmp_path: Path, pair: tuple[Path, Path]) -> None:
-    assert detect(*pair, "--mask", tmp_path / "m.tif", "--threshold", "0").exit_code == 0
+    assert "is called change" not in detect(*pair, "--mask", tmp_path / "m.tif").output
+    done = detect(*pair, "--mask", tmp_path / "m.tif", "--threshold", "0")
+    assert done.exit_code == 0
     assert (read(tmp_path / "m.tif")[5:] == 1).all()
+    assert "100 % of what is observed is called change." in done.output
 
 
 def test_a_stack_without_descriptions_works_with_the_option(tmp_path: Path, pair: tuple[Path, Path]) -> None:

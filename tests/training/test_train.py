@@ -474,6 +474,9 @@ def test_the_commands_lead_from_oscd_to_a_model_that_the_engine_finds(
     call("train", data, "--output", tmp_path / "taught", "--teacher", tmp_path / "run", *small)
     assert find_card(str(tmp_path / "taught" / "model.safetensors")).training["teachers"] == 1
     assert "pooled" in call("evaluate", tmp_path / "run", data, "--json", tmp_path / "scores.json")
+    # A run's folder stands for its model, to the engine too.
+    assert load_model(str(tmp_path / "run")).card.name == "model"
+    call("train", data, "--output", tmp_path / "begun", "--init", tmp_path / "run", "--epochs", 1, "--patch", 32, "--batch", 4)
     call("export", tmp_path / "run", "mine")
     assert load_model("mine").card.name == "mine"
     assert "mine" in call("evaluate", "mine", data, "--cities", "bern")

@@ -25,7 +25,10 @@ from .scores import AGREEMENT_COLOURS, Agreement
 from .validity import QUALITY_COLOURS, QUALITY_NAMES, Codes, Quality, SpectralTest, date_quality, pair_quality, worse
 
 _PICTURE_PIXELS = 900
-_CHANGE_COLOUR, _UNSEEN_COLOUR = (0.84, 0.0, 0.34), (0.93, 0.91, 0.86)
+# Darker than paper and the white of what a date does not show, and a colour beside the grey of the ground.
+_CHANGE_COLOUR, _UNSEEN_COLOUR = (0.84, 0.0, 0.34), (0.79, 0.72, 0.55)
+# Around the legend's patches, so that none is lost on its paper.
+_OUTLINE = "#777777"
 
 
 def write_picture(before: Scene, after: Scene, mask: Path, target: Path) -> None:
@@ -156,7 +159,8 @@ def _drawn(panels: dict[str, Any], grid: Grid, legend: Sequence[tuple[str, Any]]
         axis.set_xticks([])
         axis.set_yticks([])
     if legend:
-        axes[-1].legend(handles=[Patch(color=colour, label=name) for name, colour in legend], loc="lower right", framealpha=0.9)
+        patches = [Patch(facecolor=colour, edgecolor=_OUTLINE, linewidth=0.8, label=name) for name, colour in legend]
+        axes[-1].legend(handles=patches, loc="lower right", framealpha=0.9)
     _draw_scale(axes[0], grid, wide)
     # A dollar begins a formula.
     figure.supxlabel(caption.replace("$", r"\$"), fontsize=9)

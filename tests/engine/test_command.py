@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -369,6 +370,35 @@ def test_the_picture_shows_three_panels(tmp_path: Path, pair: tuple[Path, Path])
         picture = raster.read()
     assert picture.shape[2] > 2.2 * picture.shape[1]
     assert (np.abs(picture[:3].astype(int) - np.array([214, 0, 87])[:, None, None]).max(0) < 3).mean() > 0.003
+
+
+def test_what_was_not_observed_stands_out_from_paper_and_ground_and_its_patch_has_an_outline(
+    tmp_path: Path, pair: tuple[Path, Path]
+) -> None:
+    with rasterio.open(pair[0]) as raster:
+        profile = {**raster.profile, "count": 1, "dtype": "uint8"}
+    mask = np.zeros((profile["height"], profile["width"]), np.uint8)
+    mask[: len(mask) // 3] = 255
+    with rasterio.open(tmp_path / "m.tif", "w", **profile) as raster:
+        raster.write(mask, 1)
+    asked = ["picture", *map(str, pair), "--mask", str(tmp_path / "m.tif"), "--output", str(tmp_path / "p.png")]
+    assert CliRunner().invoke(main, asked).exit_code == 0
+    with rasterio.open(tmp_path / "p.png") as raster:
+        picture = raster.read()[:3].astype(int)
+    # The ground is grey in the last panel, so that what has a colour there, but change, is what was not observed.
+    panel = picture[:, :, int(0.7 * picture.shape[2]) :]
+    colours = Counter(map(tuple, panel[:, (np.ptp(panel, axis=0) > 30) & (panel[1] > 60)].T.tolist()))
+    ((colour, times),) = colours.most_common(1)
+    assert times > 0.15 * panel[0].size
+    assert max(colour) < 220, "paper is 255"
+    # Below, no more than the legend has it.
+    patch = (np.abs(panel - np.array(colour)[:, None, None]) < 3).all(0)
+    patch[: len(patch) // 2] = False
+    rows, cols = patch.nonzero()
+    assert 50 < len(rows) < 2000
+    row = int(np.median(rows))
+    for outside in (panel[:, row, cols.min() - 2 : cols.min()], panel[:, row, cols.max() + 1 : cols.max() + 3]):
+        assert outside.sum(0).min() < sum(colour) - 50
 
 
 def test_models_tell_programs_their_whole_card(tmp_path: Path) -> None:

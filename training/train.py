@@ -487,14 +487,19 @@ def draw_curves(log: Path, target: Path) -> None:
     with log.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    for number in sorted({int(row["network"]) for row in rows}):
+    networks = sorted({int(row["network"]) for row in rows})
+    for number in networks:
         own = [row for row in rows if int(row["network"]) == number]
         epochs = [int(row["epoch"]) for row in own]
         style = _LINES[(number - 1) % len(_LINES)]
-        left.plot(epochs, [float(row["loss"]) for row in own], style, color="black", label=f"{number}: {own[0]['view']}")
+        named = f"{number}: {own[0]['view']}"
+        left.plot(epochs, [float(row["loss"]) for row in own], style, color="black", label=named)
         for name, colour in _CURVES if "f1" in own[0] else ():
             label = name.replace("f1", "F1") if number == 1 else None
             right.plot(epochs, [float(row[name]) for row in own], style, label=label, color=colour)
+        if len(networks) > 1 and "f1" in own[0]:
+            # For the legend alone: what the kinds of line mean here too.
+            right.plot([], [], style, color="black", label=f"network {named}")
     left.set(xlabel="epoch", ylabel="loss", title="Training cities")
     left.legend(title="network", loc="upper right")
     right.set(xlabel="epoch", ylim=(0, 1), title="Held-out cities, change class, pooled, each network by itself")

@@ -5,12 +5,14 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
 import torch
 from click.testing import CliRunner
+from matplotlib.pyplot import close
 
 from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.card import SHIPPED, find_card
@@ -31,7 +33,7 @@ from training.losses import LOSSES, bce, bce_dice, dice
 from training.options import FitOptions
 from training.prepare import fingerprints, read_city
 from training.sampling import laid_out
-from training.train import TrainOptions, _best, _keep_best, beside, evidence, fine_tuning, split, train
+from training.train import TrainOptions, _best, _keep_best, beside, draw_curves, evidence, fine_tuning, split, train
 
 TINY = TrainOptions(FitOptions(epochs=2, batch=4, patch=32, views=("dates",), width=4, depth=2, seed=3))
 
@@ -194,6 +196,28 @@ def test_a_seed_makes_a_run_repeatable_and_an_interruption_changes_nothing(data:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert (tmp_path / "stopped" / "curves.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("views", [("dates",), ("ten-metre", "difference")])
+def test_both_panels_of_the_curves_say_which_line_is_which_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, views: tuple[str, ...]
+) -> None:
+    scores = "0.5,0.6,0.4"
+    rows = [f"{number},{view},{epoch},0.3,{scores}" for number, view in enumerate(views, 1) for epoch in (1, 2)]
+    (tmp_path / "log.csv").write_text("\n".join(["network,view,epoch,loss,f1,precision,recall", *rows]))
+    kept: list[Any] = []
+    monkeypatch.setattr("matplotlib.pyplot.close", kept.append)
+    draw_curves(tmp_path / "log.csv", tmp_path / "curves.png")
+    monkeypatch.undo()
+    close(kept[0])
+    left, right = (axis.get_legend() for axis in kept[0].axes)
+    named = [f"{number}: {view}" for number, view in enumerate(views, 1)]
+    assert [text.get_text() for text in left.get_texts()] == named
+    told = {text.get_text(): line for text, line in zip(right.get_texts(), right.get_lines(), strict=True)}
+    dashes = [line.get_linestyle() for line in left.get_lines()]
+    networks = {f"network {one}": dash for one, dash in zip(named, dashes, strict=True)} if len(views) > 1 else {}
+    assert {name: line.get_linestyle() for name, line in told.items() if name.startswith("network")} == networks
+    assert list(told)[:3] == ["F1", "precision", "recall"]
 
 
 def test_the_epoch_that_is_best_on_the_held_out_cities_is_kept(data: Path, tmp_path: Path) -> None:

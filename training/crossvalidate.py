@@ -313,14 +313,15 @@ def as_text(found: dict[str, Any]) -> str:
     names = {"l1c": found["level"], **({"l2a": "L2A imitated"} if found["imitated"] else {})}
     for variant, title in names.items():
         mean, deviation = found[variant]["mean"], found[variant]["deviation"]
-        for name, one in [
-            ("mean", mean),
-            *((f"seed {n}", one["pooled"]) for n, one in zip(found["seeds"], found[variant]["seeds"], strict=True)),
-        ]:
+        rows = [(f"seed {n}", one["pooled"]) for n, one in zip(found["seeds"], found[variant]["seeds"], strict=True)]
+        # One seed is its own mean and ensemble.
+        several = len(rows) > 1
+        for name, one in [("mean", mean), *rows] if several else rows:
             values = " ".join(f"{key} {100 * one[key]:.1f}" for key in ("f1", "precision", "recall", "iou", "pr_auc"))
             spread = f" (F1 ± {100 * deviation['f1']:.1f})" if name == "mean" and deviation["f1"] is not None else ""
             lines.append(f"{title} {name:8} {values}{spread}")
-        lines.append(f"{title} ensemble f1 {100 * found[variant]['ensemble']['pooled']['f1']:.1f}")
+        if several:
+            lines.append(f"{title} ensemble f1 {100 * found[variant]['ensemble']['pooled']['f1']:.1f}")
     first = found["l1c"]["seeds"][0]
     lines.append(
         f"Seed {found['seeds'][0]} by city: "

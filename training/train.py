@@ -253,7 +253,10 @@ def evidence(folder: Path, cities: Mapping[str, Origin], there: Mapping[str, str
     require_as_before(options["cities"], there, folder)
     taught = taught_by(options)
     learned = f"{taught}, fitted to the same cities; " if taught else ""
-    seeds = len(found["l1c"]["seeds"])
+    seeds, deviation = len(found["l1c"]["seeds"]), found["l1c"]["deviation"]["f1"]
+    fitted = f"mean of {seeds} seeds from {options['seed']}" if seeds > 1 else f"one seed, {options['seed']}"
+    # One seed has no spread.
+    spread = f" ± {deviation:.3f}" if deviation is not None else ""
     aside = {f"goal {goal}": one for goal, one in card["goals"].items() if goal != "f1" and card["thresholds"][goal] is not None}
     level = require_one_level(cities)
     imitated = imitates_level_2a(level, options["bands"])
@@ -270,8 +273,8 @@ def evidence(folder: Path, cities: Mapping[str, Origin], there: Mapping[str, str
         "known_failures": (*sentences(found["failures"], card["cities"]), _elsewhere(found, imitated, level)),
         "protocol": (
             f"Out of fold: each city predicted by networks that never saw it, nor a place within {NEIGHBOURS_KM:g} km; {learned}{len(folds)} folds, "
-            f"mean of {seeds} seeds from {options['seed']}, threshold and calibration of each fold fitted on the others. F1 "
-            f"{card['pooled']['f1']:.3f} ± {found['l1c']['deviation']['f1'] or 0:.3f}{hazeless}. {reliable}The settings were chosen on these cities too. This model was then trained on all of them."
+            f"{fitted}, threshold and calibration of each fold fitted on the others. F1 "
+            f"{card['pooled']['f1']:.3f}{spread}{hazeless}. {reliable}The settings were chosen on these cities too. This model was then trained on all of them."
         ),
     }
 

@@ -98,8 +98,8 @@ def test_what_is_level_2a_already_is_not_called_an_imitation(data: Path, tmp_pat
     assert done.exit_code == 0, done.output
     page = (tmp_path / "cv" / "report.html").read_text("utf-8")
     assert ". Level-2A. " in page
-    assert "L2A mean" in done.output
-    assert [text for text in ("simulated", "imitated", "L1C mean", "as Level-2A might") if text in page + done.output] == []
+    assert "L2A seed 0" in done.output
+    assert [text for text in ("simulated", "imitated", "L1C seed", "as Level-2A might") if text in page + done.output] == []
 
 
 def test_each_kind_of_calibration_has_a_line_of_its_own_colour() -> None:

@@ -77,10 +77,14 @@ def test_what_is_plain_to_see_is_found_out_of_fold_and_a_finished_fold_is_kept(
     assert found["l1c"]["mean"]["f1"] > 0.9
     assert found["l2a"]["mean"]["f1"] > 0.8
     told = as_text(found)
-    assert all(text in told for text in ("L1C mean", "L2A imitated mean", "L1C seed 0", "Seed 0 by city"))
+    assert all(text in told for text in ("L1C seed 0", "L2A imitated seed 0", "Seed 0 by city"))
     other = as_text({**found, "imitated": False, "seeds": [7]})
     assert "L2A" not in other, "what cannot be imitated has no scores"
-    assert all(text in other for text in ("L1C mean", "L1C seed 7", "Seed 7 by city"))
+    assert all(text in other for text in ("L1C seed 7", "Seed 7 by city"))
+    assert not [text for text in ("mean", "ensemble", "±") if text in told], "one seed is its own mean"
+    two = {**found["l1c"], "seeds": 2 * found["l1c"]["seeds"], "deviation": {"f1": 0.012}}
+    told = as_text({**found, "imitated": False, "seeds": [7, 8], "l1c": two})
+    assert all(text in told for text in ("L1C mean", "(F1 ± 1.2)", "L1C seed 7", "L1C seed 8", "L1C ensemble"))
     assert sorted(name for fold in found["folds"] for name in fold) == city_names(data)
     assert json.loads((tmp_path / "cv" / "scores.json").read_text())["l1c"] == found["l1c"]
     kept = tmp_path / "cv" / "seed-0" / "l1c" / "bern.tif"

@@ -455,7 +455,8 @@ def test_a_cross_validated_model_is_trained_on_all_cities_and_its_card_says_what
     assert card.thresholds["f1"] == found["card"]["thresholds"]["f1"]
     assert card.scores["bern"] == found["card"]["cities"]["bern"]
     assert card.simulated_levels == ("L2A",)
-    assert "mean of 2 seeds" in card.protocol
+    assert "mean of 2 seeds from 3, threshold" in card.protocol
+    assert f"F1 {card.scores['pooled']['f1']:.3f} ± {found['l1c']['deviation']['f1']:.3f}, and" in card.protocol
     assert "dark-object subtraction" in card.protocol
     assert "F1 is lowest" in card.known_failures[-2]
     assert f"On imitations of Level-2A F1 is {found['l2a']['mean']['f1']:.3f} instead of" in card.known_failures[-1]
@@ -464,6 +465,12 @@ def test_a_cross_validated_model_is_trained_on_all_cities_and_its_card_says_what
     (tmp_path / "cv" / "scores.json").write_text(json.dumps(unreached))
     labels, there = origins(data, city_names(data)), fingerprints(data)
     assert "precision" not in evidence(tmp_path / "cv", labels, there)["thresholds"]
+    alone = {**found["l1c"], "seeds": found["l1c"]["seeds"][:1], "deviation": dict.fromkeys(found["l1c"]["deviation"])}
+    (tmp_path / "cv" / "scores.json").write_text(json.dumps({**found, "l1c": alone}))
+    of_one = evidence(tmp_path / "cv", labels, there)["protocol"]
+    assert "one seed, 3, threshold" in of_one
+    assert "±" not in of_one
+    assert "mean of" not in of_one
     level_2a = evidence(tmp_path / "cv", {name: replace(one, level="L2A") for name, one in labels.items()}, there)
     assert level_2a["simulated_levels"] == (), "what was trained on it is not imitated"
     assert "dark-object" not in level_2a["protocol"]

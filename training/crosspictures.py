@@ -16,7 +16,7 @@ from s2change_plugin.engine.pictures import stretched_alike
 from s2change_plugin.engine.scores import AGREEMENT_COLOURS, NOT_COUNTED, Agreement, agreement
 from s2change_plugin.engine.validity import Codes
 
-from .calibrate import CARRIED, Curve
+from .calibrate import ABOVE, CARRIED, Curve
 from .prepare import City
 
 matplotlib.use("agg")
@@ -34,9 +34,10 @@ _PALETTE[list(AGREEMENT_COLOURS)] = np.array(list(AGREEMENT_COLOURS.values())) /
 _TRUTH = np.tile(_GREY, (256, 1))
 _TRUTH[:2] = _PALETTE[Agreement.TRUE_NEGATIVE], (0.1, 0.1, 0.1)
 _PANEL_INCHES, _DPI, _FINE_DPI = 4.0, 100, 180
-# This run, then rivals in Okabe and Ito's colours, then what needs no labels, in greys.
-_OWN, _RIVALS, _PLAIN = "#d50057", ("#0072b2", "#009e73", "#e69f00", "#56b4e9", "#cc79a7"), ("#333333", "#777777", "#aaaaaa")
-_DASHES = ("-", "--", ":")
+# This run, then rivals in Okabe and Ito's colours.
+_OWN, _RIVALS = "#d50057", ("#0072b2", "#009e73", "#e69f00", "#56b4e9", "#cc79a7")
+# What needs no labels, in greys: the first broad and pale, so that a later one is seen where it runs along it.
+_PLAIN = (("#b5b5b5", "-", 3.6), ("#777777", "--", 1.6), ("#111111", ":", 1.6))
 # Of each kind of calibration; the one that cards carry in this run's colour.
 _CALIBRATIONS = {"none": "#999999", "temperature": _RIVALS[0], CARRIED: _OWN, "isotonic": _RIVALS[1]}
 
@@ -93,34 +94,37 @@ def city_picture(city: City, levels: Codes, calibrated: Curve, threshold: float)
 
 
 def curves_picture(lines: Sequence[Line], goals: dict[str, tuple[float, float]], prevalence: float) -> bytes:
-    """PNG of precision over recall.
+    """PNG of precision over recall; all that is drawn is named beside it, where no line runs.
 
     Args:
         lines: in the order of the legend.
-        goals: recall and precision that this run's thresholds reach out of fold, by what they are for.
+        goals: recall and precision that this run's other thresholds reach out of fold, by what they are called.
         prevalence: the precision of calling everything change.
     """
-    figure, axis = plt.subplots(figsize=(8.6, 6.2), layout="constrained")
+    figure, axis = plt.subplots(figsize=(9.4, 6.2), layout="constrained")
     _draw_f1(axis)
-    axis.axhline(prevalence, color="#bbbbbb", linewidth=1)
-    axis.text(0.35, prevalence + 0.008, "everything called change", color="#888888", fontsize=9)
-    drawn = {"own": 0, "rival": 0, "plain": 0}
+    styles = {
+        "own": ((_OWN, "-", 2.6),),
+        "rival": tuple((colour, "-", 1.6) for colour in _RIVALS),
+        "plain": _PLAIN,
+    }
+    drawn = dict.fromkeys(styles, 0)
     for line in lines:
         nth, drawn[line.kind] = drawn[line.kind], drawn[line.kind] + 1
-        colours = {"own": (_OWN,), "rival": _RIVALS, "plain": _PLAIN}[line.kind]
-        colour = colours[nth % len(colours)]
-        dash = _DASHES[nth % len(_DASHES)] if line.kind == "plain" else "-"
-        width = 2.6 if line.kind == "own" else 1.6
+        colour, dash, width = styles[line.kind][nth % len(styles[line.kind])]
         recall, precision = line.points.T
         axis.plot(recall, precision, dash, color=colour, linewidth=width, label=line.name, zorder=3 if line.kind == "own" else 2)
         axis.plot(*line.marked, "o", color=colour, markersize=7, markeredgecolor="white", zorder=4)
+    axis.axhline(prevalence, color="#bbbbbb", linewidth=1, label="everything called change")
+    # For the legend alone: the dots have the colours of their lines.
+    axis.plot([], [], "o", color="#777777", markersize=7, label="own threshold (F1 where fitted)")
     for (name, place), marker in zip(goals.items(), "DsP", strict=False):
         axis.plot(*place, marker, color=_OWN, markersize=9, markeredgecolor="white", zorder=5, linestyle="none", label=name)
     axis.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="Recall", ylabel="Precision")
     axis.grid(alpha=0.2)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=10)
+    axis.legend(loc="upper left", bbox_to_anchor=(1.09, 1), frameon=False, fontsize=10)
     return _drawn(figure, "png", _FINE_DPI)
 
 
@@ -128,21 +132,26 @@ def reliability_picture(bins: dict[str, Sequence[Sequence[Sequence[float]]]]) ->
     """PNG of true over predicted shares of change.
 
     Args:
-        bins: kind of calibration, of `calibrate.CALIBRATIONS`, to, for each seed, (predicted, true) of each bin.
+        bins: kind of calibration, of `calibrate.CALIBRATIONS`, to, for each seed, (predicted, true) of each bin; a seed without
+            bins has no line, and the legend says so.
     """
     figure, axis = plt.subplots(figsize=(6.2, 5.6), layout="constrained")
     axis.plot([0, 1], [0, 1], color="#888888", linewidth=1)
     axis.text(0.97, 0.94, "as predicted", rotation=45, ha="right", va="top", color="#888888", fontsize=9, rotation_mode="anchor")
     for name, seeds in bins.items():
         style: Any = {"color": _CALIBRATIONS[name], "zorder": 3 if name == CARRIED else 2}
-        for number, points in enumerate(one for one in seeds if one):
+        there = [one for one in seeds if one]
+        label = name if len(there) == len(seeds) else f"{name} ({len(there)} of {len(seeds)} seeds)"
+        for number, points in enumerate(there):
             said, true = np.transpose(points)
-            axis.plot(said, true, "o-", markersize=4, linewidth=1.5, alpha=0.8, label=None if number else name, **style)
+            axis.plot(said, true, "o-", markersize=4, linewidth=1.5, alpha=0.8, label=None if number else label, **style)
+        if not there:
+            axis.plot([], [], linestyle="none", label=f"{name} (no line: too few pixels above {ABOVE:g})")
     axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="Predicted probability of change", ylabel="Share that truly changed")
     axis.set_aspect("equal")
     axis.grid(alpha=0.2)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(loc="upper left", frameon=False, title="Calibration")
+    axis.legend(loc="upper left", frameon=False, title="Calibration", alignment="left")
     return _drawn(figure, "png", _FINE_DPI)
 
 

@@ -19,6 +19,7 @@ from s2change_plugin.engine.scores import AGREEMENT_COLOURS, GOALS, NOT_COUNTED,
 from .calibrate import (
     CALIBRATIONS,
     CARRIED,
+    STEP,
     WANTED,
     Counts,
     beta_curve,
@@ -224,16 +225,20 @@ def write_report(
 
 
 def _city_pictures(data: Path, output: Path, options: FitOptions, found: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Of each city the picture of the first seed, its fold's threshold and its own ground."""
+    """Of each city the picture of the first seed with its scores, and its fold's threshold as it is after its fold's calibration.
+
+    That rises with the probability, so the threshold that it makes of a fold's calls the same pixels change.
+    """
     colours = tuple(name for name in ("B04", "B03", "B02") if name in options.bands)
     first = found["l1c"]["seeds"][0]
     pictures = {}
     for fold, threshold, one in zip(found["folds"], first["goals"]["f1"]["thresholds"], first["betas"], strict=True):
-        levels = read_predictions(output, options.seed, fold)
+        levels, calibrated = read_predictions(output, options.seed, fold), beta_curve(one)
+        shown = float(calibrated[round(threshold / STEP)])
         for name in fold:
             city = read_city(data / name, colours if len(colours) == 3 else options.bands[:3])
-            picture = city_picture(city, levels[name], beta_curve(one), threshold)
-            pictures[name] = {"picture": _base64(picture), "threshold": threshold, "scores": first["cities"][name]}
+            picture = city_picture(city, levels[name], calibrated, threshold)
+            pictures[name] = {"picture": _base64(picture), "threshold": shown, "scores": first["cities"][name]}
     return dict(sorted(pictures.items()))
 
 
@@ -245,7 +250,7 @@ def _curves_picture(methods: Sequence[Method], scores: dict[str, Any]) -> bytes:
         if one.name != METHODS["empty"]
     ]
     goals = {
-        f"  its threshold for {goal} {WANTED}": (one["mean"]["recall"], one["mean"]["precision"])
+        f"this run's threshold for {goal} {WANTED}": (one["mean"]["recall"], one["mean"]["precision"])
         for goal, one in scores["goals"].items()
         if goal != "f1" and one["mean"]["recall"]
     }

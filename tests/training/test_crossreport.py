@@ -2,6 +2,7 @@ import json
 import re
 from base64 import b64decode
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from s2change_plugin.engine.bands import TEN_BANDS
@@ -22,9 +25,9 @@ from s2change_plugin.engine.outputs import to_levels, to_mask
 from s2change_plugin.engine.scores import AGREEMENT_COLOURS, NOT_COUNTED, Agreement, Confusion, confusion
 from tests.training.conftest import ORIGIN, write_record
 from training.__main__ import main
-from training.calibrate import CALIBRATIONS, LEVELS
+from training.calibrate import CALIBRATIONS, LEVELS, beta_curve
 from training.classical import METHODS
-from training.crosspictures import city_picture, reliability_picture
+from training.crosspictures import Line, city_picture, curves_picture, reliability_picture
 from training.crossreport import read_rival
 from training.crossvalidate import crossvalidate, folds_of
 from training.options import FitOptions
@@ -117,6 +120,67 @@ def test_each_kind_of_calibration_has_a_line_of_its_own_colour() -> None:
     assert own <= set(colours(lines))
 
 
+def drawn(monkeypatch: pytest.MonkeyPatch, picture: Callable[..., Any], *what: Any) -> Any:
+    """The axis of a picture, as it is before it becomes bytes."""
+    with monkeypatch.context() as patch:
+        patch.setattr("training.crosspictures._drawn", lambda figure, kind, dpi: figure)
+        figure = picture(*what)
+    plt.close(figure)
+    return figure.axes[0]
+
+
+def test_a_calibration_without_a_line_says_so_in_the_legend(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = [(0.1, 0.1), (0.9, 0.8)]
+    bins = {"none": [line, line], "temperature": [line, []], "beta": [[], []], "isotonic": [line, line]}
+    texts = [text.get_text() for text in drawn(monkeypatch, reliability_picture, bins).get_legend().get_texts()]
+    assert texts == [
+        "none",
+        "temperature (1 of 2 seeds)",
+        "beta (no line: too few pixels above 0.05)",
+        "isotonic",
+    ]
+
+
+def test_all_that_the_precision_recall_plot_draws_is_named_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = np.array([(0.2, 0.5), (0.8, 0.02)])
+    lines = [Line(kind, points, kind, (0.5, 0.02)) for kind in ("own", "rival", "plain")]
+    axis = drawn(monkeypatch, curves_picture, lines, {"this run's threshold for recall 0.8": (0.7, 0.02)}, 0.02)
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == [
+        "own",
+        "rival",
+        "plain",
+        "everything called change",
+        "own threshold (F1 where fitted)",
+        "this run's threshold for recall 0.8",
+    ]
+    # Nothing is written where a line may run; the lines of equal F1 are named at the edge.
+    assert {text.get_position()[0] for text in axis.texts} == {1.0}
+
+
+def test_a_long_legend_covers_no_name_of_a_line_of_equal_f1(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = np.array([(0.2, 0.5), (0.8, 0.02)])
+    lines = [Line(f"rival {number}", points, "rival", (0.5, 0.02)) for number in range(20)]
+    axis = drawn(monkeypatch, curves_picture, lines, {}, 0.02)
+    axis.figure.draw_without_rendering()
+    legend = axis.get_legend().get_window_extent()
+    assert legend.y0 < min(text.get_window_extent().y0 for text in axis.texts[1:])
+    assert max(text.get_window_extent().x1 for text in axis.texts) < legend.x0
+
+
+def test_methods_that_find_the_same_are_both_seen_all_along_their_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    points, away = np.array([(0.1, 0.5), (0.9, 0.5)]), np.array([(0.1, 0.9), (0.9, 0.9)])
+    # As in the report: change vector analysis, IR-MAD, PCA difference.
+    lines = [Line(name, one, "plain", (0.5, 0.1)) for name, one in (("cva", points), ("irmad", away), ("pca", points))]
+    handles = drawn(monkeypatch, curves_picture, lines, {}, 0.02).get_legend().get_lines()
+    below, above = (np.array(to_rgb(handles[nth].get_color())) for nth in (0, 2))
+    picture = imread(BytesIO(curves_picture(lines, {}, 0.02)), "png")[..., :3]
+    height, width = picture.shape[:2]
+    part = picture[int(0.4 * height) : int(0.55 * height), int(0.2 * width) : int(0.4 * width)]
+    seen = [(np.abs(part - colour).max(2) < 0.02).any(0) for colour in (below, above)]
+    assert seen[0].all(), "the upper line hides the lower one"
+    assert 0.2 < seen[1].mean() < 0.8
+
+
 def test_methods_without_labels_stand_in_the_table_as_their_own_limit_has_it(data: Path, tmp_path: Path) -> None:
     assert run(data, tmp_path / "cv").exit_code == 0
     values = json.loads((tmp_path / "cv" / "report.json").read_text("utf-8"))
@@ -157,6 +221,41 @@ def test_a_goal_out_of_reach_has_no_threshold_and_a_dash_for_what_it_reaches(dat
     row = re.search(r"<tr><td>precision ≥ 0.8.*?</tr>", page)
     assert row
     assert re.findall(r"<td[^>]*>(.*?)</td>", row[0])[1:] == ["– · –", "–", "–", "–", "–"]
+
+
+def test_the_threshold_above_a_citys_picture_calls_the_same_pixels_of_the_calibrated_probability(
+    data: Path, tmp_path: Path
+) -> None:
+    assert run(data, tmp_path / "cv").exit_code == 0
+    random = np.random.default_rng(0)
+    for path in (tmp_path / "cv").glob("seed-0/*/*.tif"):
+        with rasterio.open(path, "r+") as raster, rasterio.open(data / path.name.removesuffix(".tif") / "change.tif") as label:
+            # It boasts: where it gives 0.5, little changed.
+            levels = random.normal(np.where(label.read(1) == 1, 170, 110), 30)
+            raster.write(np.clip(levels, 0, 250).astype(np.uint8), 1)
+    assert run(data, tmp_path / "cv").exit_code == 0
+    scores = json.loads((tmp_path / "cv" / "scores.json").read_text("utf-8"))
+    first = scores["l1c"]["seeds"][0]
+    page = (tmp_path / "cv" / "report.html").read_text("utf-8")
+    for fold, beta, raw in zip(scores["folds"], first["betas"], first["goals"]["f1"]["thresholds"], strict=True):
+        for name in fold:
+            caption = re.search(rf"<h3>{name} .*threshold ([\d.]+)</span></h3>", page)
+            assert caption
+            # The caption has three decimals.
+            told = float(caption[1])
+            assert abs(told - raw) > 0.1
+            with rasterio.open(tmp_path / "cv" / "seed-0" / "l1c" / f"{name}.tif") as raster:
+                levels = raster.read(1)
+            np.testing.assert_array_equal(beta_curve(beta)[levels] > told - 0.0005, to_mask(levels, raw))
+
+
+def test_one_seed_has_no_spread(data: Path, tmp_path: Path) -> None:
+    done = run(data, tmp_path / "cv")
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "cv" / "report.html").read_text("utf-8")
+    assert "; 1 seed. Level-1C." in page
+    assert "<h2>One seed</h2>" in page
+    assert [text for text in ("±", "Spread", "L1C mean", "ensemble") if text in page + done.output] == []
 
 
 def test_another_run_on_the_same_folds_gets_its_own_rows(data: Path, tmp_path: Path) -> None:

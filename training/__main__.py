@@ -103,8 +103,7 @@ def train(
             held_out = tuple(validation.split(",")) if validation else ()
             measured = str(crossvalidated) if crossvalidated else None
             options = TrainOptions(fit, validation_share, held_out, init, measured, teachers)
-            asked = named or settings or init or crossvalidated or teachers or validation
-            if resume and asked and options != saved_run(run, fingerprints(data)):
+            if resume and options not in (TrainOptions(), saved_run(run, fingerprints(data))):
                 raise ValueError(
                     f"{run} was begun with other options, with which it goes on: leave yours out, or begin another run."
                 )

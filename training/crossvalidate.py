@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from s2change_plugin.engine.bands import L2A_BANDS
 from s2change_plugin.engine.errors import S2ChangeError, UnreadableInput
-from s2change_plugin.engine.labelled import NEIGHBOURS_KM, Origin, centres, city_names, neighbours, origins
+from s2change_plugin.engine.labelled import NEIGHBOURS_KM, centres, city_names, neighbours, origins, require_one_level
 from s2change_plugin.engine.outputs import NOT_OBSERVED, to_mask
 from s2change_plugin.engine.validity import Codes
 
@@ -277,29 +277,6 @@ def is_predicted(output: Path, seed: int, cities: Iterable[str]) -> bool:
 def read_predictions(output: Path, seed: int, cities: Iterable[str], variant: str = VARIANTS[0]) -> dict[str, Codes]:
     """City to stored out-of-fold probability: uint8 (row, col), 0–250, 255 where not seen."""
     return {name: read_levels(_path(output, seed, name, variant)) for name in cities}
-
-
-def require_one_level(labels: Mapping[str, Origin]) -> str:
-    """The processing level of labelled cities; a model is for one.
-
-    Raises:
-        UnreadableInput: they are of several.
-    """
-    by_level = grouped(labels, "level")
-    if len(by_level) > 1:
-        said = " and ".join(f"{', '.join(names)} of Level-{level[1:]}" for level, names in by_level.items())
-        raise UnreadableInput(
-            f"A model is trained on one processing level, and the data folder has {said}. Keep them in two folders."
-        )
-    return next(iter(by_level))
-
-
-def grouped(labels: Mapping[str, Origin], by: str) -> dict[str, list[str]]:
-    """The cities by what one entry of their origin says."""
-    found: dict[str, list[str]] = {}
-    for name, origin in labels.items():
-        found.setdefault(getattr(origin, by), []).append(name)
-    return found
 
 
 def imitates_level_2a(level: str, bands: Iterable[str]) -> bool:

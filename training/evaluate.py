@@ -9,7 +9,7 @@ import numpy as np
 
 from s2change_plugin.engine.card import ModelCard
 from s2change_plugin.engine.errors import UnreadableInput
-from s2change_plugin.engine.labelled import NEIGHBOURS_KM, centres, city_names, near, origins
+from s2change_plugin.engine.labelled import NEIGHBOURS_KM, Places, centres, city_names, near, origins
 from s2change_plugin.engine.model import Model
 from s2change_plugin.engine.outputs import to_levels, to_mask
 from s2change_plugin.engine.scores import Confusion, confusion
@@ -17,8 +17,8 @@ from s2change_plugin.engine.validity import Codes
 
 from .prepare import City, Labels, read_city
 
-# Groups whose middles are nearer than this are one.
-_SAME_GROUND_KM = 1.0
+# Groups whose middles are nearer than this are one; blocks of one export lie further apart.
+_SAME_GROUND_KM = 0.1
 
 
 def predict_city(model: Model, city: City) -> Codes:
@@ -45,7 +45,7 @@ def evaluated_cities(data: Path, card: ModelCard, asked: list[str]) -> list[str]
         UnreadableInput: one is not there, or none is left.
     """
     there = city_names(data)
-    known = near(centres(data), card.training.get("centres", {}), _SAME_GROUND_KM)
+    known = trained_near(card, centres(data), _SAME_GROUND_KM)
     names = asked or [name for name in there if name not in known]
     missing = [name for name in names if name not in there]
     if missing or not names:
@@ -62,15 +62,21 @@ def evaluate(model: Model, data: Path, cities: Iterable[str], threshold: float |
     return {name: one.as_dict() for name, one in found.items()}
 
 
+def trained_near(card: ModelCard, places: Places, within_km: float = NEIGHBOURS_KM) -> list[str]:
+    """Names of the places that lie within a distance of where a model was trained; those of its cities, where its card tells no places."""
+    if "centres" not in card.training:
+        return [name for name in places if name in card.training.get("cities", [])]
+    return near(places, card.training["centres"], within_km)
+
+
 def doubts(data: Path, card: ModelCard, names: Sequence[str]) -> list[str]:
     """Sentences on why scores on these cities may say little of how good the model is."""
     places = {name: at for name, at in centres(data).items() if name in names}
-    close = near(places, card.training.get("centres", {}))
-    found = (
-        [f"It was trained within {NEIGHBOURS_KM:g} km of {', '.join(close)}: scores there say nothing of other places."]
-        if close
-        else []
-    )
+    close, found = trained_near(card, places), []
+    if close:
+        found.append(
+            f"It was trained within {NEIGHBOURS_KM:g} km of {', '.join(close)}: scores there say nothing of other places."
+        )
     other = [name for name, origin in origins(data, names).items() if origin.level not in (card.level, *card.simulated_levels)]
     if other:
         found.append(f"It was made for Level-{card.level[1:]}, and {', '.join(other)} is of another level.")

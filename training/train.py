@@ -21,10 +21,11 @@ from s2change_plugin.engine.labelled import (
     Places,
     centres,
     grids,
-    near,
+    grouped,
     neighbours,
     on_one_ground,
     origins,
+    require_one_level,
 )
 from s2change_plugin.engine.model import Model, load_model, precision_on, save_model
 from s2change_plugin.engine.reach import halo
@@ -33,15 +34,13 @@ from s2change_plugin.engine.unet import ChangeNet
 from .calibrate import ABOVE, confusion_at, counted, goal_levels, pooled, threshold_of
 from .crossvalidate import (
     SCORES,
-    grouped,
     imitates_level_2a,
     lesson,
     require_alike,
-    require_one_level,
     saved_options,
     taught_by,
 )
-from .evaluate import predict_city
+from .evaluate import predict_city, trained_near
 from .failures import sentences
 from .fit import Progress, alike, averaged_weights, fitting, new_network, save_state
 from .options import FitOptions, completed
@@ -131,7 +130,7 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     elif (run / OPTIONS).exists():
         raise S2ChangeError(f"{run} holds a run already. Add --resume to go on with it, or choose another folder.")
     start = find_card(options.init) if options.init else None
-    known = near(places, start.training.get("centres", {})) if start else []
+    known = trained_near(start, places) if start else []
     training, held_out = split(list(there), options, on_one_ground(grids(data)), known)
     labels = origins(data, [*training, *held_out])
     require_one_level(labels)
@@ -147,18 +146,7 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     if not resume:
         # What is refused leaves no run behind.
         _begin(run, options, there)
-    close, seen = beside(held_out, training, neighbours(places)), sorted(set(held_out) & set(known))
-    doubts = []
-    if close:
-        doubts.append(
-            f"Within {NEIGHBOURS_KM:g} km of what it was trained on lie {', '.join(close)}: scores there say little of other places."
-        )
-    if start and seen:
-        doubts.append(
-            f"{start.name}, with which it began, was trained within {NEIGHBOURS_KM:g} km of {', '.join(seen)}: scores there say nothing of other "
-            "places."
-        )
-    for honest in doubts:
+    for honest in _doubts(held_out, training, places, start, known):
         card = replace(card, protocol=f"{card.protocol} {honest}")
         say(honest)
     ground = [laid_out(city, (card.mean, card.std)) for city in cities]
@@ -188,6 +176,24 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     save_model(run, now, whole)
     told = "Out of fold" if measured else "Together, held out"
     say(f"{told}: F1 {now.scores['pooled']['f1']:.3f}. Weights and card: {run / WEIGHTS}.safetensors, curves: {run / CURVES}")
+
+
+def _doubts(
+    held_out: Sequence[str], training: Sequence[str], places: Places, start: ModelCard | None, known: Sequence[str]
+) -> list[str]:
+    """Sentences on why scores on the cities that are held out say little; `start` is the model to begin with, `known` as in `split`."""
+    doubts = []
+    close, seen = beside(held_out, training, neighbours(places)), sorted(set(held_out) & set(known))
+    if close:
+        doubts.append(
+            f"Within {NEIGHBOURS_KM:g} km of what it was trained on lie {', '.join(close)}: scores there say little of other places."
+        )
+    if start and seen:
+        doubts.append(
+            f"{start.name}, with which it began, was trained within {NEIGHBOURS_KM:g} km of {', '.join(seen)}: scores there say nothing of other "
+            "places."
+        )
+    return doubts
 
 
 def split(

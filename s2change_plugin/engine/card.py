@@ -235,7 +235,7 @@ def weights_of(name_or_path: str) -> Path:
         inside = list(path.glob("*.safetensors"))
         if len(inside) != 1:
             raise ModelError(
-                f"{path} holds {len(inside) or 'no'} .safetensors files and not one. Give a file, or the folder of a run that has finished."
+                f"{path} holds {len(inside) or 'no'} .safetensors files. Give one file, or the folder of a run that has finished."
             )
         return inside[0]
     if path.suffix == ".safetensors":

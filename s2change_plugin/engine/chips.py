@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -20,7 +20,7 @@ from rasterio.windows import Window
 from . import outputs
 from .acquisition import LEVELS
 from .bands import ALL_BANDS, TEN_BANDS
-from .errors import NothingObserved, OutputError, S2ChangeError, UnreadableInput
+from .errors import NothingObserved, OutputError, S2ChangeError
 from .events import Events, stage
 from .findings import check_pair, require_fit, say_findings, scene_findings
 from .grid import Grid, intersect, pixel_size_m, place_of, slices_in
@@ -33,8 +33,10 @@ from .labelled import (
     grids,
     neighbours,
     on_one_ground,
+    origins,
     read_record,
     record_text,
+    require_one_level,
     write_city,
 )
 from .masks import Area, read_polygons
@@ -135,7 +137,8 @@ def chips(options: ChipsOptions, events: Events) -> None:
         name = options.name or default_name(before, after)
         origin = origin_of(options, before, after)
         older = _older(options, name, record)
-        _require_level(options.data, origin, [about for group, about in record["cities"].items() if group not in older])
+        kept = [group for group in record["cities"] if group not in older]
+        require_one_level((origins(options.data, kept) if kept else {}) | {name: origin})
         polygons = {"change": read_polygons(options.change, "polygons of change")}
         if options.no_change:
             polygons["no change"] = read_polygons(options.no_change, "polygons of no change")
@@ -154,8 +157,8 @@ def chips(options: ChipsOptions, events: Events) -> None:
                 if about:
                     groups[f"{name}{block.name}"] = about
             _require_labels(tally, options.area)
-            kept = {group: about for group, about in record["cities"].items() if group not in older}
-            record["cities"] = kept | {group: {**asdict(origin), "name": name, **about} for group, about in groups.items()}
+            others = {group: record["cities"][group] for group in kept}
+            record["cities"] = others | {group: {**asdict(origin), "name": name, **about} for group, about in groups.items()}
             record.setdefault("exports", {})[name] = _about(options, pair)
             (workdir / RECORD).write_text(record_text(record), encoding="utf-8")
             _publish(workdir, options.data, list(groups), older)
@@ -298,19 +301,6 @@ def _begun_record(data: Path) -> dict[str, Any]:
             "chips or python -m training prepare has made."
         )
     return {"cities": {}}
-
-
-def _require_level(data: Path, origin: Origin, others: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse another level than the folder's: a model is of one.
-
-    Raises:
-        UnreadableInput: it is another.
-    """
-    levels = {about["level"] for about in others if "level" in about} - {origin.level}
-    if levels:
-        raise UnreadableInput(
-            f"{data} holds groups of Level-{levels.pop()[1:]}, and these dates are Level-{origin.level[1:]}; a model is of one level. Give another folder."
-        )
 
 
 def _older(options: ChipsOptions, name: str, record: dict[str, Any]) -> list[str]:

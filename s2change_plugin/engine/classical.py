@@ -128,7 +128,7 @@ def fit_irmad(before: NDArray[Any], after: NDArray[Any]) -> Irmad:
     stack, centre, scale = _standardised(before, after)
     bands, pixels = before.shape
     degrees = int(np.isfinite(scale[:bands]).sum())
-    matched, _, _ = _matched(before, after)
+    matched, _, _ = _matched(stack, centre, scale)
     found = _reweighted(stack, np.ones(pixels), degrees)
     other = _reweighted(stack, _closest_half(matched).astype(np.float64), degrees)
     if np.log((1 - found[0]) / (1 - other[0])).sum() > _CLEARLY:
@@ -173,7 +173,7 @@ def fit_cva(before: NDArray[Any], after: NDArray[Any]) -> Variates:
     for the standardisation, Yuan and Elvidge 1996, ISPRS Journal of Photogrammetry and Remote Sensing 51(3) (mean and deviation); for the
     half of the ground, the concentration steps of Rousseeuw and Van Driessen 1999, Technometrics 41(3).
     """
-    _, centre, scale = _matched(before, after)
+    _, centre, scale = _matched(*_standardised(before, after))
     return _differences(np.eye(len(before)), centre, scale)
 
 
@@ -192,7 +192,7 @@ def fit_pca(before: NDArray[Any], after: NDArray[Any]) -> Variates:
     Sensing 19(1), for components of the difference; Fung and LeDrew 1987, Photogrammetric Engineering and Remote Sensing
     53(12), for standardised bands.
     """
-    stack, centre, scale = _matched(before, after)
+    stack, centre, scale = _matched(*_standardised(before, after))
     difference = stack[len(before) :] - stack[: len(before)]
     variances, components = eigh(difference @ difference.T / difference.shape[1])
     held = np.cumsum(variances[::-1])
@@ -231,11 +231,10 @@ def _standardised(before: NDArray[Any], after: NDArray[Any]) -> tuple[_Floats, _
     return (stack - centre[:, None]) / scale[:, None], centre, scale
 
 
-def _matched(before: NDArray[Any], after: NDArray[Any]) -> tuple[_Floats, _Floats, _Floats]:
-    """As `_standardised`, but each band has the same mean and deviation on both dates where they differ least: on half of the pixels."""
-    stack, centre, scale = _standardised(before, after)
-    bands, pixels = before.shape
-    kept = np.ones(pixels, bool)
+def _matched(stack: _Floats, centre: _Floats, scale: _Floats) -> tuple[_Floats, _Floats, _Floats]:
+    """What `_standardised` gives, with each band's mean and deviation alike on both dates where these differ least: on half of the pixels."""
+    bands = len(stack) // 2
+    kept = np.ones(stack.shape[1], bool)
     for _ in range(_MOST_STEPS):
         former, kept = kept, _closest_half(stack)
         if (kept == former).all():

@@ -118,6 +118,29 @@ def origins(data: Path, names: Iterable[str]) -> dict[str, Origin]:
     return found
 
 
+def require_one_level(labels: Mapping[str, Origin]) -> str:
+    """The processing level of labelled cities; a model is for one.
+
+    Raises:
+        UnreadableInput: they are of several.
+    """
+    by_level = grouped(labels, "level")
+    if len(by_level) > 1:
+        said = " and ".join(f"{', '.join(names)} of Level-{level[1:]}" for level, names in by_level.items())
+        raise UnreadableInput(
+            f"A model is trained on one processing level, and the data folder has {said}. Keep them in two folders."
+        )
+    return next(iter(by_level))
+
+
+def grouped(labels: Mapping[str, Origin], by: str) -> dict[str, list[str]]:
+    """The cities by what one entry of their origin says."""
+    found: dict[str, list[str]] = {}
+    for name, origin in labels.items():
+        found.setdefault(getattr(origin, by), []).append(name)
+    return found
+
+
 def write_city(folder: Path, scenes: tuple[Array, Array], change: Codes, bands: tuple[str, ...], grid: Grid) -> None:
     """Write one labelled pair.
 

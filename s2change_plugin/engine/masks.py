@@ -30,7 +30,7 @@ from .grid import Grid, aligned_windows, around, bounds_window, grow, is_on_eart
 from .placement import Placement, placement_of
 from .radiometry import Array
 from .reading import SceneReader
-from .scene import Scene, damaged, open_raster
+from .scene import Scene, damaged, is_missing, open_raster
 from .validity import ClassRaster, Codes, Mask, MaskPolygons, Quality, SpectralTest, classes_to_codes, dilate, worse
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
     said = dict(part.partition("=")[::2] for part in rest)
     if not set(said) <= {"layername", "layerid", "subset"}:
         raise UnreadableInput(f"The {what} {source} has a part that is not known. Give FILE or FILE|layername=NAME.")
-    if not path.startswith("/vsi") and "://" not in path and not Path(path).exists():
+    if is_missing(path):
         raise UnreadableInput(f"There is no file {path}, which should hold the {what}. Choose another.")
     layer = int(said["layerid"]) if said.get("layerid", "").isdecimal() else said.get("layername")
     try:

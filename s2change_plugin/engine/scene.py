@@ -490,7 +490,7 @@ def open_raster(path: str) -> DatasetReader:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(path)
     except RasterioError as error:
-        reason = "does not exist" if _is_missing(path) else f"is not a raster that can be read ({_first_line(error)})"
+        reason = "does not exist" if is_missing(path) else f"is not a raster that can be read ({_first_line(error)})"
         raise UnreadableInput(f"{path} {reason}.") from error
 
 
@@ -507,7 +507,8 @@ def damaged(path: str, error: Exception) -> UnreadableInput:
     )
 
 
-def _is_missing(path: str) -> bool:
+def is_missing(path: str) -> bool:
+    """True for a file that is not there; what GDAL opens by another name than a file's is not looked for."""
     return not path.startswith("/vsi") and ":" not in path[2:] and not Path(path).exists()
 
 

@@ -67,7 +67,8 @@ def base_pythons() -> list[Path]:
     candidates = [Path(prefix) / name for prefix in (sys.base_prefix, sys.base_exec_prefix)]
     # Programs of the desktop get a short PATH on macOS, whose own Python only offers to install one.
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_MORE_FOLDERS])
-    named = (shutil.which(name, path=path) for name in ("python3", *(f"python3.{minor}" for minor in range(14, 9, -1)), "python"))
+    programs = ("python3", *(f"python3.{minor}" for minor in range(14, 9, -1)), "python")
+    named = (shutil.which(program, path=path) for program in programs)
     candidates += [Path(found) for found in named if found and not (sys.platform == "darwin" and found == "/usr/bin/python3")]
     return [path for path in dict.fromkeys(candidates) if path.is_file()]
 

@@ -302,7 +302,7 @@ def test_a_folder_is_of_one_level_as_a_model_is(dates: list[Path], change: Path,
     dates = [Path(shutil.copyfile(date, tmp_path / name)) for date, name in zip(dates, ("a.tif", "b.tif"), strict=True)]
     export(*dates, change, data, "--name", "one", "--level", "L1C")
     said = refusal(*dates, change, data, "--name", "two", "--level", "L2A")
-    assert "holds groups of Level-1C, and these dates are Level-2A" in said
+    assert "one of Level-1C and two of Level-2A. Keep them in two folders" in said
     assert city_names(data) == ["one"]
     export(*dates, change, data, "--name", "one", "--level", "L2A", "--force")
 

@@ -27,7 +27,7 @@ from tests.standin import write_standin
 from tests.training.conftest import GRID, ORIGIN, write_record
 from training.__main__ import main
 from training.crossvalidate import crossvalidate
-from training.evaluate import evaluate, predict_city
+from training.evaluate import _SAME_GROUND_KM, evaluate, predict_city, trained_near
 from training.fit import predict
 from training.losses import LOSSES, bce, bce_dice, dice
 from training.options import FitOptions
@@ -282,8 +282,9 @@ def test_a_run_goes_on_with_the_options_that_it_began_with_alone(data: Path, tmp
         "4",
     ]
     assert CliRunner().invoke(main, [*command, "--epochs", "1"]).exit_code == 0
-    other = CliRunner().invoke(main, [*command, "--epochs", "2", "--resume"])
-    assert (other.exit_code, "was begun with other options" in other.output) == (2, True), other.output
+    for more in (["--epochs", "2"], ["--epochs", "1", "--validation-share", "0.5"]):
+        other = CliRunner().invoke(main, [*command, *more, "--resume"])
+        assert (other.exit_code, "was begun with other options" in other.output) == (2, True), other.output
     for same in ([*command, "--epochs", "1", "--resume"], [*command[:4], "--resume"]):
         assert CliRunner().invoke(main, same).exit_code == 0
 
@@ -314,6 +315,17 @@ def test_scores_where_the_model_was_trained_say_so_whatever_the_groups_are_calle
     assert done.exit_code == 0, done.output
     assert "It was trained within 50 km of florence: scores there say nothing of other places." in done.output
     assert "It was made for Level-1C, and florence is of another level." in done.output
+
+
+def test_a_model_is_scored_on_the_blocks_beside_those_that_it_was_trained_on(tmp_path: Path) -> None:
+    """The smallest lie 670 m apart; a card that tells no places is gone by the names."""
+    at = {"a": (5.0, 45.0), "b": (5.0, 45.0 + 0.67 / 111)}
+    write_standin(tmp_path, "placed", training={"cities": ["b", "lyon"], "centres": {"lyon": at["a"]}})
+    write_standin(tmp_path, "named", training={"cities": ["b"]})
+    placed, named = (find_card(str(tmp_path / f"{name}.safetensors")) for name in ("placed", "named"))
+    assert trained_near(placed, at, _SAME_GROUND_KM) == ["a"]
+    assert trained_near(placed, at) == ["a", "b"]
+    assert trained_near(named, at, _SAME_GROUND_KM) == trained_near(named, at) == ["b"]
 
 
 def test_a_run_goes_on_with_the_data_that_it_began_with_alone(data: Path, tmp_path: Path) -> None:

@@ -62,6 +62,22 @@ def test_every_topic_is_a_finding_with_a_sentence_and_what_is_not_well_says_what
     assert found["severity"] == "warning"
 
 
+def test_what_the_spectral_test_finds_is_said_and_that_it_misses_some(tmp_path: Path) -> None:
+    ground = textured(10, 300, 340, 1)
+    later = ground.copy()
+    # As wide and bright in all bands as a thick cloud: 12 % of the ground, and 15.7 % with the rim of 80 m that the test adds, but for its corners.
+    later[:, 100:220, 100:202] += 9000
+    before, after = write_stack(tmp_path / "a.tif", ground), write_stack(tmp_path / "b.tif", later)
+
+    def said(*options: str) -> str:
+        findings = json.loads(check(before, after, "--json", "--mask-buffer", "0", *options).stdout)["findings"]
+        return next(finding["text"] for finding in findings if finding["topic"] == "clouds")
+
+    found = re.search(r"It finds (\d+\.\d) % under clouds, and misses thin and small ones", said("--clouds", "spectral"))
+    assert float(found[1]) == pytest.approx(15.5, abs=0.3)
+    assert "It finds" not in said("--clouds", "none")
+
+
 def test_the_numbers_are_those_of_the_pair(pair: tuple[Path, Path]) -> None:
     numbers = json.loads(check(*pair, "--json").stdout)["numbers"]
     assert numbers["overlap_before"] == numbers["overlap_after"] == pytest.approx(0.75, abs=1e-3)

@@ -19,6 +19,7 @@ import click
 
 from .errors import Cancelled, NotEnoughMemory, S2ChangeError
 from .events import Events, JsonEvents, TerminalEvents, hand_over, say_in_any_encoding, stop_when_input_closes
+from .loading import load_when_used
 from .turns import is_out_of_memory
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,6 +40,7 @@ def main() -> None:
     """Change detection between two Sentinel-2 dates."""
     keep_freed_memory()
     keep_matrices_on_one_core()
+    load_when_used()
     # Loading PyTorch makes so many objects that Python looks for unused ones 490 times, which takes a seventh of the time.
     gc.set_threshold(50_000, 20, 20)
 

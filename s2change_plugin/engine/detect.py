@@ -18,7 +18,6 @@ from rasterio.windows import Window
 from . import outputs
 from .card import AUTO, find_card
 from .choice import chosen_model
-from .classical import fit_predictor
 from .errors import GridMismatch, NothingObserved
 from .estimate import estimate_run, require_room, room
 from .events import Events, stage
@@ -334,7 +333,11 @@ def fitted(method: str, model: Model | None, pair: Pair, say: Callable[[str], No
     before, after = [sample.before for sample in pair.ground], [sample.after.copy() for sample in pair.ground]
     for image in after:
         pair.normalisation.apply(image)
-    return model.for_pair(before, after, say) if model else fit_predictor(method, before, after, pair.bands)
+    if model:
+        return model.for_pair(before, after, say)
+    from .classical import fit_predictor
+
+    return fit_predictor(method, before, after, pair.bands)
 
 
 def _asked_window(pair: Pair, options: DetectOptions) -> Window:

@@ -199,11 +199,11 @@ def measure_pace(pair: Pair, predictor: Predictor, work: Work) -> Pace:
         # The first time, PyTorch prepares itself.
         if predict_s < _LONGEST and not few:
             predict_s = min(predict_s, alone.submit(_seconds_of, lambda: predictor.probability(*patches)).result())
-    decode_s = max(0.0, pair.sampling_s * window_threads() - lay_s * len(pair.sampled))
+    decode_s = max(0.0, pair.sampling_s * window_threads() - lay_s * len(pair.timed))
     # What shows nothing of both dates is not predicted.
     observed = float(np.mean([(sample.quality == Quality.OBSERVED).any() for sample in pair.samples]))
     return Pace(
-        decode_s / max(1, work.sampled),
+        decode_s / max(1, stored_pixels(pair, pair.timed)),
         lay_s / (sampled.width * sampled.height),
         predict_s / math.prod(shape) * observed,
         psutil.Process().memory_info().rss,

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .classical import fit_irmad, usable_pixels
 from .errors import NothingObserved
 from .radiometry import Array
 
@@ -96,6 +95,9 @@ def fit_normalisation(before: Sequence[Array], after: Sequence[Array], bands: Se
     Source: Canty, Nielsen and Schmidt 2004, Remote Sensing of Environment 91(3-4), for orthogonal regression and hold-out;
     Canty and Nielsen 2008, Remote Sensing of Environment 112(3), for the no-change probability of IR-MAD.
     """
+    # Slow to load, and needed where it is asked for alone.
+    from .classical import fit_irmad, usable_pixels
+
     generator = np.random.default_rng(_SEED)
     pixels = usable_pixels(before, after, _MOST_PIXELS, generator)
     try:

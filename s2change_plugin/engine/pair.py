@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -160,7 +161,8 @@ class Pair:
         sampled: windows spread over the grid.
         samples: what is read of these.
         ground: the same without what two of them show, so that no pixel counts twice.
-        sampling_s: how long it took to read them for the first time, seconds.
+        timed: the first half of the windows.
+        sampling_s: how long it took to read these for the first time, seconds.
     """
 
     def __init__(self, before: Scene, after: Scene, bands: Sequence[str], options: PairOptions) -> None:
@@ -181,7 +183,7 @@ class Pair:
         self.shift, self.normalisation = NOT_ASKED, NOT_NORMALISED
         self.samples: list[PairWindow] = []
         self.sampling_s = 0.0
-        self._sampled_before: list[_Seen] = []
+        self._sampled_before: dict[Window, _Seen] = {}
         with ExitStack() as stack:
             self._blocks = stack.enter_context(closing(BlockCache(open_raster)))
             self._before = self._opened(before, self.masks[0], self.grid)
@@ -195,19 +197,21 @@ class Pair:
             self._blocks.grow(min(wide + rest, _LARGEST_BUDGET))
         planned = self.windows_over(self.grid.window)
         self.sampled = tuple(map(self._before.within_block, planned))
+        self.timed = self.sampled[: math.ceil(len(self.sampled) / 2)]
         # Those that are moved are far from each other.
         self._apart = apart(planned) if self.sampled == planned else self.sampled
 
-    def measure(self, when_sampled: Callable[[], object] = lambda: None) -> None:
+    def measure(self, when_timed: Callable[[], object] = lambda: None) -> None:
         """Read the samples, and measure from them what is taken out: the shift, and where asked the radiometric difference.
 
         Args:
-            when_sampled: called between the two, to begin other work: what reading the samples took is a measure of this machine.
+            when_timed: called after half of the samples, to begin other work: how long these took is a measure of this machine.
         """
         begun = perf_counter()
-        self.samples = self._read_samples()
+        self.samples = self._read_samples(self.timed)
         self.sampling_s = perf_counter() - begun
-        when_sampled()
+        when_timed()
+        self.samples += self._read_samples(self.sampled[len(self.timed) :])
         if self.options.register:
             self._take_out_shift()
         self._sampled_before.clear()
@@ -293,16 +297,17 @@ class Pair:
     def _read_after_on(self, transform: Affine) -> None:
         self._after.close()
         self._after = self._opened(self.after, self.masks[1], replace(self.grid, transform=transform))
-        self.samples = self._read_samples()
+        self.samples = self._read_samples(self.sampled)
 
-    def _read_samples(self) -> list[PairWindow]:
-        """The samples as `after` lies now; `before`, which stays where it is, is read the first time only."""
+    def _read_samples(self, windows: Sequence[Window]) -> list[PairWindow]:
+        """Samples as `after` lies now; `before`, which stays where it is, is read the first time only."""
         with ThreadPoolExecutor(window_threads()) as readers:
-            self._sampled_before = self._sampled_before or list(readers.map(self._before.read, self.sampled))
-            return list(readers.map(self._sample, self.sampled, self._sampled_before))
+            return list(readers.map(self._sample, windows))
 
-    def _sample(self, window: Window, before: _Seen) -> PairWindow:
-        reflectance, codes = before
+    def _sample(self, window: Window) -> PairWindow:
+        if window not in self._sampled_before:
+            self._sampled_before[window] = self._before.read(window)
+        reflectance, codes = self._sampled_before[window]
         self._blocks.fetch(self._after.wanted(window))
         return self._together(window, (reflectance.copy(), codes), self._after.read(window))
 
@@ -321,7 +326,7 @@ def open_pair(
     after: Scene,
     bands: Sequence[str] = TEN_BANDS,
     options: PairOptions | None = None,
-    when_sampled: Callable[[], object] = lambda: None,
+    when_timed: Callable[[], object] = lambda: None,
 ) -> Iterator[Pair]:
     """Two scenes on one grid, open for reading.
 
@@ -333,7 +338,7 @@ def open_pair(
         before, after: the two dates.
         bands: which to read, in this order.
         options: how; None is the default of each.
-        when_sampled: see `Pair.measure`.
+        when_timed: see `Pair.measure`.
 
     Raises:
         UnreadableInput: both are the same raster, or a file is damaged.
@@ -343,7 +348,7 @@ def open_pair(
     _require_two(before, after)
     pair = Pair(before, after, bands, options or PairOptions())
     try:
-        pair.measure(when_sampled)
+        pair.measure(when_timed)
         yield pair
     finally:
         pair.close()

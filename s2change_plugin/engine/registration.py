@@ -12,7 +12,6 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, gaussian_filter, gaussian_gradient_magnitude
-from scipy.optimize import least_squares
 from skimage.registration import phase_cross_correlation
 
 from .radiometry import Array
@@ -224,6 +223,8 @@ def _one_shift(terms: Floats, shifts: Floats) -> Floats:
 
 def _affine_field(terms: Floats, shifts: Floats) -> Floats:
     """Least squares in which places that are far off count little."""
+    # Slow to load, and needed where there are enough places alone.
+    from scipy.optimize import least_squares
 
     def deviations(coefficients: Floats) -> Floats:
         return np.asarray(terms @ coefficients.reshape(3, 2) - shifts, np.float64).ravel()

@@ -210,11 +210,11 @@ def test_the_pace_is_what_samples_and_patches_take_without_what_is_done_but_once
 
     monkeypatch.setattr(pair, "read", reading)
     monkeypatch.setattr(module, "window_threads", lambda: 2)
-    pair.sampling_s = (0.5 * len(pair.sampled) + 3) / 2
+    pair.sampling_s = (0.5 * len(pair.timed) + 3) / 2
     predictor = SlowPredictor(clock)
     work = replace(work_of(pair, predictor, pair.grid.window, 64), seen=module._FEW + 1)
     pace = measure_pace(pair, predictor, work)
-    assert pace.decode == pytest.approx(3 / stored_pixels(pair, pair.sampled))
+    assert pace.decode == pytest.approx(3 / stored_pixels(pair, pair.timed))
     assert pace.lay == pytest.approx(0.5 / (256 * 256))
     assert pace.predict == pytest.approx(1e-6)
     assert predictor.shapes == [(80, 80)] * 2
@@ -246,7 +246,7 @@ def test_of_a_small_area_one_patch_is_tried_once_and_nothing_is_read(
     # With what is done but once: the run has no more windows to spread that over.
     assert pace.predict == pytest.approx(3e-6)
     assert pace.lay == 0
-    assert pace.decode * work.sampled == pytest.approx(6)
+    assert pace.decode * stored_pixels(pair, pair.timed) == pytest.approx(6)
 
 
 def test_what_shows_nothing_of_both_dates_takes_the_network_no_time(pair: Pair, clock: Clock) -> None:

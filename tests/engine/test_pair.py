@@ -80,6 +80,24 @@ def test_samples_are_as_windows_are_though_before_is_read_once_and_snow_first_la
             np.testing.assert_array_equal(sample.quality, again.quality)
 
 
+@pytest.mark.parametrize(("size", "samples", "timed"), [(300, 4, 2), (200, 1, 1)])
+def test_half_of_the_samples_are_timed_before_other_work_begins(
+    tmp_path: Path, ground: np.ndarray, monkeypatch: pytest.MonkeyPatch, size: int, samples: int, timed: int
+) -> None:
+    paths = [write_stack(tmp_path / f"{name}.tif", ground[:, :size, :size]) for name in "ab"]
+    read: list[Window] = []
+    plain = DateReader.read
+    monkeypatch.setattr(DateReader, "read", lambda self, window: read.append(window) or plain(self, window))
+    monkeypatch.setattr("s2change_plugin.engine.pair.perf_counter", lambda: len(read))
+    begun: list[int] = []
+    with open_pair(*scenes(*paths), TEN_BANDS, PLAIN, lambda: begun.append(len(read))) as pair:
+        assert pair.timed == pair.sampled[:timed]
+        assert len(pair.samples) == len(pair.sampled) == samples
+        # Each on both dates.
+        assert begun == [pair.sampling_s] == [2 * timed]
+        assert len(read) == 2 * samples
+
+
 def test_a_shift_is_found_and_taken_out(tmp_path: Path, before: Path, ground: np.ndarray) -> None:
     later = (
         np.stack([moved(band.astype(float), (0.4, -0.7), order=3, mode="nearest") for band in ground]).round().astype(np.uint16)

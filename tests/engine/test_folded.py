@@ -23,7 +23,8 @@ def network(views: tuple[str, ...], width: int, depth: int, cells: tuple[int, ..
 
 def said(folded: FoldedNet, shown: torch.Tensor, rows: int = 12) -> torch.Tensor:
     """Logits of images (before, after, difference), laid out some rows at a time."""
-    blocks = ((row, shown[:, :, row : row + rows].unbind()) for row in range(0, shown.shape[2], rows))
+    images = shown.float() if shown.dtype == torch.bfloat16 else shown
+    blocks = ((row, images[:, :, row : row + rows].unbind()) for row in range(0, shown.shape[2], rows))
     found: torch.Tensor = folded(folded.laid_out(blocks, shown.shape[2], shown.dtype))
     return found
 

@@ -27,13 +27,12 @@ from .threads import window_threads
 from .turns import Turns
 from .unet import ChangeNet
 
-# With a margin of 48 on each side the network sees 1.23 times the pixels that it must in such windows, and one with all that is made of it
-# takes 370 MB; at 512 it is 1.41 times, at 1024 1.2 times and 500 MB. A tile takes 13 by 13 of them, none of them narrow.
-_WINDOW = 864
-# In float32 everything is twice as large. A tile pair took 1.9 GB with these and 2.3 GB with the others, and four of it would take more than 2.5 GB;
-# for about the same time, since more of a window stays in a processor's cache: on two cores without bfloat16 87 and 99 s instead of 83 and 88, a
-# quarter of the tile 24 and 27 s instead of 27 and 30. A tile takes 20 by 20 of them.
-_FLOAT32_WINDOW = 552
+# Sides of windows, the largest first: of a tile they leave no narrow ones, 13, 15 or 20 along a side. With a margin of 48 pixels the network sees
+# 1.23, 1.28 or 1.38 times the pixels that it must.
+_WINDOWS = (864, 736, 552)
+# What a patch and all that is made of it may take of a processor's memory, bytes: with more a tile would come near 2.5 GB, and less of it stays in the
+# cache. On two cores without bfloat16 a tile pair took 112, 125 and 119 s of 736, 552 and 864 pixels, and 2.1, 1.9 and 2.3 GB.
+_PATCH_BYTES = 290_000_000
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -109,7 +108,10 @@ class PairModel:
     @property
     def window_size(self) -> int:
         """Side of the windows in which it is quick, pixels; it does not change the result."""
-        return _FLOAT32_WINDOW if (self.model.device, self.model.precision) == ("cpu", "float32") else _WINDOW
+        if self.model.device != "cpu":
+            return _WINDOWS[0]
+        fitting = (side for side in _WINDOWS if (side + 2 * self.halo) ** 2 * self.bytes_per_pixel <= _PATCH_BYTES)
+        return next(fitting, _WINDOWS[-1])
 
     @property
     def bytes_per_pixel(self) -> int:

@@ -249,8 +249,10 @@ def time_text(seconds: float) -> str:
 
 
 def size_text(size: float) -> str:
-    """Bytes as a person says them: "1.8 GB", "40 MB"."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{math.ceil(size / 1e6)} MB"
+    """Bytes as a person says them: "1.8 GB", "40 MB", "1.3 MB"."""
+    if size >= 1e8:
+        return f"{size / 1e9:.1f} GB"
+    return f"{math.ceil(size / 1e6)} MB" if size >= 1e7 else f"{math.ceil(size / 1e5) / 10:g} MB"
 
 
 def _up(length: float, step: int) -> int:

@@ -96,7 +96,13 @@ def test_a_time_is_said_as_a_person_says_it(seconds: float, text: str) -> None:
 
 
 def test_a_size_is_said_as_a_person_says_it() -> None:
-    assert [size_text(size) for size in (1.84e9, 3.1e8, 4.01e7, 10)] == ["1.8 GB", "0.3 GB", "41 MB", "1 MB"]
+    assert [size_text(size) for size in (1.84e9, 3.1e8, 4.01e7, 1.21e6, 10)] == [
+        "1.8 GB",
+        "0.3 GB",
+        "41 MB",
+        "1.3 MB",
+        "0.1 MB",
+    ]
     assert Estimate(170, 1_840_000_000, 0).text == "About 3 minutes, 1.8 GB of memory."
 
 

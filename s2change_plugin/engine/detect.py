@@ -335,6 +335,7 @@ def fitted(method: str, model: Model | None, pair: Pair, say: Callable[[str], No
         pair.normalisation.apply(image)
     if model:
         return model.for_pair(before, after, say)
+    # Slow to load, and needed without a model alone.
     from .classical import fit_predictor
 
     return fit_predictor(method, before, after, pair.bands)

@@ -22,7 +22,7 @@ from .report import version, write_compare_report
 from .scores import AGREEMENT_COLOURS, AGREEMENT_NAMES, agreement, confusion_of, crosstab
 
 _WINDOW = 512
-CONFUSION = Layer(("agreement with the reference",), "mode", AGREEMENT_NAMES, AGREEMENT_COLOURS)
+CONFUSION = Layer(("agreement with the reference",), "nearest", AGREEMENT_NAMES, AGREEMENT_COLOURS)
 # Rows and columns of the table.
 _SAYS = ("no change", "change", "not observed")
 _IS = ("no change", "change", "unlabelled")

@@ -154,7 +154,7 @@ class Layer:
 
     Attributes:
         descriptions: of its bands.
-        resampling: of its overviews.
+        resampling: of its overviews. Nearest neighbour keeps the share of each value as it is; the most frequent one would lose what is small.
         values: what each value means.
         colours: value to (red, green, blue), 0–255; GeoTIFF keeps no transparency, the QGIS style does.
         scale: value × scale is what it stands for.
@@ -173,12 +173,12 @@ class Layer:
 
 MASK = Layer(
     ("change",),
-    "mode",
+    "nearest",
     {0: "no change", 1: "change", NOT_OBSERVED: "not observed"},
     {0: (242, 242, 242), 1: (213, 0, 87), NOT_OBSERVED: (150, 150, 150)},
 )
 PROBABILITY = Layer(("probability of change",), "average", {NOT_OBSERVED: "not observed"}, scale=PROBABILITY_STEP)
-QUALITY = Layer(("observed, or why not",), "mode", QUALITY_NAMES, QUALITY_COLOURS)
+QUALITY = Layer(("observed, or why not",), "nearest", QUALITY_NAMES, QUALITY_COLOURS)
 
 
 class RasterWriter:

@@ -32,7 +32,7 @@ _NODATA_DN, _SATURATED = 0, 65535
 _DATE_NAMES = {code: name for code, name in QUALITY_NAMES.items() if code not in (Quality.NODATA_AFTER, Quality.OUTSIDE)}
 _DATE_NAMES[Quality.NODATA_BEFORE] = "no data"
 _DATE_NAMES[Quality.SNOW] = "snow"
-_QUALITY = Layer(("usable, or why not",), "mode", _DATE_NAMES, {code: QUALITY_COLOURS[code] for code in _DATE_NAMES})
+_QUALITY = Layer(("usable, or why not",), "nearest", _DATE_NAMES, {code: QUALITY_COLOURS[code] for code in _DATE_NAMES})
 
 
 @dataclass(frozen=True, kw_only=True)

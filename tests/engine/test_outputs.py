@@ -65,6 +65,14 @@ def test_results_are_cloud_optimized_and_say_what_they_are(tmp_path: Path) -> No
         np.testing.assert_array_equal(raster.read(1), values)
 
 
+@pytest.mark.parametrize("layer", [outputs.MASK, outputs.QUALITY], ids=["mask", "quality"])
+def test_what_is_small_keeps_its_share_in_the_overviews(tmp_path: Path, layer: outputs.Layer) -> None:
+    values = (np.random.default_rng(0).random((700, 600)) < 0.1).astype(np.uint8)
+    with rasterio.open(written(tmp_path, values, layer), overview_level=0) as overview:
+        assert overview.shape == (350, 300)
+        assert overview.read(1).mean() == pytest.approx(0.1, abs=0.005)
+
+
 def test_the_working_folder_is_gone_after_a_failure(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), outputs.workdir_beside(tmp_path / "mask.tif") as workdir:
         (workdir / "half").write_text("half")

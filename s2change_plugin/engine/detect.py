@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -203,7 +203,10 @@ def detect(options: DetectOptions, events: Events) -> None:
     outputs.require_folders(options.targets)
     with outputs.workdir_beside(options.mask) as workdir, ExitStack() as stack:
         events.started(str(workdir.resolve()))
-        pair, findings, predictor = stack.enter_context(_opened(options, events))
+        beside = ThreadPoolExecutor(1, "beside")
+        # Whoever stops a run does not wait for what is being loaded.
+        stack.callback(beside.shutdown, wait=False, cancel_futures=True)
+        pair, findings, predictor = stack.enter_context(_opened(options, beside, events))
         asked, goal = (predictor.threshold, predictor.goal) if options.threshold is None else (options.threshold, None)
         run = Run(pair, findings, predictor, _asked_window(pair, options), outputs.applied_threshold(asked), goal)
         events.message(f"Threshold {run.threshold:g}{f', for {GOALS[goal]}' if goal else ''}.")
@@ -211,6 +214,9 @@ def detect(options: DetectOptions, events: Events) -> None:
         expected = estimate_run(pair, predictor, run.area, options.rasters)
         require_room(expected, room(workdir))
         events.message(expected.text)
+        if options.polygons:
+            # Its libraries are slow to load, and needed at the end; before now they would slow the trial by which the time is estimated.
+            beside.submit(import_module, ".polygons", __package__)
         with outputs.writing(options.mask):
             writers, tally = _write_windows(options, run, workdir, events, stack)
             if tally.changed > _MUCH * tally.observed:
@@ -277,8 +283,8 @@ def predicted(
 
 
 @contextmanager
-def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tuple[Finding, ...], Predictor]]:
-    """The pair, open, what was found of it, said, and what predicts; a finding that says stop ends the run."""
+def _opened(options: DetectOptions, beside: Executor, events: Events) -> Iterator[tuple[Pair, tuple[Finding, ...], Predictor]]:
+    """The pair, open, what was found of it, said, and what predicts, loaded beside; a finding that says stop ends the run."""
     if options.method == "unet" and options.model != AUTO:
         # Before anything is opened.
         find_card(options.model).require_goal(options.goal)
@@ -291,9 +297,6 @@ def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tupl
     require_fit(scene_findings(before, after, card, options.accept_level))
     bands = card.bands if card else common_bands(before, after)
     with ExitStack() as stack:
-        beside = ThreadPoolExecutor(1, "model")
-        # Whoever stops a run does not wait for PyTorch.
-        stack.callback(beside.shutdown, wait=False, cancel_futures=True)
         loading: list[Future[Model | None]] = []
         with stage(events, "register"):
             opening = open_pair(
@@ -305,9 +308,6 @@ def _opened(options: DetectOptions, events: Events) -> Iterator[tuple[Pair, tupl
             findings = check_pair(pair, card, options.accept_level, options.trust_units)
         require_fit(findings)
         predictor = fitting.result()
-        if options.polygons:
-            # Its libraries are slow to load, and needed at the end.
-            beside.submit(import_module, ".polygons", __package__)
         events.message(predictor.text)
         say_findings(findings, pair, events)
         yield pair, findings, predictor

@@ -1,4 +1,4 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Barrier, current_thread
 from typing import Any
@@ -9,6 +9,7 @@ import rasterio
 import torch
 from rasterio.windows import Window
 
+from s2change_plugin.engine import detect as change
 from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.blocks import BlockCache
 from s2change_plugin.engine.card import ModelCard
@@ -296,6 +297,23 @@ def test_a_window_without_observed_ground_does_not_go_through_the_network(
     assert (whole[:256] == 255).all()
     # Three windows of 128 across, one row of windows with ground.
     assert len(calls) == 3
+
+
+def test_nothing_loads_beside_the_trial_by_which_the_time_is_estimated(
+    tmp_path: Path, ground: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dates = {
+        side: str(write_stack(tmp_path / f"{side}.tif", date)) for side, date in (("before", ground), ("after", ground[::-1]))
+    }
+    done = []
+
+    def noted(what: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *given: (done.append(what), call(*given))[1]
+
+    monkeypatch.setattr(change, "estimate_run", noted("estimated", change.estimate_run))
+    monkeypatch.setattr(change, "import_module", noted("loaded", change.import_module))
+    detect(DetectOptions(**dates, mask=tmp_path / "m.tif", polygons=tmp_path / "c.gpkg", method="cva"), Quiet())
+    assert done == ["estimated", "loaded"]
 
 
 @pytest.mark.parametrize(

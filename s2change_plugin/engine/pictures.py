@@ -43,7 +43,8 @@ def write_picture(before: Scene, after: Scene, mask: Path, target: Path) -> None
         if raster.crs is None:
             raise GridMismatch(f"The mask {mask} has no CRS, so its place is unknown. Assign one.")
         grid = _coarser(Grid(raster.crs, raster.transform, raster.height, raster.width))
-        changed = raster.read(1, out_shape=grid.shape, resampling=Resampling.mode)
+        # By nearest neighbour, which leaves as much change as there is.
+        changed = raster.read(1, out_shape=grid.shape)
         tags = raster.tags()
     first, second = _true_colours(before, after, grid)
     overlay = _backdrop(second)

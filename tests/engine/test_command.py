@@ -372,6 +372,18 @@ def test_the_picture_shows_three_panels(tmp_path: Path, pair: tuple[Path, Path])
     assert (np.abs(picture[:3].astype(int) - np.array([214, 0, 87])[:, None, None]).max(0) < 3).mean() > 0.003
 
 
+def test_the_picture_of_a_large_map_shows_as_much_change_as_there_is(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    with rasterio.open(pair[0]) as raster:
+        profile = {**raster.profile, "count": 1, "dtype": "uint8", "height": 2000, "width": 2000}
+    with rasterio.open(tmp_path / "m.tif", "w", **profile) as raster:
+        raster.write((np.random.default_rng(0).random((2000, 2000)) < 0.1).astype(np.uint8), 1)
+    asked = ["picture", *map(str, pair), "--mask", str(tmp_path / "m.tif"), "--output", str(tmp_path / "p.png")]
+    assert CliRunner().invoke(main, asked).exit_code == 0
+    with rasterio.open(tmp_path / "p.png") as raster:
+        panel = raster.read()[:3, 100:-150, -500:-50].astype(int)
+    assert (np.abs(panel - np.array([214, 0, 87])[:, None, None]).max(0) < 3).mean() == pytest.approx(0.1, abs=0.02)
+
+
 def test_what_was_not_observed_stands_out_from_paper_and_ground_and_its_patch_has_an_outline(
     tmp_path: Path, pair: tuple[Path, Path]
 ) -> None:

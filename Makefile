@@ -15,7 +15,7 @@ export BEFORE AFTER BEFORE_BANDS AFTER_BANDS BEFORE_UNITS AFTER_UNITS MODEL THRE
 help:  ## list what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 	@echo
-	@echo "make run BEFORE=… AFTER=… [OUT=folder] [BEFORE_BANDS=B02,…] [AFTER_BANDS=…] [BEFORE_UNITS=…] [AFTER_UNITS=…] [EXTENT=…] [MODEL=…] [THRESHOLD=…]"
+	@echo "make run BEFORE=… AFTER=… [OUT=folder] [BEFORE_BANDS=B02,…] [AFTER_BANDS=…] [BEFORE_UNITS=…] [AFTER_UNITS=…] [EXTENT=west,east,south,north] [MODEL=…] [THRESHOLD=…]"
 	@echo "make package WEIGHTS=no leaves the non-commercially licensed weights out"
 
 setup:  ## install QGIS and make both environments, where missing

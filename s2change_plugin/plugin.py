@@ -40,13 +40,13 @@ class S2ChangePlugin:
         self._action("Set up the engine…", lambda: self._run("s2change:setupengine"))
         self._action("Settings…", self._settings)
         self._action("Help", lambda: QDesktopServices.openUrl(QUrl(_HELP)))
-        self._iface.addRasterToolBarIcon(detect)
+        self._iface.addToolBarIcon(detect)
 
     def unload(self) -> None:
         """Take all of it away."""
         for action in self._actions:
             self._iface.removePluginMenu(_MENU, action)
-            self._iface.removeRasterToolBarIcon(action)
+            self._iface.removeToolBarIcon(action)
         self._actions.clear()
         if self._provider is not None:
             QgsApplication.processingRegistry().removeProvider(self._provider)

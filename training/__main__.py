@@ -158,8 +158,14 @@ def export(run: Path, name: str, ship: bool, force: bool) -> None:
 @click.argument("data", type=_FOLDER)
 @click.option("--output", type=_FOLDER, required=True, help="Folder for out-of-fold probabilities and scores.")
 @click.option("--folds", default=5, show_default=True)
-@click.option("--seeds", default=3, show_default=True, help="How many; the first is the setting seed.")
-@click.option("--workers", default=1, show_default=True, help="Folds that are fitted at a time, each on its share of the cores.")
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many; the first is the setting seed.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Folds that are fitted at a time, each on its share of the cores.",
+)
 @_SETTINGS
 @click.option(
     "--teachers",

@@ -26,5 +26,7 @@ def export(run: Path, name: str, ship: bool = False, force: bool = False) -> Pat
     target = folder / f"{name}.safetensors"
     if target.exists() and not force:
         raise ModelError(f"{target} is there already. Choose another name, or replace it with --force.")
-    model = load_model(str(run), device="cpu")
+    if not run.is_dir():
+        raise ModelError(f"{run} is no folder of a run. Train one with: python -m training train")
+    model = load_model(str(run.resolve()), device="cpu")
     return save_model(folder, replace(model.card, name=name), model.network)

@@ -81,7 +81,8 @@ def read_city(folder: Path, bands: tuple[str, ...]) -> City:
     Raises:
         S2ChangeError: a file is missing or damaged, or lacks a band.
     """
-    scenes = [open_scene(str(folder / f"{side}.tif")).select(bands) for side in ("before", "after")]
+    # The unit was settled when they were written.
+    scenes = [open_scene(str(folder / f"{side}.tif"), trust_units=True).select(bands) for side in ("before", "after")]
     with rasterio.open(folder / "change.tif") as raster:
         change = raster.read(1)
     with open_pair(scenes[0], scenes[1], bands, PairOptions(register=False, clouds="none")) as pair:

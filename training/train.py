@@ -151,7 +151,7 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
         say(honest)
     ground = [laid_out(city, (card.mean, card.std)) for city in cities]
     for index, (view, network) in enumerate(zip(options.fit.views, whole.networks, strict=True)):
-        say(f"Network {index + 1} of {len(options.fit.views)}, which looks at the {view}:")
+        say(f"Network {index + 1} of {len(options.fit.views)}, of the view {view}:")
         began = time.monotonic()
         alone = ChangeNet(card.bands, [view], card.width, card.depth, whole.cells[index : index + 1])
         for epoch in fitting(

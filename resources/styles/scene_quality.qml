@@ -21,7 +21,7 @@
         <stdDevFactor>2</stdDevFactor>
       </minMaxOrigin>
       <colorPalette>
-        <paletteEntry alpha="0" value="0" color="#f2f2f2" label="observed"/>
+        <paletteEntry alpha="0" value="0" color="#f2f2f2" label="usable"/>
         <paletteEntry alpha="255" value="1" color="#5a5a5a" label="no data"/>
         <paletteEntry alpha="255" value="3" color="#56b4e9" label="cloud"/>
         <paletteEntry alpha="255" value="4" color="#005288" label="cloud shadow"/>

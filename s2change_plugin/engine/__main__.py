@@ -312,7 +312,7 @@ def picture(before: str, after: str, mask: Path, output: Path, trust_units: bool
 def telling(as_events: bool, as_json: bool = False) -> Iterator[Events]:
     """Say what happens inside the block; where it fails or is stopped, end the process with 1 and one sentence.
 
-    A bug keeps its traceback.
+    Wrong usage ends it as click does, where a person reads that. A bug keeps its traceback.
 
     Args:
         as_events: all as JSON lines.
@@ -344,6 +344,10 @@ def telling(as_events: bool, as_json: bool = False) -> Iterator[Events]:
         failure = S2ChangeError(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.")
     except S2ChangeError as error:
         failure = error
+    except click.UsageError as error:
+        if not as_events:
+            raise
+        failure = S2ChangeError(f"{error.message[:1].upper()}{error.message[1:].rstrip('.')}.")
     else:
         return
     events.error(failure)

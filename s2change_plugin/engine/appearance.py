@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .errors import NothingObserved
 from .radiometry import Array
+from .validity import LEAST_OBSERVED
 
 _Floats = NDArray[np.float64]
 # Before, after, difference.
@@ -27,8 +28,6 @@ _DARK_SHARE, _DARK_REFLECTANCE = 0.001, 0.01
 _CHANGED_SHARE, _ITERATIONS = 0.1, 6
 # In deviations of a band: about ten digital numbers, so that the rounding of equal dates is no difference.
 _LEAST_DIFFERENCE = 0.01
-# Fewer pixels do not say how ten bands vary together.
-_LEAST_PIXELS = 200
 # Ten bands of so many pixels stay in a processor's cache from one step to the next.
 _PIXELS_AT_ONCE = 16384
 _ONE = torch.ones(())
@@ -174,9 +173,9 @@ def measure_appearance(before: Sequence[Array], after: Sequence[Array], deviatio
     """
     usable = [(np.isfinite(one) & np.isfinite(other)).all(0).ravel() for one, other in zip(before, after, strict=True)]
     seen = np.flatnonzero(np.concatenate(usable))
-    if len(seen) < _LEAST_PIXELS:
+    if len(seen) < LEAST_OBSERVED:
         raise NothingObserved(
-            f"Only {len(seen)} of the {sum(map(len, usable)):,} pixels that were looked at are observed on both dates, and {_LEAST_PIXELS} are needed. "
+            f"Only {len(seen)} of the {sum(map(len, usable)):,} pixels that were looked at are observed on both dates, and {LEAST_OBSERVED} are needed. "
             "Pick dates with fewer clouds, or a larger area."
         )
     if len(seen) > _MOST_PIXELS:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ from .options import CompareOptions
 from .pair import Pair, common_bands, open_pair
 from .report import scene_values, version
 from .scene import Scene
-from .validity import Codes, Quality
+from .validity import LEAST_OBSERVED, Codes, Quality
 
 BLOCK_M, _SMALLEST_BLOCK_M, _LARGEST_BLOCK_M = 5000.0, 1000.0, 20000.0
 # Pixels around what is labelled that a group shows: as far as a network of depth 4, the default of training, sees (107), in whole steps.
@@ -114,12 +114,13 @@ class Block:
 
 @dataclass
 class Tally:
-    """Pixels that were labelled, and labels that were lost to what the dates do not show and to the strips along cuts."""
+    """Pixels that were labelled, labels that were lost to what the dates do not show and to the strips along cuts, groups left out as dark."""
 
     change: int = 0
     no_change: int = 0
     unobserved: int = 0
     strips: int = 0
+    dark: list[str] = field(default_factory=list)
 
 
 def chips(options: ChipsOptions, events: Events) -> None:
@@ -157,7 +158,10 @@ def chips(options: ChipsOptions, events: Events) -> None:
                 if about:
                     groups[f"{name}{block.name}"] = about
             _require_labels(tally, options.area)
-            others = {group: record["cities"][group] for group in kept}
+            # Others may have added to the folder meanwhile.
+            record = _begun_record(options.data)
+            older = _older(options, name, record)
+            others = {group: about for group, about in record["cities"].items() if group not in older}
             record["cities"] = others | {group: {**asdict(origin), "name": name, **about} for group, about in groups.items()}
             record.setdefault("exports", {})[name] = _about(options, pair)
             (workdir / RECORD).write_text(record_text(record), encoding="utf-8")
@@ -386,6 +390,10 @@ def _write_block(
     tally.strips += int(cut_off.sum())
     tally.unobserved += int(unseen.sum())
     changed, calm_pixels = int((asked == 1).sum()), int((asked == 0).sum())
+    if (seen.quality == Quality.OBSERVED).sum() < LEAST_OBSERVED:
+        tally.unobserved += changed + calm_pixels
+        tally.dark.append(folder.name)
+        return None
     if not (changed or (no_change and calm_pixels)):
         return None
     tally.change += changed
@@ -452,6 +460,11 @@ def _publish(workdir: Path, data: Path, groups: Sequence[str], older: Sequence[s
 def _cautions(options: ChipsOptions, tally: Tally, groups: Sequence[str]) -> list[str]:
     """What a score on held-out groups of the folder will not say."""
     found = []
+    if tally.dark:
+        found.append(
+            f"{_listed(tally.dark)} {'is' if len(tally.dark) == 1 else 'are'} left out: fewer than {LEAST_OBSERVED} pixels there are observed on both "
+            "dates."
+        )
     if not tally.no_change:
         found.append(
             "Nothing is labelled as no change, so a model cannot learn what that is. Say with --no-change where you looked."

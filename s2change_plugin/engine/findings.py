@@ -202,7 +202,7 @@ def _instead(card: ModelCard, before: Scene, after: Scene, accept_level: bool) -
                 return f"Let --model auto choose, which takes {name} here, or give scenes with all of them."
     if any(set(card.bands) & scene.missing.keys() for scene in sides.values()):
         return "Download the product again, whole."
-    return "Give scenes with all of them."
+    return "Give scenes with all of them, or let a --method find change without a model, such as irmad, which takes two bands or more."
 
 
 def _better(card: ModelCard, sides: Mapping[str, Scene]) -> str:
@@ -339,11 +339,12 @@ def clouds_finding(pair: Pair) -> Finding:
     said = "; ".join(f"{side}: {', '.join(names) or 'none'}" for side, names in origins.items())
     lost = [scene.lost_mask for scene in (pair.before, pair.after) if scene.lost_mask]
     if lost and pair.options.clouds in ("auto", "product"):
-        text = f"The quality raster {lost[0]}, which a prepared scene names, is not there; clouds are masked by {said}."
+        text = f"The quality raster {lost[0]}, which a prepared scene names, is not there; clouds are masked otherwise ({said})."
         return Finding("clouds", WARNING, text, "Put it back, or give another mask.", origins)
     if all(origins.values()):
         alike = origins["before"] == origins["after"]
-        text = f"Clouds are masked on both dates by {', '.join(origins['before'])}." if alike else f"Clouds are masked by {said}."
+        each = "; ".join(f"on {side} by {', '.join(names)}" for side, names in origins.items())
+        text = f"Clouds are masked on both dates by {', '.join(origins['before'])}." if alike else f"Clouds are masked {each}."
         return Finding("clouds", OK, f"{text}{_of_the_test(pair, said)}", values=origins)
     return Finding(
         "clouds",

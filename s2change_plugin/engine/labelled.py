@@ -12,7 +12,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from pyproj import Geod
-from rasterio.warp import transform_bounds
+from rasterio.warp import transform
 
 from .acquisition import LEVELS
 from .errors import GridMismatch, UnreadableInput
@@ -173,8 +173,10 @@ def centres(data: Path) -> Places:
     """Longitude and latitude of each group's middle, degrees."""
     found = {}
     for name, grid in grids(data).items():
-        west, south, east, north = transform_bounds(grid.crs, "EPSG:4326", *grid.bounds)
-        found[name] = (round((west + east) / 2, 5), round((south + north) / 2, 5))
+        # The middle itself: across 180° the bounds' would be on the other side of the Earth.
+        x, y = grid.transform @ (grid.width / 2, grid.height / 2)
+        (lon,), (lat,) = transform(grid.crs, "EPSG:4326", [x], [y])
+        found[name] = (round(lon, 5), round(lat, 5))
     return found
 
 

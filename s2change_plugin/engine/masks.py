@@ -143,7 +143,9 @@ def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
         raise UnreadableInput(f"The {what} {source} has no polygons. Choose a layer of polygons.")
     if shapes.crs is None:
         raise GridMismatch(f"The {what} {source} has no CRS, so its place is unknown. Assign one, such as {_CRS_WORD}.")
-    return shapes.make_valid()
+    # A spike becomes a line when it is mended, and a line would count every pixel that it touches.
+    mended = shapes.make_valid().explode(ignore_index=True)
+    return mended[mended.geom_type.isin(["Polygon", "MultiPolygon"])].explode(ignore_index=True)
 
 
 class MaskReader:
@@ -292,7 +294,7 @@ class Area:
         # Piece by piece: the window around polygons that lie far apart may be as large as a country.
         if window is None or all(self.outside(piece).all() for piece in aligned_windows(window, _PIECE, 1)):
             raise GridMismatch(
-                f"The {what} {source} does not meet {of}, {place_of(grid)}. Choose polygons that do, or check their CRS."
+                f"{source}, the {what}, does not meet {of}, {place_of(grid)}. Choose polygons that do, or check their CRS."
             )
         self.window = window
 

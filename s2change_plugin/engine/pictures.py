@@ -111,7 +111,7 @@ def _shown_quality(pair: Pair, grid: Grid) -> Codes:
 
 
 def agreement_picture(confusion: Path) -> bytes:
-    """PNG of a confusion raster in its colours, at most `_PICTURE_PIXELS` each way.
+    """PNG of a confusion raster in its colours, at most about `_PICTURE_PIXELS` each way, with dots as wide as they are tall on the ground.
 
     Change is rare and small: where a dot of the picture stands for many pixels, it shows the commonest of those that are not
     true negatives.
@@ -119,7 +119,7 @@ def agreement_picture(confusion: Path) -> bytes:
     from matplotlib.image import imsave
 
     with open_raster(str(confusion)) as raster:
-        grid = _coarser(Grid(raster.crs, raster.transform, raster.height, raster.width))
+        grid = _with_square_pixels(_coarser(Grid(raster.crs, raster.transform, raster.height, raster.width)))
         # For the mode what is nodata does not count.
         calm = int(Agreement.TRUE_NEGATIVE)
         with WarpedVRT(
@@ -204,9 +204,18 @@ def _backdrop(image: Array) -> NDArray[np.float32]:
 def _coarser(grid: Grid) -> Grid:
     """The same ground in at most `_PICTURE_PIXELS` each way."""
     factor = max(1.0, max(grid.shape) / _PICTURE_PIXELS)
-    height, width = max(1, round(grid.height / factor)), max(1, round(grid.width / factor))
-    scale = Affine.scale(grid.width / width, grid.height / height)
-    return Grid(grid.crs, grid.transform @ scale, height, width)
+    return _divided(grid, max(1, round(grid.height / factor)), max(1, round(grid.width / factor)))
+
+
+def _with_square_pixels(grid: Grid) -> Grid:
+    """The same ground in pixels that are about as wide as tall, as those of degrees are not; none is left out."""
+    tall, wide = pixel_size_m(grid)
+    return _divided(grid, round(grid.height * max(1.0, tall / wide)), round(grid.width * max(1.0, wide / tall)))
+
+
+def _divided(grid: Grid, height: int, width: int) -> Grid:
+    """The same ground in so many rows and columns."""
+    return Grid(grid.crs, grid.transform @ Affine.scale(grid.width / width, grid.height / height), height, width)
 
 
 def _read(scene: Scene, grid: Grid, keep_saturated: bool = False) -> Array:

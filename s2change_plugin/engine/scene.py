@@ -47,6 +47,8 @@ _SCL_FILE = re.compile(r"(?:^|_)SCL(?:_[26]0m)?$", re.IGNORECASE)
 # What `stack` writes into a scene's tags: the quality raster beside it, by how many metres its clouds are widened already, and
 # that the unit of what it was made of was assumed.
 QUALITY_TAG, BUFFER_TAG, ASSUMED_TAG = "S2CHANGE_QUALITY", "S2CHANGE_MASK_BUFFER", "S2CHANGE_UNITS_ASSUMED"
+# And into the quality raster's own: what its clouds are from.
+MASKS_TAG = "S2CHANGE_MASKS"
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def open_scene(
 
     Args:
         source: a product as `safe.find_product` knows them; a folder or zip with files named `…_B02.tif`, each of any
-            resolution; or a GeoTIFF, COG, VRT (anything that GDAL opens, /vsizip/ and /vsicurl/ too) with one layer per band.
+            resolution, or one of these files, which stands for all of them; or a GeoTIFF, COG, VRT (anything that GDAL opens, /vsizip/ and /vsicurl/ too) with one layer per band.
         bands: the stack's layers in their order, None for a layer to leave out; without it the descriptions tell.
         units: "auto", "dn", "dn+1000" or "reflectance"; see `radiometry.rule_for`.
         side: "before", "after", or "" for a scene by itself: whose option an error message offers.
@@ -170,6 +172,9 @@ def open_scene(
         if crs is not None:
             raise GridMismatch(f"{source} is a product, which tells its place itself; leave {option_of(side, 'crs')} out.")
         return _product_scene(product, units, side, trust_units)
+    whole = _whole_of(source) if files is None and bands is None else None
+    if whole is not None:
+        return open_scene(whole, None, units, side, trust_units, crs)
     if files is not None:
         layers = _folder_layers(source, files)
         acquisition = _acquisition_of_names(path for path, _ in layers.values())
@@ -202,6 +207,17 @@ def open_scene(
         acquisition = replace(acquisition, level="L1C")
     bands_found = {name: found[name] for name in ALL_BANDS if name in found and name not in unusable}
     return Scene(source, bands_found, acquisition, mask, unusable=unusable, lost_mask=lost)
+
+
+def _whole_of(source: str) -> str | None:
+    """The folder of a file that holds one band and is named after it, if files of other bands lie there: QGIS picks files, and shows them."""
+    path = Path(source)
+    if band_of_file(path.name) not in BANDS or not path.is_file():
+        return None
+    with open_raster(source) as dataset:
+        single = dataset.count == 1
+    there = {band_of_file(other.name) for other in path.parent.iterdir() if other.suffix.lower() in _RASTER_FILES}
+    return str(path.parent) if single and len(there & BANDS.keys()) > 1 else None
 
 
 def _product_scene(product: Product, units: str, side: str, trust_units: bool) -> Scene:
@@ -268,13 +284,15 @@ def _told_by_stack(source: str) -> tuple[Acquisition, ClassRaster | None, str | 
     if QUALITY_TAG in tags:
         beside = _beside(source, tags[QUALITY_TAG])
         try:
-            open_raster(beside).close()
+            with open_raster(beside) as quality:
+                made_of = quality.tags().get(MASKS_TAG)
         except UnreadableInput:
             return acquisition, None, beside
         codes = (Quality.NODATA_BEFORE, Quality.CLOUD, Quality.CLOUD_SHADOW, Quality.SNOW, Quality.SATURATED)
         meaning = {int(code): int(code) for code in codes}
         widened = parse_number(tags.get(BUFFER_TAG)) or 0.0
-        return acquisition, ClassRaster(beside, (meaning,), f"quality raster {PurePath(beside).name}", widened=widened), None
+        origin = f"quality raster {PurePath(beside).name}" + (f" ({made_of})" if made_of else "")
+        return acquisition, ClassRaster(beside, (meaning,), origin, widened=widened), None
     layer = next((index for index, text in enumerate(descriptions, start=1) if (text or "").strip().upper() == "SCL"), None)
     if layer is None:
         return acquisition, None, None

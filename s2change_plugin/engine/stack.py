@@ -23,13 +23,14 @@ from .pair import DateReader
 from .radiometry import QUANTIFICATION, Array, contradiction
 from .reading import SATURATED_DN
 from .report import version
-from .scene import ASSUMED_TAG, BUFFER_TAG, QUALITY_TAG, Scene, open_scene
+from .scene import ASSUMED_TAG, BUFFER_TAG, MASKS_TAG, QUALITY_TAG, Scene, open_scene
 from .validity import QUALITY_COLOURS, QUALITY_NAMES, Quality
 
 _WINDOW = 1024
 _NODATA_DN, _SATURATED = 0, 65535
 # Of one date alone "no data" has no side, and nothing is outside.
 _DATE_NAMES = {code: name for code, name in QUALITY_NAMES.items() if code not in (Quality.NODATA_AFTER, Quality.OUTSIDE)}
+_DATE_NAMES[Quality.OBSERVED] = "usable"
 _DATE_NAMES[Quality.NODATA_BEFORE] = "no data"
 _DATE_NAMES[Quality.SNOW] = "snow"
 _QUALITY = Layer(("usable, or why not",), "nearest", _DATE_NAMES, {code: QUALITY_COLOURS[code] for code in _DATE_NAMES})
@@ -118,7 +119,7 @@ def stack(options: StackOptions, events: Events) -> None:
                     tags | {QUALITY_TAG: _from(options.output, options.quality_path), BUFFER_TAG: f"{options.mask_buffer:g}"},
                 ),
                 "quality": RasterWriter(
-                    workdir / "quality", grid, _QUALITY, tags | {"S2CHANGE_MASKS": "; ".join(m.origin for m in masks)}
+                    workdir / "quality", grid, _QUALITY, tags | {MASKS_TAG: "; ".join(m.origin for m in masks)}
                 ),
             }
             for writer in writers.values():

@@ -31,6 +31,8 @@ class Quality(IntEnum):
     OUTSIDE = 7
 
 
+# Fewer pixels of a pair do not say how ten bands vary together.
+LEAST_OBSERVED = 200
 QUALITY_NAMES: dict[int, str] = {
     Quality.OBSERVED: "observed",
     Quality.NODATA_BEFORE: "no data before",

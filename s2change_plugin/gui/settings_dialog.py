@@ -10,10 +10,11 @@ from qgis.gui import QgsFileWidget
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import QApplication, QDialog, QDialogButtonBox, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from ..runtime.environment import PYTHON_SETTING, engine_arguments, engine_python, missing_engine
+from ..runtime.environment import PYTHON_SETTING, SET_UP, engine_arguments, engine_python, missing_engine, requirements
 from ..runtime.run import EngineError, run_process
 
 _PATIENCE_S = 60
+_OTHERWISE = "Choose another, or leave it empty and run Plugins → S2Change → Set up the engine."
 
 
 class SettingsDialog(QDialog):
@@ -26,7 +27,7 @@ class SettingsDialog(QDialog):
         layout = QVBoxLayout(self)
         text = QLabel(
             "Python of the engine. Leave it empty to use the environment that “Set up the engine” makes; "
-            "another one needs the packages of requirements/engine.txt."
+            f"another one needs the packages of {requirements() / 'engine.txt'}."
         )
         text.setWordWrap(True)
         layout.addWidget(text)
@@ -76,9 +77,12 @@ def _tried() -> str:
     late = threading.Timer(_PATIENCE_S, feedback.cancel)
     late.start()
     try:
-        problem = missing_engine() or run_process(
-            str(engine_python()), engine_arguments(["models", "--json"]), feedback, said.append
-        )
+        problem = missing_engine()
+        if not problem:
+            stderr = run_process(str(engine_python()), engine_arguments(["models", "--json"]), feedback, said.append)
+            problem = (
+                f"{engine_python()} is no Python with the packages of the engine ({stderr.splitlines()[-1]})." if stderr else ""
+            )
         names = [] if problem else [card["name"] for card in json.loads(said[-1])]
     except EngineError as error:
         problem = str(error)
@@ -89,5 +93,5 @@ def _tried() -> str:
     if feedback.isCanceled():
         problem = f"{engine_python()} did not answer within {_PATIENCE_S} seconds."
     if problem:
-        return f"It does not work: {problem.splitlines()[-1]}"
+        return f"It does not work: {problem.replace(SET_UP, _OTHERWISE)}"
     return f"It works: {engine_python()}\nModels: {', '.join(names) or 'none'}"

@@ -13,6 +13,7 @@ from qgis.core import (
     QgsProcessingFeedback,
     QgsProcessingParameterCrs,
     QgsProcessingParameterDefinition,
+    QgsProcessingParameterEnum,
     QgsProcessingParameterRasterLayer,
 )
 from qgis.PyQt.QtGui import QIcon
@@ -22,6 +23,8 @@ from ..runtime.environment import missing_engine
 from ..runtime.run import EngineError, run_engine
 from . import parameters as shared
 from .sources import layer_of, require_own_crs, source_of
+
+HELP = "https://github.com/s2change/s2change#in-qgis"
 
 
 class EngineAlgorithm(QgsProcessingAlgorithm):
@@ -41,7 +44,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
 
     def helpUrl(self) -> str:
         """The manual."""
-        return "https://github.com/s2change/s2change#in-qgis"
+        return HELP
 
     def canExecute(self) -> tuple[bool, str]:
         """Whether there is an engine to start."""
@@ -56,11 +59,17 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             return False, str(error)
         for definition in self.parameterDefinitions():
             value = parameters.get(definition.name())
-            if isinstance(definition, QgsProcessingParameterRasterLayer) or (value is None and _may_be_empty(definition)):
+            if isinstance(definition, QgsProcessingParameterRasterLayer) or (
+                shared.is_empty(value) and _may_be_empty(definition)
+            ):
+                continue
+            is_choice = isinstance(definition, QgsProcessingParameterEnum)
+            if is_choice and shared.choice_of(definition, value):
                 continue
             if not definition.checkValueIsAcceptable(value, context):
+                choose = f" Choose one of {', '.join(shared.choices(definition))}." if is_choice else ""
                 return False, self.invalidRasterError(parameters, definition.name()) if value is None else (
-                    f"{definition.description()}: {value!r} cannot be used."
+                    f"{definition.description()}: {value!r} cannot be used.{choose}"
                 )
             if definition.isDestination():
                 fits, reason = definition.isSupportedOutputValue(value, context)
@@ -99,7 +108,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     def words(self, text: str) -> str:
         """A sentence of the engine with the options that it names called as the dialog calls them."""
         # A check names what only a detection offers.
-        known = (*self.parameterDefinitions(), shared.normalise())
+        known = (*self.parameterDefinitions(), shared.normalise(), shared.method())
         labels = {"--bounds": "Extent"} | {shared.option_name(one.name()): one.description() for one in known}
         return re.sub(r"--[a-z-]+", lambda found: f"“{labels[found[0]]}”" if found[0] in labels else found[0], text)
 

@@ -19,8 +19,8 @@ from .algorithm import EngineAlgorithm
 from .sources import short_name
 from .styles import shipped_style, style_outputs
 
-# From bottom to top.
-_LAYERS = ("PROBABILITY", "QUALITY", "MASK", "POLYGONS")
+# From bottom to top; where the quality says why, the mask's "not observed" lies below it.
+_LAYERS = ("PROBABILITY", "MASK", "QUALITY", "POLYGONS")
 _NUMBERS = {
     "CHANGED_AREA_HA": ("changed_area_ha", "Changed area (ha)"),
     "CHANGED_PIXELS": ("changed_pixels", "Changed pixels"),
@@ -137,5 +137,7 @@ class DetectChange(EngineAlgorithm):
         files = shared.targets(self, parameters, context)
         result = self.run_command([part for name, path in files.items() for part in (shared.option_name(name), path)], feedback)
         styles = {files[name]: shipped_style(name.lower()) for name in _LAYERS if name in files}
-        style_outputs(styles, f"Change {' → '.join(map(short_name, self.sources))}", context)
+        made_by = result["model"] or result["method"]
+        group = f"Change {' → '.join(map(short_name, self.sources))}, {made_by}, threshold {result['threshold']:g}"
+        style_outputs(styles, group, context)
         return {**files, **{name: result[key] for name, (key, _) in _NUMBERS.items()}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qgis.core import (
     Qgis,
+    QgsProcessing,
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingOutputNumber,
@@ -132,6 +133,13 @@ class ExportTrainingData(EngineAlgorithm):
         self.addOutput(QgsProcessingOutputString("GROUPS", "Groups that were added"))
         for name, (_, label) in _NUMBERS.items():
             self.addOutput(QgsProcessingOutputNumber(name, label))
+
+    def checkParameterValues(self, parameters: dict, context: QgsProcessingContext) -> tuple[bool, str]:
+        """What is wrong with the parameters, in a sentence. What was labelled by hand is not for a folder that QGIS deletes when it closes."""
+        fits, reason = super().checkParameterValues(parameters, context)
+        if fits and parameters.get("DATA") == QgsProcessing.TEMPORARY_OUTPUT:
+            return False, "Data folder: QGIS deletes a temporary folder when it closes. Choose one that stays."
+        return fits, reason
 
     def processAlgorithm(self, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict:
         """Run the command and hand on what it says."""

@@ -51,7 +51,8 @@ def scene(name: str, label: str, which: str) -> QgsProcessingParameterDefinition
     return told(
         QgsProcessingParameterRasterLayer(name, label),
         f"{which}: a layer, or the path of a Sentinel-2 product (SAFE folder, its zip, or its MTD xml), of a raster, or of a "
-        "folder of single-band files. Of a product's layer the whole product is read. The button … picks files: of a product its zip or MTD xml.",
+        "folder of single-band files. Of a product's layer the whole product is read, and of a file such as …_B02.tif all bands beside it. The button … picks "
+        "files: of a product its zip or MTD xml, of a folder any band.",
     )
 
 
@@ -100,7 +101,7 @@ def area() -> QgsProcessingParameterDefinition:
 def bands(name: str, of: str) -> QgsProcessingParameterDefinition:
     """Which layer of a stack is which band."""
     return advanced(
-        QgsProcessingParameterString(name, f"Layers of {of}", optional=True),
+        QgsProcessingParameterString(name, f"Bands of {of}", optional=True),
         f"The bands of {of} in their order, such as B02,B03,B04,B08; - skips a layer. Left empty: their descriptions tell. "
         "Products and folders of bands need none.",
     )
@@ -212,15 +213,31 @@ def options(
         QgsProcessingException: a layer that cannot be handed on; one sentence.
     """
     said = []
-    without_model = (
-        parameters.get("METHOD") is not None and algorithm.parameterAsEnumString(parameters, "METHOD", context) != "unet"
-    )
+    method = algorithm.parameterDefinition("METHOD")
+    # The default, a model, is not said.
+    without_model = method is not None and bool(_option(algorithm, method, parameters, context, feedback))
     for definition in algorithm.parameterDefinitions():
         is_argument = isinstance(definition, QgsProcessingParameterRasterLayer) or definition.name() in algorithm.ARGUMENTS
         is_silent = without_model and definition.name() == "MODEL"
         if not (definition.isDestination() or is_argument or is_silent):
             said += _option(algorithm, definition, parameters, context, feedback)
     return said
+
+
+def choice_of(definition: QgsProcessingParameterEnum, value: object) -> str | None:
+    """What the engine calls a choice that is given by that name, by what the dialog shows, or by its number; None where it is none of them."""
+    shown, text = definition.options(), str(value)
+    names = choices(definition)
+    if text in shown:
+        return names[shown.index(text)]
+    if text in names:
+        return text
+    return names[int(text)] if text.isdecimal() and int(text) < len(names) else None
+
+
+def choices(definition: QgsProcessingParameterEnum) -> list[str]:
+    """What the engine calls the choices; the dialog may show others' words for them."""
+    return list(definition.metadata().get("values", definition.options()))
 
 
 def targets(algorithm: QgsProcessingAlgorithm, parameters: dict, context: QgsProcessingContext) -> dict[str, str]:
@@ -240,6 +257,11 @@ def _is_left_out(value: object) -> bool:
     return isinstance(value, QgsProcessingOutputLayerDefinition) and not value.sink.valueAsString(QgsExpressionContext())[0]
 
 
+def is_empty(value: object) -> bool:
+    """Whether a value is none: a script's of an attribute that is empty is NULL, and a text without a letter is no number, least of all 0."""
+    return value is None or value == NULL or (isinstance(value, str) and not value.strip())
+
+
 def option_name(name: str) -> str:
     """A parameter's option on the engine's command line."""
     return f"--{name.lower().replace('_', '-')}"
@@ -257,8 +279,7 @@ def _option(
     if isinstance(definition, QgsProcessingParameterCrs):
         place = _crs(algorithm, definition, parameters, context)
         return [option, crs_text(place)] if place.isValid() else []
-    # A script's value of an attribute that is empty is NULL.
-    if value is None or value == NULL:
+    if is_empty(value):
         return []
     if isinstance(definition, QgsProcessingParameterBoolean):
         on = algorithm.parameterAsBoolean(parameters, name, context)
@@ -270,13 +291,15 @@ def _option(
     if isinstance(definition, QgsProcessingParameterNumber):
         number = algorithm.parameterAsDouble(parameters, name, context)
         return [] if number == definition.defaultValue() else [option, repr(number)]
-    if isinstance(definition, QgsProcessingParameterEnum) and not definition.usesStaticStrings():
-        # What the dialog shows is words; the engine's own lie beside them.
-        index = algorithm.parameterAsEnum(parameters, name, context)
-        return [] if index == definition.defaultValue() else [option, definition.metadata()["values"][index]]
     if isinstance(definition, QgsProcessingParameterEnum):
-        text = algorithm.parameterAsEnumString(parameters, name, context)
-    elif isinstance(definition, QgsProcessingParameterString):
+        text = choice_of(definition, value)
+        if text is None and definition.usesStaticStrings():
+            # Said by an expression of a model.
+            text = algorithm.parameterAsEnumString(parameters, name, context)
+        elif text is None:
+            text = choices(definition)[algorithm.parameterAsEnum(parameters, name, context)]
+        return [] if not text or text == choice_of(definition, definition.defaultValue()) else [option, text]
+    if isinstance(definition, QgsProcessingParameterString):
         text = algorithm.parameterAsString(parameters, name, context).strip()
     else:
         text = layer_file(algorithm, name, parameters, context, feedback)

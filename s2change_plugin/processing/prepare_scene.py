@@ -12,7 +12,7 @@ from qgis.core import (
 from . import parameters as shared
 from .algorithm import EngineAlgorithm
 from .sources import short_name
-from .styles import shipped_style, style_outputs, write_true_colour
+from .styles import shipped_style, style_outputs, true_colour
 
 
 class PrepareScene(EngineAlgorithm):
@@ -75,7 +75,9 @@ class PrepareScene(EngineAlgorithm):
         quality = [shared.option_name("QUALITY"), files["QUALITY"]] if "QUALITY" in files else []
         result = self.run_command([files["OUTPUT"], *quality], feedback)
         files.setdefault("QUALITY", result["quality"])
-        styles = {files["OUTPUT"]: None, files["QUALITY"]: shipped_style("scene_quality")}
+        styles = {
+            files["OUTPUT"]: true_colour(files["OUTPUT"], result["bands"]),
+            files["QUALITY"]: shipped_style("scene_quality"),
+        }
         style_outputs(styles, f"Scene {short_name(self.sources[0])}", context)
-        write_true_colour(files["OUTPUT"], result["bands"])
         return {**files, "USABLE_SHARE": result["usable_share"]}

@@ -14,9 +14,10 @@ from qgis.core import (
 from qgis.PyQt.QtGui import QIcon
 
 from ..paths import resources
-from ..runtime.environment import engine_python
+from ..runtime.environment import engine_python, requirements
 from ..runtime.install import set_up_engine
 from ..runtime.run import EngineError
+from .algorithm import HELP
 
 
 class SetUpEngine(QgsProcessingAlgorithm):
@@ -38,14 +39,26 @@ class SetUpEngine(QgsProcessingAlgorithm):
         """The provider's."""
         return QIcon(str(resources() / "icon.svg"))
 
+    def shortDescription(self) -> str:
+        """In the toolbox's tooltip."""
+        return "Makes the Python environment with PyTorch that the other algorithms work in; needed once."
+
+    def helpUrl(self) -> str:
+        """The manual."""
+        return HELP
+
+    def flags(self) -> Qgis.ProcessingAlgorithmFlag:
+        """Once is enough: no batch."""
+        return super().flags() & ~Qgis.ProcessingAlgorithmFlag.SupportsBatch
+
     def shortHelpString(self) -> str:
         """Shown beside the dialog."""
         return (
-            "<p>Makes a Python environment with PyTorch and rasterio in your QGIS profile, about 2 GB. Nothing is installed into QGIS's own Python "
+            "<p>Makes a Python environment with PyTorch and rasterio in your QGIS profile (on Windows in your local application data), about 2 GB. Nothing is installed into QGIS's own Python "
             "or anywhere else, no administrator rights are needed, and updates of the plugin keep it. Run it again to make it anew; the old one is used until the new one works.</p>"
             "<p>Without a network: on a machine that has one, and the same system and Python, run "
-            "<code>pip download --extra-index-url https://download.pytorch.org/whl/cpu -c requirements/cpu-only.txt -r requirements/engine.txt</code>, "
-            "and give the folder of the wheels.</p>"
+            "<code>pip download --extra-index-url https://download.pytorch.org/whl/cpu -c cpu-only.txt -r engine.txt</code>, with the two files from "
+            f"{requirements()}, and give the folder of the wheels.</p>"
         )
 
     def initAlgorithm(self, configuration: dict | None = None) -> None:

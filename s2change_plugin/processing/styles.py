@@ -15,6 +15,7 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingLayerPostProcessorInterface,
+    QgsProcessingUtils,
     QgsRasterLayer,
 )
 
@@ -97,16 +98,16 @@ def style_beside(path: str) -> Path:
     return Path(path).with_suffix(".qml")
 
 
-def write_true_colour(path: str, bands: Sequence[str]) -> None:
-    """Write the style of a raster of reflectance beside it, unless the user has one: true colour, if it has the bands for that.
+def true_colour(path: str, bands: Sequence[str]) -> Path | None:
+    """A style for a raster of reflectance, in a temporary file: true colour; None where it has not the bands for that.
 
     Args:
         path: of the raster.
         bands: the names of its layers, in their order.
     """
-    style = style_beside(path)
-    if _is_own(style) or not set(_TRUE_COLOUR) <= set(bands):
-        return
+    if not set(_TRUE_COLOUR) <= set(bands):
+        return None
+    style = Path(QgsProcessingUtils.generateTempFilename("true_colour.qml"))
     layer = QgsRasterLayer(path, "scene")
     red, green, blue = (bands.index(name) + 1 for name in _TRUE_COLOUR)
     renderer = QgsMultiBandColorRenderer(layer.dataProvider(), red, green, blue)
@@ -117,6 +118,7 @@ def write_true_colour(path: str, bands: Sequence[str]) -> None:
     layer.saveNamedStyle(str(style), QgsMapLayer.StyleCategory.Symbology | QgsMapLayer.StyleCategory.Rendering)
     with suppress(OSError), style.open("a", encoding="utf-8") as file:
         file.write(f"{_MARK}\n")
+    return style
 
 
 def _stretch(layer: QgsRasterLayer, band: int) -> QgsContrastEnhancement:

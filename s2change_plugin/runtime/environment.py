@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 from qgis.core import QgsApplication, QgsNetworkAccessManager, QgsSettings
@@ -48,12 +49,31 @@ def missing_engine() -> str:
         return f"The engine of S2Change is not set up yet. {SET_UP}"
     if not python.is_file():
         return f"The engine's Python {python} does not exist. {SET_UP}"
+    managed = managed_environment()
+    if python == python_in(managed) and (managed / READY).is_file() and (managed / READY).read_text("ascii") != packages():
+        return f"The engine has the packages of another version of S2Change. {SET_UP}"
     return ""
 
 
 def managed_environment() -> Path:
-    """The environment that the plugin makes: in the user's profile, outside the plugin's folder, which updates replace."""
-    return Path(QgsApplication.qgisSettingsDirPath()) / "s2change" / "engine"
+    """The environment that the plugin makes: outside the plugin's folder, which updates replace.
+
+    In the QGIS profile; on Windows in the user's local data, since a profile there may travel through the network, and lies so deep that PyTorch's
+    file names would exceed 260 characters.
+    """
+    local = os.environ.get("LOCALAPPDATA", "") if sys.platform == "win32" else ""
+    return Path(local or QgsApplication.qgisSettingsDirPath()) / "s2change" / "engine"
+
+
+def requirements() -> Path:
+    """The folder of the engine's requirements: in the installed plugin, or in a checkout."""
+    inside = PACKAGE / "requirements"
+    return inside if inside.is_dir() else PACKAGE.parent / "requirements"
+
+
+def packages() -> str:
+    """What stands for the packages that this version of the plugin asks for."""
+    return sha256((requirements() / "engine.txt").read_bytes()).hexdigest()
 
 
 def python_in(environment: Path) -> Path:
@@ -80,10 +100,11 @@ def clean_environment() -> QProcessEnvironment:
         if name.upper().startswith(_LEFT_OUT):
             environment.remove(name)
     proxy = _proxy_of_qgis()
-    if proxy and not any(name.upper() == "HTTPS_PROXY" for name in environment.keys()):  # noqa: SIM118 - not a dict
+    named = {name.upper(): environment.value(name) for name in environment.keys()}  # noqa: SIM118 - not a dict
+    if proxy and not named.keys() & {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}:
         for name in ("http_proxy", "https_proxy"):
             environment.insert(name, proxy)
-        environment.insert("no_proxy", ",".join(_without_proxy()))
+        environment.insert("no_proxy", ",".join([*filter(None, [named.get("NO_PROXY")]), *_without_proxy()]))
     return environment
 
 

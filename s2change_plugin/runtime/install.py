@@ -9,8 +9,7 @@ from pathlib import Path
 
 from qgis.core import QgsProcessingFeedback
 
-from ..paths import PACKAGE
-from .environment import READY, base_pythons, managed_environment, python_in
+from .environment import READY, base_pythons, managed_environment, packages, python_in, requirements
 from .run import EngineCancelled, EngineError, run_process
 
 _TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
@@ -27,8 +26,12 @@ _MEANINGS = (
         "The disk is full: the engine needs about 2 GB. Free some space and set up again.",
     ),
     (
+        ("winerror 206", "long path", "filename or extension is too long"),
+        "The names of PyTorch's files are too long for Windows here. Have long paths allowed, or name a Python under Settings that has the packages.",
+    ),
+    (
         ("permission denied", "access is denied"),
-        "The QGIS profile cannot be written, or a virus scanner holds a file. Set up again.",
+        "The folder of the engine cannot be written, or a virus scanner holds a file. Set up again.",
     ),
     (
         ("triton",),
@@ -58,12 +61,6 @@ _MEANINGS = (
 )
 
 
-def requirements() -> Path:
-    """The folder of the engine's requirements: in the installed plugin, or in a checkout."""
-    inside = PACKAGE / "requirements"
-    return inside if inside.is_dir() else PACKAGE.parent / "requirements"
-
-
 def set_up_engine(feedback: QgsProcessingFeedback, wheels: str = "", base: str = "") -> Path:
     """Make the environment anew, and give its Python.
 
@@ -81,13 +78,13 @@ def set_up_engine(feedback: QgsProcessingFeedback, wheels: str = "", base: str =
     target = managed_environment()
     # It may have been put on another disk.
     target = target.resolve() if target.is_symlink() else target
-    fresh, old = target.with_name(f"engine-new-{secrets.token_hex(4)}"), target.with_name("engine-old")
+    fresh, old = target.with_name(f"new-{secrets.token_hex(3)}"), target.with_name("engine-old")
     _restore(old, target)
     # Windows moves no folder in which a program runs: better said now than after all is fetched.
     _move(target, old)
     _restore(old, target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob("engine-new-*"):
+    for left in target.parent.glob("new-*"):
         if left.stat().st_mtime < time.time() - _LONGEST_S:
             _remove(left)
     try:
@@ -95,7 +92,7 @@ def set_up_engine(feedback: QgsProcessingFeedback, wheels: str = "", base: str =
             feedback.setProgressText(title)
             feedback.setProgress(100 * done / 4)
             _step(program, arguments, feedback)
-        (fresh / READY).touch()
+        (fresh / READY).write_text(packages(), "ascii")
         _move(target, old)
         try:
             _move(fresh, target)

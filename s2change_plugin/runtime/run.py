@@ -68,7 +68,7 @@ def run_engine(
         raise EngineCancelled("Cancelled; nothing was written.")
     if heard.error:
         raise EngineError(heard.error)
-    raise EngineError(_death(stderr, feedback, heard.begun))
+    raise EngineError(_death(stderr or "it said nothing", feedback, heard.begun))
 
 
 def run_process(

@@ -19,7 +19,7 @@ from s2change_plugin.engine.__main__ import main
 from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.chips import CONTEXT_PX, STRIP_PX, cut
 from s2change_plugin.engine.grid import Grid
-from s2change_plugin.engine.labelled import city_names, grids, on_one_ground, origins
+from s2change_plugin.engine.labelled import centres, city_names, grids, on_one_ground, origins
 from s2change_plugin.engine.pair import PairOptions, open_pair
 from s2change_plugin.engine.scene import open_scene
 from tests.conftest import write_stack
@@ -296,6 +296,35 @@ def test_change_that_nobody_saw_is_refused(dates: list[Path], change: Path, tmp_
     assert not data.exists()
 
 
+def test_a_group_of_which_hardly_anything_was_seen_is_left_out_and_named(dates: list[Path], tmp_path: Path) -> None:
+    """A model could neither be trained on it nor be tested."""
+    drawn = [pixels(slice(60, 100), slice(left, left + 20)) for left in (60, 240)]
+    change, data = draw(tmp_path / "c.gpkg", *drawn), tmp_path / "data"
+    cloud = draw(
+        tmp_path / "cloud.gpkg", pixels(slice(0, 300), slice(150, 340)).difference(pixels(slice(70, 80), slice(240, 250)))
+    )
+    asked = (*dates, change, data, "--name", "town", "--block", "1000", "--before-mask", cloud, "--mask-buffer", "0")
+    said = export(*asked)
+    assert city_names(data) == ["town-r1c1"]
+    assert "town-r1c2 is left out: fewer than 200 pixels there are observed on both dates." in said.stderr
+
+
+def test_what_another_export_added_meanwhile_is_kept(
+    dates: list[Path], change: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, write = tmp_path / "data", module.write_city
+
+    def write_while_another_exports(*given: object) -> None:
+        monkeypatch.setattr(module, "write_city", write)
+        export(*dates, change, data, "--name", "other")
+        write(*given)
+
+    monkeypatch.setattr(module, "write_city", write_while_another_exports)
+    export(*dates, change, data, "--name", "town")
+    assert city_names(data) == ["other", "town"]
+    assert set(origins(data, ["other", "town"])) == {"other", "town"}
+
+
 def test_a_folder_is_of_one_level_as_a_model_is(dates: list[Path], change: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     # Under names that do not tell the level.
@@ -369,6 +398,17 @@ def test_bands_that_are_missing_are_said(ground: np.ndarray, change: Path, tmp_p
     assert "The dates lack B01, B06, B07, B08, B8A, B09, B10, B11, B12" in export(*dates, change, tmp_path / "data").stderr
     dates = [write_stack(tmp_path / f"{name}_L2A.tif", ground[:4] + 1, TEN_BANDS[:4]) for name in ("a", "b")]
     assert "The dates lack B06, B07, B08, B8A, B11, B12" in export(*dates, change, tmp_path / "other").stderr
+
+
+def test_the_middle_of_what_crosses_180_degrees_lies_there(tmp_path: Path) -> None:
+    """Near Taveuni; the mean of 179.9 and −179.9 would be half the Earth away."""
+    (tmp_path / "a").mkdir()
+    write_stack(
+        tmp_path / "a" / "change.tif", np.zeros((1, 100, 1200), np.uint8), None, crs="EPSG:32760", origin=(813500, 8135000)
+    )
+    ((lon, lat),) = centres(tmp_path).values()
+    assert abs(lon) == pytest.approx(180, abs=0.1)
+    assert lat == pytest.approx(-16.8, abs=0.2)
 
 
 def test_ground_is_shared_where_pixels_are_not_where_edges_touch() -> None:

@@ -148,6 +148,18 @@ def test_a_raster_smaller_than_a_patch_works(tmp_path: Path) -> None:
     assert mask.sum() == 16
 
 
+def test_wrong_usage_is_a_sentence_among_the_events(
+    tmp_path: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s2change_plugin.engine.__main__.stop_when_input_closes", lambda: None)
+    asked = ["detect", *map(str, pair), "--mask", str(tmp_path / "m.tif"), "--method", "irmad", "--goal", "recall", "--events"]
+    done = CliRunner().invoke(main, asked)
+    assert done.exit_code == 1
+    (said,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert said["event"] == "error"
+    assert said["text"] == "The method irmad has one threshold and none for the goal recall: leave --goal out, or --method."
+
+
 def test_wrong_usage_exits_with_two(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     mask = ("--mask", tmp_path / "m.tif")
     assert detect(pair[0], *mask).exit_code == 2

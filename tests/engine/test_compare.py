@@ -265,7 +265,7 @@ def test_what_cannot_be_compared_is_one_sentence(tmp_path: Path, mask: Path, tru
     assert "no pixel is both" in refusal(mask, write(tmp_path / "far.tif", truth, origin=(700000, TOP))).lower()
     far = draw(tmp_path / "far.gpkg", box(700000, TOP, 700100, TOP + 100))
     assert "does not meet the mask" in refusal(mask, far)
-    assert "The labelled area" in refusal(mask, there, "--labelled", far)
+    assert "the labelled area" in refusal(mask, there, "--labelled", far)
     near = draw(tmp_path / "near.gpkg", pixels(slice(10, 30), slice(10, 30)))
     assert "--change-value" in refusal(mask, near, "--change-value", 2)
 
@@ -336,6 +336,13 @@ def test_the_report_says_which_model_goal_and_threshold_made_the_mask(tmp_path: 
         raster.update_tags(S2CHANGE_MODEL="mine", S2CHANGE_THRESHOLD="0.588", S2CHANGE_GOAL="precision")
     assert result(mask, reference, "--report", tmp_path / "r.html")["goal"] == "precision"
     assert "model mine, threshold 0.588, goal precision" in (tmp_path / "r.html").read_text("utf-8")
+
+
+def test_the_picture_of_a_map_in_degrees_is_as_wide_as_its_ground(tmp_path: Path) -> None:
+    """At 60° north a degree of longitude is half as long as one of latitude."""
+    confusion = write(tmp_path / "c.tif", np.zeros((100, 100), np.uint8), crs="EPSG:4326", origin=(5, 60), pixel=(1e-4, 1e-4))
+    with MemoryFile(agreement_picture(confusion)) as file, file.open() as picture:
+        assert picture.shape == (pytest.approx(200, abs=2), 100)
 
 
 def test_a_single_missed_pixel_is_seen_in_the_picture_of_a_large_map(tmp_path: Path) -> None:

@@ -112,6 +112,16 @@ def test_polygons_in_another_crs_keep_their_place_and_their_holes(tmp_path: Path
     np.testing.assert_array_equal(codes == Quality.CLOUD, expected)
 
 
+def test_a_spike_of_a_polygon_counts_no_pixel(tmp_path: Path) -> None:
+    square = [(500200, 4999600), (500400, 4999600), (500400, 4999800), (500200, 4999800)]
+    spike = Polygon([*square[:2], (500700, 4999703), *square[1:]])
+    assert not spike.is_valid
+    geopandas.GeoSeries([spike], crs="EPSG:32631").to_file(tmp_path / "m.gpkg")
+    expected = np.zeros(GRID.shape, bool)
+    expected[20:40, 20:40] = True
+    np.testing.assert_array_equal(read(open_mask(str(tmp_path / "m.gpkg"))) == Quality.CLOUD, expected)
+
+
 def test_a_windows_clouds_reach_in_from_outside_of_it(tmp_path: Path) -> None:
     shape = box(500300, 4999700, 500400, 4999800)
     mask = MaskPolygons(GRID.crs, ((shape, Quality.CLOUD),), "")

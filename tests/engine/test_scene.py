@@ -134,6 +134,14 @@ def test_a_folder_of_single_bands_of_any_resolution_is_a_scene(tmp_path: Path) -
     assert scene.grid.shape == (100, 80)
 
 
+def test_one_of_the_files_of_a_folder_stands_for_all_of_them(tmp_path: Path) -> None:
+    for band in ("B02", "B03"):
+        write_stack(tmp_path / f"T31_{band}.tif", textured(1, 60, 80, 1), None)
+    assert open_scene(str(tmp_path / "T31_B03.tif")) == open_scene(str(tmp_path))
+    stack = write_stack(tmp_path / "T31_B08.tif", textured(3, 60, 80, 1), ["B02", "B03", "B04"])
+    assert tuple(open_scene(str(stack)).bands) == ("B02", "B03", "B04"), "a stack is itself, whatever it is called"
+
+
 def test_a_band_twice_in_a_folder_is_refused(tmp_path: Path) -> None:
     for name in ("T31_20200101_B02.tif", "T31_20210101_B02.tif"):
         write_stack(tmp_path / name, textured(1, 20, 20, 1), None)

@@ -139,6 +139,16 @@ def test_a_mask_is_never_overwritten_and_a_buffer_must_be_one(tmp_path: Path) ->
         assert stack(path, tmp_path / "o.tif", "--mask-buffer", buffer).exit_code == 2
 
 
+def test_what_must_be_known_of_the_spectral_test_is_known_of_a_prepared_scene(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 2)):
+        image = write_stack(tmp_path / f"{name}_L1C.tif", textured(10, 200, 220, seed))
+        assert stack(image, tmp_path / f"{name}.tif").exit_code == 0
+    done = CliRunner().invoke(main, ["check", str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), "--json"])
+    (clouds,) = [finding for finding in json.loads(done.stdout)["findings"] if finding["topic"] == "clouds"]
+    assert "on before by quality raster a_quality.tif (a simple spectral test for thick clouds" in clouds["text"]
+    assert "misses thin and small ones" in clouds["text"]
+
+
 def test_a_prepared_scene_that_has_lost_its_quality_raster_says_so(tmp_path: Path, ground: np.ndarray) -> None:
     paths = []
     for name in ("a", "b"):

@@ -151,7 +151,7 @@ measured = {
     "hectares": "mapped_change reference_change",
 }
 labelled = "change_pixels no_change_pixels unobserved_pixels strip_pixels"
-say(event="result", changed_area_ha=0, changed_pixels=0, observed_share=1, threshold=0.5, usable_share=1, severity="ok", findings=[],
+say(event="result", changed_area_ha=0, changed_pixels=0, observed_share=1, threshold=0.5, method="unet", model="standin", usable_share=1, severity="ok", findings=[],
     numbers=dict.fromkeys(numbers.split(), 0), bands=[], groups=[], quality=WORK + "-quality.tif",
     **dict.fromkeys(labelled.split(), 0), **{group: dict.fromkeys(keys.split(), 0) for group, keys in measured.items()})
 """

@@ -173,14 +173,27 @@ def test_results_are_styled_wherever_they_are_opened(provider, engine, asked: di
 
 
 def test_layers_arrive_styled_and_in_order(provider, engine, asked: dict) -> None:
-    processing.runAndLoadResults(ALGORITHM, {**asked, "PROBABILITY": "TEMPORARY_OUTPUT", "POLYGONS": "TEMPORARY_OUTPUT"})
+    temporary = dict.fromkeys(("PROBABILITY", "QUALITY", "POLYGONS"), "TEMPORARY_OUTPUT")
+    processing.runAndLoadResults(ALGORITHM, {**asked, **temporary})
     project = QgsProject.instance()
-    (group,) = [child for child in project.layerTreeRoot().children() if child.name() == "Change before → after"]
+    name = "Change before → after, standin, threshold 0.5"
+    (group,) = [child for child in project.layerTreeRoot().children() if child.name() == name]
     layers = [node.layer() for node in group.findLayers()]
-    assert [layer.name() for layer in layers] == ["Changed areas", "Change mask", "Probability of change"]
+    # Why a pixel was not observed lies above that it was not.
+    assert [layer.name() for layer in layers] == ["Changed areas", "Observed, or why not", "Change mask", "Probability of change"]
     assert layers[0].renderer().symbol().color().name() == "#d50057"
-    assert [layer.renderer().type() for layer in layers[1:]] == ["paletted", "singlebandpseudocolor"]
+    assert [layer.renderer().type() for layer in layers[1:]] == ["paletted", "paletted", "singlebandpseudocolor"]
     del layers, group
+    project.clear()
+
+
+def test_runs_of_one_pair_are_told_apart_in_the_layer_tree(provider, engine, asked: dict) -> None:
+    for given in ({}, {"THRESHOLD": 0.9}, {"METHOD": "irmad"}):
+        processing.runAndLoadResults(ALGORITHM, {**asked, **given, "MASK": "TEMPORARY_OUTPUT"})
+    project = QgsProject.instance()
+    named = {child.name() for child in project.layerTreeRoot().children()}
+    settings = ("standin, threshold 0.5", "standin, threshold 0.9", "irmad, threshold 0.5")
+    assert named >= {f"Change before → after, {text}" for text in settings}
     project.clear()
 
 

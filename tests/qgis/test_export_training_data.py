@@ -98,6 +98,6 @@ def test_a_name_that_is_taken_is_refused_in_the_dialogs_words(provider, engine, 
     assert processing.run(ALGORITHM, {**asked, "FORCE": True})["GROUPS"] == "lyon"
 
 
-def test_a_folder_for_once_is_enough(provider, engine, dates: dict, layer) -> None:
-    result = processing.run(ALGORITHM, {**dates, "CHANGE": layer(CHANGE), "DATA": "TEMPORARY_OUTPUT"})
-    assert (Path(result["DATA"]) / "lyon" / "change.tif").is_file()
+def test_what_was_labelled_by_hand_goes_to_no_folder_that_qgis_deletes(provider, engine, dates: dict, layer) -> None:
+    with pytest.raises(QgsProcessingException, match="Choose one that stays"):
+        processing.run(ALGORITHM, {**dates, "CHANGE": layer(CHANGE), "DATA": "TEMPORARY_OUTPUT"})

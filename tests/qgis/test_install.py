@@ -160,8 +160,8 @@ def test_an_environment_in_use_is_said_before_anything_is_fetched(
 
 def test_what_a_killed_set_up_moved_aside_comes_back(target: Path, old: Path, base) -> None:
     target.rename(target.with_name("engine-old"))
-    (target.parent / "engine-new-1").mkdir()
-    os.utime(target.parent / "engine-new-1", (0, 0))
+    (target.parent / "new-1").mkdir()
+    os.utime(target.parent / "new-1", (0, 0))
     base('mkdir -p "$folder"; exit 1')
     with pytest.raises(EngineError):
         install.set_up_engine(QgsProcessingFeedback(False))

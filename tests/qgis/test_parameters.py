@@ -187,6 +187,29 @@ def test_what_only_a_detection_asks(typed, dates: dict, given: dict, said: list[
     assert typed("detectchange", {**dates, **given}) == [*typed("detectchange", dates), *said]
 
 
+@pytest.mark.parametrize(
+    ("name", "given"), [("GOAL", "precision"), ("GOAL", 1), ("GOAL", "1"), ("GOAL", "Few false alarms (precision 0.8)"),
+        ("CLOUDS", "spectral"), ("CLOUDS", "2")],
+)  # fmt: skip
+def test_a_choice_is_said_by_name_by_number_or_as_the_dialog_shows_it(typed, dates: dict, name: str, given: object) -> None:
+    said = {"GOAL": ["--goal", "precision"], "CLOUDS": ["--clouds", "spectral"]}
+    assert typed("detectchange", {**dates, name: given})[5:] == said[name]
+
+
+def test_a_choice_that_there_is_not_is_answered_with_those_that_there_are(provider, dates: dict) -> None:
+    detect = QgsApplication.processingRegistry().createAlgorithmById("s2change:detectchange")
+    fits, reason = detect.checkParameterValues({**dates, "METHOD": "7"}, QgsProcessingContext())
+    assert (fits, reason) == (False, "Method: '7' cannot be used. Choose one of unet, cva, irmad, pca.")
+
+
+@pytest.mark.parametrize(
+    ("name", "given"), [("detectchange", {"THRESHOLD": ""}), ("detectchange", {"THRESHOLD": " ", "AREA": ""})]
+)
+def test_an_empty_text_is_no_number(typed, dates: dict, name: str, given: dict) -> None:
+    """Least of all 0, at which everything would be change."""
+    assert typed(name, {**dates, **given}) == typed(name, dates)
+
+
 def test_an_output_that_a_row_of_a_batch_leaves_empty_is_not_promised_to_be_loaded(provider, dates: dict) -> None:
     """QGIS would say of a row that went well that its layers were not made."""
     from s2change_plugin.processing.parameters import targets

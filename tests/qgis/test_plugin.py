@@ -20,10 +20,10 @@ class Interface:
     def removePluginMenu(self, menu: str, action) -> None:
         self.menu.remove(action.text())
 
-    def addRasterToolBarIcon(self, action) -> None:
+    def addToolBarIcon(self, action) -> None:
         self.toolbar.append(action.text())
 
-    def removeRasterToolBarIcon(self, action) -> None:
+    def removeToolBarIcon(self, action) -> None:
         if action.text() in self.toolbar:
             self.toolbar.remove(action.text())
 

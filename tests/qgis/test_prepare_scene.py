@@ -75,8 +75,14 @@ def test_layers_arrive_styled_in_a_group(provider, engine, products: list[Path])
     layers = [node.layer() for node in group.findLayers()]
     assert [layer.name() for layer in layers] == ["Usable, or why not", "Prepared scene"]
     assert [layer.renderer().type() for layer in layers] == ["paletted", "multibandcolor"]
-    assert [entry.label for entry in layers[0].renderer().classes()][:2] == ["observed", "no data"]
-    del layers, group
+    assert [entry.label for entry in layers[0].renderer().classes()][:2] == ["usable", "no data"]
+    shown = layers[1].renderer()
+    assert [layers[1].bandName(band)[-3:] for band in (shown.redBand(), shown.greenBand(), shown.blueBand())] == [
+        "B04",
+        "B03",
+        "B02",
+    ]
+    del layers, group, shown
     project.clear()
 
 
@@ -88,7 +94,7 @@ def test_what_is_usable_is_found_again_in_another_folder(provider, engine, produ
     processing.run(
         "s2change:checkpair", {"BEFORE": str(products[0]), "AFTER": asked["OUTPUT"], "MODEL": "standin"}, feedback=feedback
     )
-    assert "after: quality raster q.tif" in feedback.textLog()
+    assert "on after by quality raster q.tif" in feedback.textLog()
 
 
 def test_without_the_colours_qgis_shows_it_as_it_does(provider, engine, pair: Path, tmp_path: Path) -> None:

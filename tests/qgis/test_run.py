@@ -132,6 +132,12 @@ def test_a_python_that_does_not_start_is_not_taken_for_a_lack_of_memory(fake_eng
         run_engine(["detect"], Feedback())
 
 
+def test_an_engine_that_ends_well_and_says_nothing_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S2CHANGE_PYTHON", "/bin/true")
+    with pytest.raises(EngineError, match=r"Python does not work \(it said nothing\)"):
+        run_engine(["detect"], Feedback())
+
+
 def test_a_traceback_is_logged_and_told_in_one_sentence(fake_engine) -> None:
     fake_engine("start(); raise RuntimeError('a bug')")
     feedback = Feedback()
@@ -180,8 +186,9 @@ def proxy_of_qgis():
 def test_the_proxy_of_qgis_settings_is_the_engines_unless_the_environment_has_one(
     proxy_of_qgis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
     assert not environment.clean_environment().value("https_proxy")
     proxy_of_qgis(QNetworkProxy.ProxyType.HttpProxy, "me", "p@ss/word")
     assert environment.clean_environment().value("https_proxy") == "http://me:p%40ss%2Fword@proxy.office:3128"
@@ -191,9 +198,14 @@ def test_the_proxy_of_qgis_settings_is_the_engines_unless_the_environment_has_on
     proxy_of_qgis(QNetworkProxy.ProxyType.Socks5Proxy)
     assert not environment.clean_environment().value("https_proxy")
     proxy_of_qgis(QNetworkProxy.ProxyType.HttpProxy)
-    monkeypatch.setenv("HTTPS_PROXY", "http://other:8080")
-    assert environment.clean_environment().value("HTTPS_PROXY") == "http://other:8080"
-    assert not environment.clean_environment().value("https_proxy")
+    monkeypatch.setenv("NO_PROXY", "corp.example")
+    assert environment.clean_environment().value("no_proxy").startswith("corp.example,localhost,")
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "all_proxy"):
+        with monkeypatch.context() as one:
+            one.setenv(name, "http://other:8080")
+            assert environment.clean_environment().value(name) == "http://other:8080"
+            assert not environment.clean_environment().value("https_proxy")
+            assert not environment.clean_environment().value("no_proxy")
 
 
 def test_a_neighbour_among_the_plugins_does_not_shadow_the_engines_packages(
@@ -231,6 +243,12 @@ def test_the_order_of_pythons_is_setting_variable_profile(tmp_path: Path, monkey
     assert environment.engine_python() is None, "an unfinished environment is none"
     (managed / environment.READY).touch()
     assert environment.engine_python() == managed / "bin" / "python"
+    (managed / "bin").mkdir()
+    (managed / "bin" / "python").touch()
+    monkeypatch.setattr(environment, "packages", lambda: "new")
+    assert "packages of another version" in environment.missing_engine()
+    (managed / environment.READY).write_text("new")
+    assert environment.missing_engine() == ""
     monkeypatch.setenv("S2CHANGE_PYTHON", "/variable/python")
     assert environment.engine_python() == Path("/variable/python")
     QgsSettings().setValue(environment.PYTHON_SETTING, "/setting/python")

@@ -59,6 +59,18 @@ def test_polygons_of_ones_own_lead_to_a_model(pair: list[Path], tmp_path: Path, 
     assert "f1" in card.thresholds
 
 
+def test_what_was_exported_in_a_trusted_unit_is_trained_on(tmp_path: Path) -> None:
+    """Its cirrus band sees ground, which is refused where nobody has said that it is right."""
+    dates = []
+    for name, seed in (("before", 4), ("after", 5)):
+        image = np.concatenate([textured(10, 200, 220, seed), textured(1, 200, 220, seed)])
+        dates.append(write_stack(tmp_path / f"{name}.tif", image, [*TEN_BANDS, "B10"], scale=1e-4))
+    geopandas.GeoDataFrame(geometry=[box(500500, 4999000, 500900, 4999400)], crs="EPSG:32631").to_file(tmp_path / "change.gpkg")
+    asked = (*dates, tmp_path / "change.gpkg", tmp_path / "data", "--name", "mine", "--clouds", "none")
+    call(engine, "chips", *asked, "--trust-units", "--level", "L1C")
+    assert (read_city(tmp_path / "data" / "mine", TEN_BANDS).change == 1).sum() == 40 * 40
+
+
 def test_what_is_exported_is_what_training_reads(pair: list[Path], tmp_path: Path) -> None:
     said = json.loads(
         call(engine, "chips", *pair, tmp_path / "data", "--name", "mine", "--clouds", "none", "--level", "L1C", "--json")

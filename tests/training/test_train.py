@@ -533,6 +533,17 @@ def test_a_name_that_no_model_can_be_asked_for_by_is_refused(tmp_path: Path, nam
     assert (done.exit_code, done.output.startswith(f"Error: {name!r} cannot be a model's name.")) == (1, True), done.output
 
 
+def test_a_run_is_exported_though_its_folder_is_called_like_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S2CHANGE_MODELS", str(tmp_path / "own"))
+    monkeypatch.chdir(tmp_path)
+    write_standin(tmp_path / "own", "lyon", licence="the older one's")
+    write_standin(tmp_path / "lyon", "model", licence="the run's")
+    assert CliRunner().invoke(main, ["export", "lyon", "lyon", "--force"]).exit_code == 0
+    assert load_model("lyon").card.licence == "the run's"
+    missing = CliRunner().invoke(main, ["export", "paris", "paris"])
+    assert (missing.exit_code, "paris is no folder of a run" in missing.output) == (1, True)
+
+
 def test_the_name_of_a_model_that_ships_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_standin(tmp_path / "run", "model")
     monkeypatch.setenv("S2CHANGE_MODELS", str(tmp_path / "own"))

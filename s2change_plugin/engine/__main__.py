@@ -320,7 +320,7 @@ def telling(as_events: bool, as_json: bool = False) -> Iterator[Events]:
     """
     say_in_any_encoding()
     events: Events = JsonEvents() if as_events else TerminalEvents(as_json)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _stop_signals():
         signal.signal(number, _interrupt)
     try:
         if as_events:
@@ -356,9 +356,18 @@ def telling(as_events: bool, as_json: bool = False) -> Iterator[Events]:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Stop once: the clean-up that follows is not to be interrupted again."""
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, signal.SIG_IGN)
+    for one in _stop_signals():
+        signal.signal(one, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def _stop_signals() -> list[int]:
+    """Those that ask to stop; that a terminal was closed, where this is not ignored, as under nohup."""
+    found: list[int] = [signal.SIGINT, signal.SIGTERM]
+    closed: int | None = getattr(signal, "SIGHUP", None)
+    if closed is not None and signal.getsignal(closed) != signal.SIG_IGN:
+        found.append(closed)
+    return found
 
 
 def keep_freed_memory() -> None:

@@ -97,6 +97,9 @@ class ChipsOptions(CompareOptions):
             raise ValueError(f"level is {self.level!r} and must be {' or '.join(LEVELS)}")
 
 
+_PARTS = ("before", "after", "change")
+
+
 @dataclass(frozen=True)
 class Block:
     """One group's place on the pair's grid.
@@ -315,7 +318,10 @@ def _older(options: ChipsOptions, name: str, record: dict[str, Any]) -> list[str
     """
     found = sorted(group for group, about in record["cities"].items() if name in (group, about.get("name")))
     folders = {path.name for path in options.data.iterdir() if re.fullmatch(rf"{re.escape(name)}(-r\d+c\d+)?", path.name)}
-    found += sorted(folders - set(record["cities"]))
+    # What is in no record is ours where it looks like a group.
+    found += sorted(
+        one for one in folders - set(record["cities"]) if all((options.data / one / f"{part}.tif").exists() for part in _PARTS)
+    )
     for source in (*options.inputs, options.change, options.no_change):
         path = Path(source.partition("|")[0]).resolve() if source else None
         if path and any(path.is_relative_to((options.data / group).resolve()) for group in found):

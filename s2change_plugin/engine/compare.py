@@ -173,6 +173,10 @@ def _warnings(options: EvaluationOptions, tally: Tally) -> list[str]:
     if tally.pixels[:, 2].any() and options.labelled is None:
         hint = " If 255 or the file's nodata are labels in the reference, correct its nodata or name the value of change with --change-value."
     found = []
+    if not tally.pixels[1].any() and tally.pixels[2].any():
+        found.append(
+            f"The mask holds no change, and {tally.pixels[2].sum():,} pixels that were not observed (255 or its nodata). If 255 is change in it, write 1 there."
+        )
     if not change:
         found.append(
             f"The reference holds no change where the mask is observed, so F1, precision, recall and kappa say nothing.{hint}"

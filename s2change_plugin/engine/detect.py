@@ -94,6 +94,7 @@ class DetectOptions(CompareOptions):
         outputs.require_apart(self.inputs, self.targets)
         outputs.require_ending("raster", self.mask, self.probability, self.quality)
         outputs.require_ending("GeoPackage", self.polygons)
+        outputs.require_ending("record", self.record)
 
     @property
     def targets(self) -> list[Path]:
@@ -293,6 +294,7 @@ def _opened(options: DetectOptions, beside: Executor, events: Events) -> Iterato
     card = find_card(name) if name else None
     if card:
         card.require_goal(options.goal)
+    outputs.require_apart([*before.files, *after.files], options.targets)
     # What the scenes say themselves, before anything is read of them.
     require_fit(scene_findings(before, after, card, options.accept_level))
     bands = card.bands if card else common_bands(before, after)

@@ -11,14 +11,15 @@ import numpy as np
 from rasterio.windows import Window
 
 from .acquisition import Acquisition
+from .bands import TEN_METRE_BANDS
 from .card import SHIPPED, ModelCard, find_card
 from .clouds import TEST_NAME
 from .errors import DatesReversed, ModelError, NothingObserved, S2ChangeError, UnitsUnclear
-from .grid import apart, geodesic_area_m2
+from .grid import apart, geodesic_area_m2, pixel_size_m
 from .pair import Pair, PairWindow
-from .radiometry import Array, compare_units, contradiction, seen_pixels
+from .radiometry import Array, compare_units, contradiction, other_scale, seen_pixels
 from .scene import Scene
-from .validity import QUALITY_NAMES, Quality
+from .validity import QUALITY_NAMES, ClassRaster, Quality
 
 if TYPE_CHECKING:
     from .events import Events
@@ -32,6 +33,8 @@ _SEASON_DAYS = 45
 _SUN_DEGREES = 10.0
 _LEAST_OVERLAP = 0.1
 _LEAST_USABLE = 0.5
+# Metres; a band of 10 m in degrees has pixels of up to 13 m one way.
+_COARSE_M = 15.0
 # Below it the network sees little but the rim.
 _SMALL_PX = 64
 # ESA's own accuracy before the global reference image is 1.5 px; more has another cause.
@@ -47,7 +50,7 @@ class Finding:
 
     Attributes:
         topic: "level", "model", "baseline", "units", "platform", "dates", "season", "sun", "overlap", "usable", "clouds",
-            "shift", "brightness", "normalisation", "run", or "input".
+            "shift", "brightness", "normalisation", "resolution", "run", or "input".
         severity: "ok", "warning" or "stop".
         text: one sentence.
         advice: what to do, or "".
@@ -108,7 +111,23 @@ def scene_findings(before: Scene, after: Scene, card: ModelCard | None, accept_l
         baseline_finding(before, after),
         platform_finding(one, other),
         dates_finding(one, other),
+        *resolution_findings(before, after),
     )
+
+
+def resolution_findings(before: Scene, after: Scene) -> tuple[Finding, ...]:
+    """That a date's sharpest bands come in larger pixels than the satellite takes them with; nothing where they do not."""
+    found = []
+    for side, scene in (("before", before), ("after", after)):
+        sizes = {name: max(pixel_size_m(scene.bands[name].grid)) for name in TEN_METRE_BANDS if name in scene.bands}
+        coarse = {name: size for name, size in sizes.items() if size > _COARSE_M}
+        if coarse:
+            largest = max(coarse.values())
+            text = f"{side.capitalize()} has {', '.join(coarse)} in pixels of {largest:.0f} m instead of 10: what is smaller is not seen, though the map has pixels of 10 m."
+            found.append(
+                Finding("resolution", WARNING, text, "Use the scene as it is delivered.", {"side": side, "pixel_m": largest})
+            )
+    return tuple(found)
 
 
 def say_findings(findings: Sequence[Finding], pair: Pair, events: Events) -> None:
@@ -262,6 +281,10 @@ def units_finding(pair: Pair, trust_units: bool) -> Finding:
         wrong = contradiction(samples[side], pair.bands, rules[side], side)
         if wrong:
             return _doubt(wrong, {"state": "contradiction"}, trust_units)
+    products = all(rule.product for side in scenes for rule in rules[side])
+    wrong = None if products else other_scale(samples["before"], samples["after"])
+    if wrong:
+        return _doubt(wrong, {"state": "contradiction"}, trust_units)
     assured = [all(rule.assured for rule in rules[side]) for side in scenes]
     verdict = compare_units(samples["before"], samples["after"], pair.bands, *assured)
     values = {name: value for name, value in asdict(verdict).items() if name != "text"}
@@ -335,7 +358,11 @@ def usable_finding(samples: Sequence[PairWindow], part: Window, what: str = "the
 
 def clouds_finding(pair: Pair) -> Finding:
     """Which masks say where a date is not usable."""
-    origins = {side: [mask.origin for mask in masks] for side, masks in zip(("before", "after"), pair.masks, strict=True)}
+    origins = {
+        # A file's own mask says where there is no data, and nothing of clouds.
+        side: [mask.origin for mask in masks if not (isinstance(mask, ClassRaster) and mask.of_file)]
+        for side, masks in zip(("before", "after"), pair.masks, strict=True)
+    }
     said = "; ".join(f"{side}: {', '.join(names) or 'none'}" for side, names in origins.items())
     lost = [scene.lost_mask for scene in (pair.before, pair.after) if scene.lost_mask]
     if lost and pair.options.clouds in ("auto", "product"):

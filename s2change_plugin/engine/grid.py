@@ -131,7 +131,13 @@ def bounds_window(grid: Grid, bounds: Bounds, crs: CRS) -> Window | None:
     """
     if crs != grid.crs:
         try:
-            bounds = transform_bounds(crs, grid.crs, *bounds)
+            moved = transform_bounds(crs, grid.crs, *bounds)
+            if not all(map(math.isfinite, moved)):
+                # Such as those of the whole Earth, for which the grid's CRS has no place.
+                left, bottom, right, top = transform_bounds(grid.crs, crs, *grid.bounds)
+                shared = max(bounds[0], left), max(bounds[1], bottom), min(bounds[2], right), min(bounds[3], top)
+                moved = transform_bounds(crs, grid.crs, *shared) if shared[0] < shared[2] and shared[1] < shared[3] else moved
+            bounds = moved
         except (CRSError, CPLE_BaseError) as error:
             raise GridMismatch(f"Bounds {bounds} in {name_of(crs)} cannot be placed in {name_of(grid.crs)}: {error}.") from error
     if not all(math.isfinite(value) for value in bounds):
@@ -241,7 +247,7 @@ def geodesic_areas_m2(geometries: Sequence[Any], crs: CRS) -> NDArray[np.float64
     left, bottom, right, top = shapely.total_bounds(outlines)
     middle, _ = _to_lonlat(crs).transform((left + right) / 2, (bottom + top) / 2)
     true_to_area = f"+proj=cea +lon_0={middle} +datum=WGS84 +units=m"
-    lay = Transformer.from_crs(ProjCRS.from_wkt(crs.to_wkt()), true_to_area, always_xy=True).transform
+    lay = Transformer.from_crs(ProjCRS.from_wkt(crs.to_wkt(version="WKT2_2019")), true_to_area, always_xy=True).transform
     return np.asarray(shapely.area(shapely.transform(outlines, lambda places: np.column_stack(lay(*places.T)))), np.float64)
 
 
@@ -251,7 +257,7 @@ def is_on_earth(crs: CRS) -> bool:
     if not (crs.is_geographic or crs.is_projected):
         return False
     low, high = _EARTH_RADIUS_M
-    body = ProjCRS.from_wkt(crs.to_wkt()).ellipsoid
+    body = ProjCRS.from_wkt(crs.to_wkt(version="WKT2_2019")).ellipsoid
     return body is not None and low < body.semi_major_metre < high
 
 
@@ -270,7 +276,7 @@ def crs_of(text: str | None) -> CRS | None:
 def name_of(crs: CRS) -> str:
     """A CRS in the few characters that a message has room for, such as "EPSG:32631"."""
     epsg = crs.to_epsg()
-    return f"EPSG:{epsg}" if epsg else str(ProjCRS.from_wkt(crs.to_wkt()).name)
+    return f"EPSG:{epsg}" if epsg else str(ProjCRS.from_wkt(crs.to_wkt(version="WKT2_2019")).name)
 
 
 def place_of(grid: Grid) -> str:
@@ -287,7 +293,7 @@ def _densified_ring(left: float, bottom: float, right: float, top: float) -> tup
 
 
 def _to_lonlat(crs: CRS) -> Transformer:
-    return Transformer.from_crs(ProjCRS.from_wkt(crs.to_wkt()), "EPSG:4326", always_xy=True)
+    return Transformer.from_crs(ProjCRS.from_wkt(crs.to_wkt(version="WKT2_2019")), "EPSG:4326", always_xy=True)
 
 
 def sample_windows(height: int, width: int, size: int, most: int) -> Iterator[Window]:

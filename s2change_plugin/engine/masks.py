@@ -81,7 +81,7 @@ def masks_of(scene: Scene, clouds: str, own: str | None) -> tuple[Mask, ...]:
         found.append(test)
     if own:
         found.append(open_mask(own))
-    return tuple(found)
+    return *found, *scene.own_masks
 
 
 def open_mask(source: str) -> Mask:
@@ -125,7 +125,7 @@ def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
     import geopandas
     from pyogrio.errors import DataLayerError, DataSourceError
 
-    path, *rest = source.split("|")
+    path, *rest = [source] if Path(source).is_file() else source.split("|")
     said = dict(part.partition("=")[::2] for part in rest)
     if not set(said) <= {"layername", "layerid", "subset"}:
         raise UnreadableInput(f"The {what} {source} has a part that is not known. Give FILE or FILE|layername=NAME.")
@@ -138,14 +138,16 @@ def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
         kinds = "a raster or polygons" if what in ("mask", "reference") else "polygons"
         raise UnreadableInput(f"The {what} {source} cannot be read as {kinds}. Choose another file.") from error
     shapes = table.geometry if isinstance(table, geopandas.GeoDataFrame) else geopandas.GeoSeries([])
-    shapes = shapes[shapes.geom_type.isin(["Polygon", "MultiPolygon"])]
+    # What is mended keeps all ground that the parts of it cover, and no line, which would count every pixel that it touches.
+    parts = shapes.explode(ignore_index=True)
+    parts = parts[parts.geom_type.isin(["Polygon", "MultiPolygon"])]
+    shapes = geopandas.GeoSeries(shapely.make_valid(parts.values, method="structure", keep_collapsed=False), crs=shapes.crs)
+    shapes = shapes[~shapes.is_empty]
     if shapes.empty:
         raise UnreadableInput(f"The {what} {source} has no polygons. Choose a layer of polygons.")
     if shapes.crs is None:
         raise GridMismatch(f"The {what} {source} has no CRS, so its place is unknown. Assign one, such as {_CRS_WORD}.")
-    # A spike becomes a line when it is mended, and a line would count every pixel that it touches.
-    mended = shapes.make_valid().explode(ignore_index=True)
-    return mended[mended.geom_type.isin(["Polygon", "MultiPolygon"])].explode(ignore_index=True)
+    return shapes
 
 
 class MaskReader:
@@ -200,7 +202,9 @@ class MaskReader:
             raise _elsewhere(mask.origin, grid)
         placement = placement_of(grid, here)
         if not placement:
-            dataset, _ = nearest_on(dataset, grid, self._stack, crs)
+            # Of what is warped the last layer says where the file has data.
+            dataset, _ = nearest_on(dataset, grid, self._stack, crs, **({"add_alpha": True} if mask.of_file else {}))
+            indexes = [dataset.count] if mask.of_file else indexes
             placement = _AS_IT_IS
         nodata = dataset.nodata
         # What GDAL, too, takes a raster to hold beyond its edge: of a scene classification that is no data.
@@ -217,7 +221,8 @@ class MaskReader:
                 there = Window.from_slices((rows[0], rows[-1] + 1), (cols[0], cols[-1] + 1))
                 try:
                     with one_at_a_time:
-                        values = dataset.read(indexes, window=there)
+                        own = mask.of_file and not isinstance(dataset, WarpedVRT)
+                        values = dataset.read_masks(1, window=there)[None] if own else dataset.read(indexes, window=there)
                 except RasterioError as error:
                     raise damaged(mask.path, error) from error
                 found = classes_to_codes(values, mask, nodata)
@@ -334,7 +339,7 @@ class _Shapes:
 def _polygons(mask: MaskPolygons, grid: Grid) -> Callable[[Window], Codes]:
     import geopandas
 
-    polygons = geopandas.GeoSeries([shape for shape, _ in mask.shapes], crs=mask.crs.to_wkt())
+    polygons = geopandas.GeoSeries([shape for shape, _ in mask.shapes], crs=mask.crs.to_wkt(version="WKT2_2019"))
     shapes = _Shapes(polygons, [code for _, code in mask.shapes], grid)
     if mask.own and shapes.window is None:
         raise _elsewhere(mask.origin, grid)
@@ -360,4 +365,4 @@ def _near(shapes: geopandas.GeoSeries, codes: NDArray[np.uint8], grid: Grid) -> 
     size = max(right - left, top - bottom)
     meets = np.asarray(shapes.intersects(shapely.box(left, bottom, right, top).buffer(0.1 * size)))
     cut = shapes[meets].clip_by_rect(left - size / 2, bottom - size / 2, right + size / 2, top + size / 2)
-    return np.asarray(cut.segmentize(size / 50).to_crs(grid.crs.to_wkt()).values, object), codes[meets]
+    return np.asarray(cut.segmentize(size / 50).to_crs(grid.crs.to_wkt(version="WKT2_2019")).values, object), codes[meets]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from .bands import parse_layers
 from .card import AUTO
@@ -73,7 +74,8 @@ class CompareOptions:
     @property
     def inputs(self) -> tuple[str | None, ...]:
         """The files that are read."""
-        return self.before, self.after, self.before_mask, self.after_mask, self.area
+        model = (self.model, str(Path(self.model).with_suffix(".json"))) if self.model.endswith(".safetensors") else ()
+        return self.before, self.after, self.before_mask, self.after_mask, self.area, *model
 
     def pair_options(self) -> PairOptions:
         """How the two are laid over each other."""

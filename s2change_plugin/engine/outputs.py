@@ -75,8 +75,13 @@ def require_apart(inputs: Sequence[str | None], targets: Sequence[Path]) -> None
     resolved = [path.resolve() for path in targets]
     if len(set(resolved)) < len(resolved):
         raise OutputError("Two outputs have the same file name. Give each its own.")
-    for source in inputs:
-        if source and Path(source.partition("|")[0]).resolve() in resolved:
+    for source in filter(None, inputs):
+        path = Path(source.partition("|")[0]).resolve()
+        # A shapefile is several files.
+        parts = {
+            target for target in resolved if path.suffix.lower() == ".shp" and target.with_suffix("") == path.with_suffix("")
+        }
+        if path in resolved or parts:
             raise OutputError(f"{source} is an input and cannot be an output too. Choose another file name.")
 
 
@@ -95,13 +100,29 @@ def require_folders(targets: list[Path]) -> None:
     """Refuse targets that cannot be files.
 
     Raises:
-        OutputError: a target is a folder, or its folder is missing.
+        OutputError: a target is a folder, or its folder is missing; or what `_require_replaceable` refuses.
     """
     for target in targets:
+        _require_replaceable(target)
         if target.is_dir():
             raise OutputError(f"{target} is a folder. Give a file name for the result.")
         if not target.parent.is_dir():
             raise OutputError(f"The folder {target.parent} does not exist. Create it, or choose another place for {target.name}.")
+
+
+def _require_replaceable(target: Path) -> None:
+    """Refuse to replace what is there, where that would break it or what takes its place.
+
+    Raises:
+        OutputError: it is a device or the like, or a database in which another program has unsaved changes, which would come into the new one.
+    """
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise OutputError(f"{target} is no file. Choose another name.")
+    for journal in (Path(f"{target}-wal"), Path(f"{target}-journal")):
+        if os.path.lexists(journal) and journal.stat().st_size:
+            raise OutputError(
+                f"{target} holds changes that another program has not saved ({journal.name} lies beside it). Close it there, or choose another name."
+            )
 
 
 @contextmanager
@@ -145,7 +166,8 @@ def _remove_stale(folder: Path) -> None:
 
 
 # By which others know what is written.
-_ENDINGS = {"raster": (".tif", ".tiff"), "GeoPackage": (".gpkg",), "picture": (".png",)}
+_ENDINGS = {"raster": (".tif", ".tiff"), "GeoPackage": (".gpkg",), "picture": (".png",), "record": (".json",)}
+_BESIDE = (".aux.xml", ".ovr", ".msk")
 
 
 @dataclass(frozen=True)
@@ -288,11 +310,16 @@ def publish(finished: dict[Path, Path]) -> None:
     """
     done: list[tuple[Path, Path | None]] = []
     try:
-        for source, target in finished.items():
+        for source, asked in finished.items():
+            # What a link stands for is replaced, not the link.
+            target = asked.resolve() if asked.is_symlink() else asked
+            _require_replaceable(target)
             with _placing(target):
                 done.append((target, _replace(source, target)))
-            # Statistics that QGIS or GDAL keep beside an older file of this name describe that one.
-            target.with_name(f"{target.name}.aux.xml").unlink(missing_ok=True)
+            # Statistics, overviews and a mask that QGIS or GDAL keep beside an older file of this name describe that one.
+            for beside in (f"{target}{ending}" for ending in _BESIDE):
+                if os.path.lexists(beside):
+                    os.unlink(beside)
     except BaseException:
         for target, older in done:
             target.unlink(missing_ok=True)

@@ -11,16 +11,17 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
-from .errors import GridMismatch, NothingObserved
+from .errors import GridMismatch, NothingObserved, UnreadableInput
 from .grid import Grid, pixel_size_m
 from .masks import Area, MaskReader
 from .outputs import NOT_OBSERVED
 from .pair import Pair
 from .radiometry import Array
 from .reading import SceneReader
-from .scene import Scene, open_raster
+from .scene import Scene, damaged, open_raster
 from .scores import AGREEMENT_COLOURS, Agreement
 from .validity import QUALITY_COLOURS, QUALITY_NAMES, Codes, Quality, SpectralTest, date_quality, pair_quality, worse
 
@@ -38,13 +39,19 @@ def write_picture(before: Scene, after: Scene, mask: Path, target: Path) -> None
 
     Raises:
         NothingObserved: neither date shows anything under the mask.
+        UnreadableInput: that is none.
     """
     with open_raster(str(mask)) as raster:
         if raster.crs is None:
             raise GridMismatch(f"The mask {mask} has no CRS, so its place is unknown. Assign one.")
         grid = _coarser(Grid(raster.crs, raster.transform, raster.height, raster.width))
         # By nearest neighbour, which leaves as much change as there is.
-        changed = raster.read(1, out_shape=grid.shape)
+        try:
+            changed = raster.read(1, out_shape=grid.shape)
+        except RasterioError as error:
+            raise damaged(str(mask), error) from error
+        if raster.count > 1 or not np.isin(changed, (0, 1, NOT_OBSERVED)).all():
+            raise UnreadableInput(f"{mask} is no change mask (one layer of 0, 1 and 255). Pick another raster.")
         tags = raster.tags()
     first, second = _true_colours(before, after, grid)
     overlay = _backdrop(second)

@@ -56,6 +56,14 @@ CIRRUS_PERCENT = 10.0
 _CIRRUS_NEARNESS = 0.05
 
 
+# Noise and the offset of 0.1 leave no ground darker; what is fills a place without being declared as nodata, such as −9999.
+LOWEST_REFLECTANCE = -0.3
+# Of a scene the brightest hundredth of the pixels of its brightest band: over clear deep water, Level-2A, about 0.03.
+_DIMMEST = 0.02
+# Snow, water and haze change some bands by as much as this, and no ground changes all of them by it.
+_TIMES = 4.0
+
+
 @dataclass(frozen=True)
 class DnRule:
     """reflectance = digital number × scale + offset.
@@ -227,6 +235,12 @@ def contradiction(samples: Sequence[Array], bands: Sequence[str], rules: Sequenc
             f"{_named(side)} is read as {rules[0].origin}, and its stored values reach {highest:.3g} only: they are reflectance already. "
             f"Say {option_of(side, 'units')} reflectance{settle}."
         )
+    brightest = max(float(np.percentile(layer, 99)) for layer in pixels)
+    if brightest < _DIMMEST and not rules[0].product:
+        return (
+            f"{_named(side)} is read as {rules[0].origin}, and 99 of 100 of its pixels then reflect less than {max(brightest, 0):.3f} in every band: the "
+            f"values are in another unit, such as per cent. Give digital numbers or reflectance; if they are right, add --trust-units."
+        )
     floor = _floor(pixels, bands)
     swir = [rule for name, rule in zip(bands, rules, strict=True) if name in _SWIR]
     # In a product the offset is there just so that shadows may come out below zero.
@@ -235,6 +249,26 @@ def contradiction(samples: Sequence[Array], bands: Sequence[str], rules: Sequenc
     return (
         f"{_named(side)} is read as {rules[0].origin}, and its darkest ground in the short-wave infrared then reflects {floor:.3f}, "
         f"less than nothing: the values do not carry that offset. Say {option_of(side, 'units')} dn{settle}."
+    )
+
+
+def other_scale(before: Sequence[Array], after: Sequence[Array]) -> str | None:
+    """A sentence where one date is so many times as bright as the other in every band that its numbers are on another scale; else None.
+
+    Args:
+        before, after: samples of one place, each (band, row, col) reflectance, NaN where not usable.
+    """
+    old, new = seen_pixels(before, after)
+    if not old.size:
+        return None
+    middles = np.maximum(np.median(old, axis=1), 1e-6), np.maximum(np.median(new, axis=1), 1e-6)
+    times = middles[1] / middles[0]
+    if times.max() > 1 / _TIMES and times.min() < _TIMES:
+        return None
+    brighter, other, least = ("After", "before", times.min()) if times.min() >= _TIMES else ("Before", "after", 1 / times.max())
+    return (
+        f"{brighter} is at least {least:.1f} times as bright as {other} in every band, as no ground changes: the two are in different units, such as per "
+        "cent and digital numbers. Give both in one; if they are right, add --trust-units."
     )
 
 

@@ -19,7 +19,7 @@ from scipy.ndimage import maximum_filter
 from .blocks import BlockCache
 from .grid import Grid, grow, intersect, pixel_size_m, slices_in
 from .placement import Placement, interpolated, placement_of, spread
-from .radiometry import Array, to_reflectance
+from .radiometry import LOWEST_REFLECTANCE, Array, to_reflectance
 from .scene import BandSource, Scene, damaged, open_raster
 
 # ESA: 65535 is saturated. Values just below are too where another program has resampled them.
@@ -115,6 +115,7 @@ class _ParallelFile:
         for layer, band in zip(values, self.bands, strict=True):
             if not np.isnan(band.nodata):
                 layer[layer == band.nodata] = np.nan
+            layer[layer < (LOWEST_REFLECTANCE - band.rule.offset) / band.rule.scale] = np.nan
         if self.zero_filled:
             values[:, (values == 0).all(0)] = np.nan
         saturated = values >= SATURATED_DN
@@ -319,6 +320,8 @@ class SceneReader:
                 layer[layer == band.nodata] = np.nan
             saturated = layer >= SATURATED_DN + added if not ordinary and band.rule.scale < _SCALE_OF_DN else None
             to_reflectance(layer, replace(band.rule, offset=0.0) if added else band.rule, out=layer)
+            if not ordinary:
+                layer[layer < LOWEST_REFLECTANCE] = np.nan
             if saturated is not None:
                 layer[saturated] = np.inf
         return dn

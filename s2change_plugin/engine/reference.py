@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
@@ -117,6 +118,9 @@ def _reads(
 ) -> Labels:
     """What reads a window of the grid, on which the raster lies at an extent; a second layer, if any, is 0 where it is not."""
 
+    # A warped one shows its own in its alpha layer.
+    masked = MaskFlags.per_dataset in dataset.mask_flag_enums[0] and dataset.count == 1
+
     def read(window: Window) -> Codes:
         labels = np.full((int(window.height), int(window.width)), UNKNOWN, np.uint8)
         inside = intersect(window, extent)
@@ -125,9 +129,12 @@ def _reads(
         there = Window(inside.col_off - extent.col_off, inside.row_off - extent.row_off, inside.width, inside.height)
         try:
             values, *alpha = dataset.read(window=there)
+            own = dataset.read_masks(1, window=there) if masked else None
         except RasterioError as error:
             raise damaged(source, error) from error
         exists = alpha[0] != 0 if alpha else np.ones(values.shape, bool)
+        if own is not None:
+            exists &= own != 0
         labels[slices_in(inside, window)] = _to_labels(values, exists, nodata, change_value, f"The {what} {source}", _HINTS[what])
         return labels
 

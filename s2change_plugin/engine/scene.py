@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
@@ -43,6 +45,7 @@ _FILLED, _GAPS = "holds one number or nothing", "has gaps where other bands have
 _MOST_GAPS = 0.01
 # Of windows spread over a layer: values (window, pixel), whether they are numbers and not nodata, and the layer's size.
 _Looked = tuple[NDArray[Any], NDArray[np.bool_], tuple[int, int]]
+_IN_ARCHIVE = re.compile(r"/vsi(?:zip|tar)/\{?(.+?\.(?:zip|tar|tgz|tar\.gz))\}?(?:/|$)", re.IGNORECASE)
 _SCL_FILE = re.compile(r"(?:^|_)SCL(?:_[26]0m)?$", re.IGNORECASE)
 # What `stack` writes into a scene's tags: the quality raster beside it, by how many metres its clouds are widened already, and
 # that the unit of what it was made of was assumed.
@@ -85,6 +88,7 @@ class Scene:
         unusable: band that is not among its bands although it has a layer, to what is wrong with that.
         lost_mask: the quality raster that it names and that is not there; None where there is none to miss.
         product: name of the product that it is; None where it is none.
+        own_masks: of its files, which say where they have no data.
     """
 
     source: str
@@ -95,11 +99,22 @@ class Scene:
     unusable: Mapping[str, str] = field(default_factory=dict)
     lost_mask: str | None = None
     product: str | None = None
+    own_masks: tuple[ClassRaster, ...] = ()
 
     @property
     def grid(self) -> Grid:
         """The grid of its finest band."""
         return min((band.grid for band in self.bands.values()), key=lambda grid: abs(grid.transform.determinant))
+
+    @property
+    def files(self) -> list[str]:
+        """All files that its bands and mask are read from, those behind a VRT and an archive too."""
+        mask = [self.mask.path] if isinstance(self.mask, ClassRaster) else []
+        found = list[str]()
+        for path in dict.fromkeys([*(band.path for band in self.bands.values()), *mask]):
+            with open_raster(path) as dataset:
+                found += [path, *dataset.files]
+        return [archive[1] if (archive := _IN_ARCHIVE.match(path)) else path for path in dict.fromkeys(found)]
 
     @property
     def label(self) -> str:
@@ -182,6 +197,7 @@ def open_scene(
     else:
         layers = _stack_layers(source, bands, side)
         acquisition, mask, lost = _told_by_stack(source)
+    own = tuple(filter(None, (_own_mask(path, crs) for path in dict.fromkeys(path for path, _ in layers.values()))))
     unusable, cirrus = _unusable(layers) if "B10" in layers else ({}, np.empty(0))
     layers = {name: where for name, where in layers.items() if unusable.get(name) != _FILLED}
     if len(layers) < 2:
@@ -206,7 +222,14 @@ def open_scene(
         # The cirrus band is left out of Level-2A: it sees no ground (ESA, Sentinel-2 Products Specification Document).
         acquisition = replace(acquisition, level="L1C")
     bands_found = {name: found[name] for name in ALL_BANDS if name in found and name not in unusable}
-    return Scene(source, bands_found, acquisition, mask, unusable=unusable, lost_mask=lost)
+    return Scene(source, bands_found, acquisition, mask, unusable=unusable, lost_mask=lost, own_masks=own)
+
+
+def _own_mask(path: str, crs: CRS | None) -> ClassRaster | None:
+    """What a file's own mask or alpha band says has no data; None where it has none."""
+    with open_raster(path) as dataset:
+        masked = MaskFlags.per_dataset in dataset.mask_flag_enums[0]
+    return ClassRaster(path, ({0: Quality.NODATA_BEFORE},), "the file's own mask", crs=crs, of_file=True) if masked else None
 
 
 def _whole_of(source: str) -> str | None:
@@ -327,7 +350,11 @@ def _acquisition_of_names(paths: Iterable[str]) -> Acquisition:
 def _stack_layers(source: str, bands: tuple[str | None, ...] | None, side: str) -> dict[str, tuple[str, int]]:
     """Band name to (path, layer) of a stack."""
     with open_raster(source) as dataset:
-        descriptions, count = dataset.descriptions, dataset.count
+        descriptions, count, inside = dataset.descriptions, dataset.count, dataset.subdatasets
+    if not count:
+        raise UnreadableInput(
+            f"{source} holds {len(inside)} rasters ({', '.join(inside[:3])}{' …' if len(inside) > 3 else ''}) and is none itself. Make one GeoTIFF of the bands first."
+        )
     if bands is None:
         if count == 1:
             raise BandsUnknown(
@@ -423,7 +450,14 @@ def _band_source(
             # ESA: DN 0 is nodata.
             filled = None if dtype.startswith("uint") else fill()
             nodata = filled if filled is not None else (np.nan if dtype.startswith("float") else 0.0)
+        if dtype.startswith("complex"):
+            raise UnreadableInput(f"{path} holds complex numbers, which no reflectance is. Pick another raster.")
         tags = (dataset.scales[index - 1], dataset.offsets[index - 1])
+        if not (math.isfinite(tags[0]) and tags[0] > 0 and math.isfinite(tags[1])):
+            raise UnitsUnclear(
+                f"{path} has a scale of {tags[0]:g} and an offset of {tags[1]:g}, by which no number becomes reflectance. Correct them, such as with "
+                "gdal_edit.py -scale 0.0001 -offset 0."
+            )
         rule = rule_for(path, dtype, tags, units, largest, side, told, trust_units)
         if ASSUMED_TAG in dataset.tags():
             rule = replace(rule, assured=False)

@@ -79,6 +79,7 @@ class ClassRaster:
         first_layer: of the file to which the first of `codes` belongs; the others follow it.
         widened: metres by which clouds and shadows reach further already.
         crs: that counts instead of the file's.
+        of_file: it is the mask of a file of bands, 0 where that has no data, and no layer of it.
     """
 
     path: str
@@ -88,6 +89,7 @@ class ClassRaster:
     first_layer: int = 1
     widened: float = 0.0
     crs: CRS | None = None
+    of_file: bool = False
 
 
 @dataclass(frozen=True)

@@ -255,6 +255,15 @@ def test_a_name_that_is_taken_is_refused_and_with_force_replaced(
     assert contents(data)["other/change.tif"] == before["other/change.tif"]
 
 
+def test_a_folder_that_is_no_group_is_not_replaced(dates: list[Path], change: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    export(*dates, change, data, "--name", "town")
+    (data / "town-r1c1").mkdir()
+    (data / "town-r1c1" / "notes.txt").write_text("mine")
+    export(*dates, change, data, "--name", "town", "--force")
+    assert (data / "town-r1c1" / "notes.txt").read_text() == "mine"
+
+
 def test_what_is_read_is_not_replaced(dates: list[Path], change: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     export(*dates, change, data, "--name", "town")

@@ -31,7 +31,7 @@ def own_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S2CHANGE_MODELS", str(tmp_path / "models"))
     write_standin(tmp_path / "models", "standin")
     yield
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
@@ -330,7 +330,7 @@ def test_an_error_is_an_event_too(tmp_path: Path, pair: tuple[Path, Path]) -> No
     assert (last["event"], last["kind"]) == ("error", "UnreadableInput")
 
 
-@pytest.mark.parametrize("how", ["standard input closes", "SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("how", ["standard input closes", "SIGTERM", "SIGINT", "SIGHUP"])
 def test_a_run_that_is_stopped_half_way_leaves_nothing(tmp_path: Path, large_pair: tuple[Path, Path], how: str) -> None:
     done = started(tmp_path, large_pair, stdin=subprocess.PIPE)
     workdir = wait_for_windows(done)
@@ -338,7 +338,7 @@ def test_a_run_that_is_stopped_half_way_leaves_nothing(tmp_path: Path, large_pai
     if how == "standard input closes":
         done.stdin.close()
     else:
-        done.send_signal(signal.SIGTERM if how == "SIGTERM" else signal.SIGINT)
+        done.send_signal(getattr(signal, how))
     assert done.wait(30) == 1
     assert json.loads(done.stdout.readlines()[-1])["kind"] == "Cancelled"
     assert not workdir.exists()
@@ -394,6 +394,13 @@ def test_the_picture_of_a_large_map_shows_as_much_change_as_there_is(tmp_path: P
     with rasterio.open(tmp_path / "p.png") as raster:
         panel = raster.read()[:3, 100:-150, -500:-50].astype(int)
     assert (np.abs(panel - np.array([214, 0, 87])[:, None, None]).max(0) < 3).mean() == pytest.approx(0.1, abs=0.02)
+
+
+def test_what_is_no_change_mask_is_not_drawn_as_one(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    asked = ["picture", *map(str, pair), "--mask", str(pair[0]), "--output", str(tmp_path / "p.png")]
+    done = CliRunner().invoke(main, asked)
+    assert (done.exit_code, "is no change mask" in done.output) == (1, True)
+    assert not (tmp_path / "p.png").exists()
 
 
 def test_what_was_not_observed_stands_out_from_paper_and_ground_and_its_patch_has_an_outline(

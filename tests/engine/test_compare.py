@@ -338,6 +338,13 @@ def test_the_report_says_which_model_goal_and_threshold_made_the_mask(tmp_path: 
     assert "model mine, threshold 0.588, goal precision" in (tmp_path / "r.html").read_text("utf-8")
 
 
+def test_a_map_without_change_whose_255_may_be_meant_as_change_is_doubted(tmp_path: Path, truth: np.ndarray) -> None:
+    mask = write(tmp_path / "m.tif", np.where(truth == 1, np.uint8(255), np.uint8(0)))
+    text = result(mask, write(tmp_path / "r.tif", truth))["warnings"][0]
+    assert text.startswith("The mask holds no change, and")
+    assert "If 255 is change in it, write 1 there." in text
+
+
 def test_the_picture_of_a_map_in_degrees_is_as_wide_as_its_ground(tmp_path: Path) -> None:
     """At 60° north a degree of longitude is half as long as one of latitude."""
     confusion = write(tmp_path / "c.tif", np.zeros((100, 100), np.uint8), crs="EPSG:4326", origin=(5, 60), pixel=(1e-4, 1e-4))

@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Barrier, current_thread
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from rasterio.windows import Window
 
 from s2change_plugin.engine import detect as change
+from s2change_plugin.engine import outputs
 from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.blocks import BlockCache
 from s2change_plugin.engine.card import ModelCard
@@ -329,10 +331,45 @@ def test_options_that_cannot_be_meant_are_refused(wrong: dict) -> None:
         DetectOptions(before="a.tif", after="b.tif", mask=Path("m.tif"), **wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"mask": Path("m.png")}, {"polygons": Path("c.shp")}, {"quality": Path("q")}])
+@pytest.mark.parametrize(
+    "wrong", [{"mask": Path("m.png")}, {"polygons": Path("c.shp")}, {"quality": Path("q")}, {"record": Path("r.txt")}]
+)
 def test_a_name_that_says_another_format_is_refused(wrong: dict) -> None:
-    with pytest.raises(OutputError, match=r"is no name for a .*: let it end in \.(tif|gpkg)"):
+    with pytest.raises(OutputError, match=r"is no name for a .*: let it end in \.(tif|gpkg|json)"):
         DetectOptions(**{"before": "a.tif", "after": "b.tif", "mask": Path("m.tif")} | wrong)
+
+
+@pytest.mark.parametrize("kind", ["folder", "vrt", "zip"])
+def test_what_lies_behind_an_input_is_not_replaced(tmp_path: Path, ground: np.ndarray, kind: str) -> None:
+    (tmp_path / "bands").mkdir()
+    paths = [
+        write_stack(tmp_path / "bands" / f"x_{name}.tif", ground[index, None], None) for index, name in enumerate(("B02", "B03"))
+    ]
+    target, before = paths[1], tmp_path / "bands"
+    if kind == "vrt":
+        before = tmp_path / "both.vrt"
+        before.write_text(_VRT.format(*paths))
+    if kind == "zip":
+        target = tmp_path / "bands.tif"
+        with ZipFile(target.with_suffix(".zip"), "w") as archive:
+            archive.write(paths[0], "x.tif")
+            archive.write(paths[1], "y.tif")
+        (tmp_path / "both.vrt").write_text(_VRT.format(*(f"/vsizip/{target.with_suffix('.zip')}/{name}.tif" for name in "xy")))
+        before, target = tmp_path / "both.vrt", target.with_suffix(".zip")
+    files = open_scene(str(before), None if kind == "folder" else ("B02", "B03")).files
+    with pytest.raises(OutputError, match="is an input"):
+        outputs.require_apart(files, [target])
+
+
+_VRT = """<VRTDataset rasterXSize="340" rasterYSize="300"><SRS>EPSG:32631</SRS><GeoTransform>500000,10,0,5000000,0,-10</GeoTransform>
+<VRTRasterBand dataType="UInt16" band="1"><SimpleSource><SourceFilename>{}</SourceFilename></SimpleSource></VRTRasterBand>
+<VRTRasterBand dataType="UInt16" band="2"><SimpleSource><SourceFilename>{}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"""
+
+
+def test_a_model_is_not_replaced_by_a_result() -> None:
+    for name in ("mine.json", "sub/../mine.json"):
+        with pytest.raises(OutputError, match="is an input"):
+            DetectOptions(before="a.tif", after="b.tif", mask=Path("m.tif"), model="mine.safetensors", record=Path(name))
 
 
 def test_outputs_may_not_meet_each_other_or_an_input(tmp_path: Path) -> None:

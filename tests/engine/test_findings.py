@@ -23,6 +23,7 @@ from s2change_plugin.engine.findings import (
     level_finding,
     model_finding,
     require_fit,
+    resolution_findings,
     season_findings,
     stable_differences,
     sun_difference,
@@ -31,8 +32,9 @@ from s2change_plugin.engine.findings import (
 )
 from s2change_plugin.engine.pair import PairWindow
 from s2change_plugin.engine.reach import halo
-from s2change_plugin.engine.scene import Scene
+from s2change_plugin.engine.scene import Scene, open_scene
 from s2change_plugin.engine.validity import Quality
+from tests.conftest import textured, write_stack
 
 BEFORE = Acquisition(
     "L1C", datetime(2021, 6, 20, tzinfo=timezone.utc), "S2A", "31TDH", "02.14", 51, 30.0, 150.0, origin="metadata"
@@ -51,6 +53,15 @@ def test_one_level_is_well_and_two_are_a_warning_that_names_the_consequence() ->
     assert mixed.severity == WARNING
     assert "taken for change" in mixed.text
     assert level_finding(BEFORE, replace(AFTER, level=None)).severity == WARNING
+
+
+def test_a_date_whose_sharpest_bands_come_in_larger_pixels_is_said_to(tmp_path: Path) -> None:
+    fine = open_scene(str(write_stack(tmp_path / "a.tif", textured(10, 60, 60, 1))))
+    coarse = open_scene(str(write_stack(tmp_path / "b.tif", textured(10, 30, 30, 1), pixel=(20, 20))))
+    (found,) = resolution_findings(fine, coarse)
+    assert found.severity == WARNING
+    assert found.text.startswith("After has B02, B03, B04, B08 in pixels of 20 m instead of 10")
+    assert resolution_findings(fine, fine) == ()
 
 
 def test_another_level_than_the_models_stops_until_it_is_accepted() -> None:

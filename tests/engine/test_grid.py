@@ -64,6 +64,11 @@ def test_bounds_outside_have_no_window() -> None:
     assert bounds_window(UTM, (600000, 4999000, 600100, 4999100), UTM.crs) is None
 
 
+def test_bounds_that_the_grids_crs_has_no_place_for_are_cut_to_the_grid() -> None:
+    whole = CRS.from_epsg(4326)
+    assert bounds_window(UTM, (-180, -90, 180, 90), whole) == UTM.window
+
+
 def test_windows_cover_every_pixel_once() -> None:
     seen = np.zeros((700, 530), int)
     for window in windows(700, 530, 256):

@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 from rasterio.windows import Window
-from shapely.geometry import Polygon, box
+from shapely.geometry import GeometryCollection, MultiPolygon, Point, Polygon, box
 
 from s2change_plugin.engine.acquisition import Acquisition
 from s2change_plugin.engine.errors import GridMismatch, UnreadableInput
@@ -110,6 +110,23 @@ def test_polygons_in_another_crs_keep_their_place_and_their_holes(tmp_path: Path
     expected[10:50, 20:60] = True
     expected[30:40, 30:40] = False
     np.testing.assert_array_equal(codes == Quality.CLOUD, expected)
+
+
+def test_parts_that_overlap_and_polygons_in_collections_count_as_they_were_drawn(tmp_path: Path) -> None:
+    shapes = [
+        MultiPolygon([box(500200, 4999600, 500400, 4999800), box(500300, 4999600, 500500, 4999800)]),
+        GeometryCollection([box(500600, 4999600, 500700, 4999800), Point(500100, 4999500)]),
+    ]
+    geopandas.GeoSeries(shapes, crs="EPSG:32631").to_file(tmp_path / "m.gpkg")
+    expected = np.zeros(GRID.shape, bool)
+    expected[20:40, 20:50] = expected[20:40, 60:70] = True
+    np.testing.assert_array_equal(read(open_mask(str(tmp_path / "m.gpkg"))) == Quality.CLOUD, expected)
+
+
+def test_a_files_name_may_hold_what_parts_a_layers_name(tmp_path: Path) -> None:
+    (tmp_path / "a|b").mkdir()
+    geopandas.GeoSeries([box(500200, 4999600, 500400, 4999800)], crs="EPSG:32631").to_file(tmp_path / "a|b" / "m.gpkg")
+    assert (read(open_mask(str(tmp_path / "a|b" / "m.gpkg"))) == Quality.CLOUD).sum() == 400
 
 
 def test_a_spike_of_a_polygon_counts_no_pixel(tmp_path: Path) -> None:

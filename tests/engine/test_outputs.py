@@ -73,6 +73,51 @@ def test_what_is_small_keeps_its_share_in_the_overviews(tmp_path: Path, layer: o
         assert overview.read(1).mean() == pytest.approx(0.1, abs=0.005)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="devices and pipes that have names")
+def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.tif")
+    with pytest.raises(OutputError, match="is no file"):
+        outputs.require_folders([tmp_path / "pipe.tif"])
+
+
+def test_a_database_with_unsaved_changes_of_another_program_is_not_replaced(tmp_path: Path) -> None:
+    """They would be written into the new one when that is opened, and break it."""
+    target, new = tmp_path / "c.gpkg", tmp_path / "new.gpkg"
+    target.write_text("old")
+    new.write_text("new")
+    (tmp_path / "c.gpkg-wal").write_text("unsaved")
+    for attempt in (lambda: outputs.require_folders([target]), lambda: outputs.publish({new: target})):
+        with pytest.raises(OutputError, match=r"c\.gpkg-wal lies beside it"):
+            attempt()
+    assert target.read_text() == "old"
+    (tmp_path / "c.gpkg-wal").write_text("")
+    outputs.publish({new: target})
+    assert target.read_text() == "new", "who only reads leaves an empty one"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links that anybody may make")
+def test_what_a_link_stands_for_is_replaced_and_not_the_link(tmp_path: Path) -> None:
+    (tmp_path / "there.tif").write_text("old")
+    (tmp_path / "mask.tif").symlink_to(tmp_path / "there.tif")
+    (tmp_path / "new.tif").write_text("new")
+    outputs.publish({tmp_path / "new.tif": tmp_path / "mask.tif"})
+    assert (tmp_path / "mask.tif").is_symlink()
+    assert (tmp_path / "there.tif").read_text() == "new"
+
+
+@pytest.mark.parametrize("ending", [".aux.xml", ".ovr", ".msk"])
+def test_what_lies_beside_an_older_result_does_not_describe_the_new_one(tmp_path: Path, ending: str) -> None:
+    for name in ("mask.tif", f"mask.tif{ending}", "new.tif"):
+        (tmp_path / name).write_text(name)
+    outputs.publish({tmp_path / "new.tif": tmp_path / "mask.tif"})
+    assert [path.name for path in tmp_path.iterdir()] == ["mask.tif"]
+
+
+def test_a_shapefile_is_not_replaced_in_part(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="is an input"):
+        outputs.require_apart([str(tmp_path / "area.shp")], [tmp_path / "area.dbf"])
+
+
 def test_the_working_folder_is_gone_after_a_failure(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), outputs.workdir_beside(tmp_path / "mask.tif") as workdir:
         (workdir / "half").write_text("half")

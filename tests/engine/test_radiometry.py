@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from s2change_plugin.engine.radiometry import (
     compare_units,
     contradiction,
     is_added_offset,
+    other_scale,
     rule_for,
     seen_pixels,
     to_reflectance,
@@ -315,6 +318,25 @@ def test_an_offset_taken_off_what_never_carried_it_contradicts_dark_ground() -> 
 
 def test_shadows_that_a_correction_made_negative_do_not_contradict_digital_numbers() -> None:
     assert contradiction(river(added=-0.05), TEN_BANDS, [rule(units="dn")] * 10) is None
+
+
+def test_a_date_that_is_many_times_as_bright_in_every_band_is_on_another_scale() -> None:
+    ground = river()
+    text = other_scale(ground, [sample / 10 for sample in ground])
+    assert text is not None
+    assert text.startswith("Before is at least 10.0 times as bright as after in every band")
+    assert str(other_scale([sample / 5 for sample in ground], ground)).startswith("After is at least 5.0 times")
+    snow = [sample * np.where(np.arange(10) < 7, 8, 1)[:, None, None] for sample in ground]
+    assert other_scale(ground, snow) is None
+    assert other_scale(ground, [sample * 3 for sample in ground]) is None
+
+
+def test_per_cent_read_as_digital_numbers_contradicts() -> None:
+    dim = [sample / 100 for sample in river()]
+    text = contradiction(dim, TEN_BANDS, [rule()] * 10, "after")
+    assert text is not None
+    assert "in another unit, such as per cent" in text
+    assert contradiction(dim, TEN_BANDS, [replace(rule(), product=True)] * 10) is None
 
 
 def test_digital_numbers_read_as_reflectance_contradict() -> None:

@@ -7,10 +7,14 @@ import pytest
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.shutil import copy
+from rasterio.warp import transform, transform_bounds
 from rasterio.windows import Window
 
 from s2change_plugin.engine.bands import ALL_BANDS, L2A_BANDS, TEN_BANDS
-from s2change_plugin.engine.errors import BandsUnknown, GridMismatch, UnreadableInput
+from s2change_plugin.engine.errors import BandsUnknown, GridMismatch, UnitsUnclear, UnreadableInput
+from s2change_plugin.engine.grid import Grid
+from s2change_plugin.engine.masks import masks_of
 from s2change_plugin.engine.pair import DateReader
 from s2change_plugin.engine.reading import SceneReader
 from s2change_plugin.engine.scene import open_scene
@@ -298,6 +302,67 @@ def test_twenty_metre_bands_keep_their_place_on_the_ten_metre_grid(tmp_path: Pat
     # 100 DN per 20 m: a 10 m pixel's centre lies 5 m, a quarter of that, off the 20 m pixel's.
     np.testing.assert_allclose(fine[20, 10:30:2] * 10000, ramp[0, 5:15] - 25, atol=1)
     np.testing.assert_allclose(fine[20, 11:31:2] * 10000, ramp[0, 5:15] + 25, atol=1)
+
+
+@pytest.mark.parametrize("scale", [0.0, -0.0001, float("nan")])
+def test_a_scale_that_is_none_is_refused(tmp_path: Path, ground: np.ndarray, scale: float) -> None:
+    with pytest.raises(UnitsUnclear, match="by which no number becomes reflectance"):
+        open_scene(str(write_stack(tmp_path / "a.tif", ground, scale=scale)))
+
+
+@pytest.mark.parametrize(("dtype", "shift"), [("int16", 0), ("int16", 3.5), ("float32", 0), ("float32", 3.5)])
+def test_a_fill_that_nobody_declared_and_no_sample_met_is_no_ground(
+    tmp_path: Path, ground: np.ndarray, dtype: str, shift: float
+) -> None:
+    """Whether it is read as it is or interpolated."""
+    values = ground.astype(dtype)
+    if dtype == "float32":
+        values /= 10000
+    values[:, 100:140, 200:260] = -9999
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", values, origin=(500000 + shift, 5000000 - shift))))
+    # As where the windows that are looked at for a fill did not meet it.
+    scene = replace(scene, bands={name: replace(band, nodata=float("nan")) for name, band in scene.bands.items()})
+    grid = Grid(CRS.from_epsg(32631), Affine(10, 0, 500000, 0, -10, 5000000), 300, 340)
+    reader = SceneReader(scene, grid)
+    shown = reader.read(grid.window)
+    reader.close()
+    assert np.isnan(shown[:, 102:138, 202:258]).all()
+    around = shown[:, 90:150, 190:270]
+    assert np.nanmin(around) > 0
+    assert np.isfinite(shown[:, 10:90, 10:190]).all()
+
+
+@pytest.mark.parametrize("internal", [True, False])
+@pytest.mark.parametrize("crs", ["EPSG:32631", "EPSG:32632"], ids=["parallel", "warped"])
+def test_what_a_file_masks_itself_has_no_data(tmp_path: Path, ground: np.ndarray, internal: bool, crs: str) -> None:
+    path = write_stack(tmp_path / "a.tif", ground)
+    masked = np.full(ground.shape[1:], 255, np.uint8)
+    masked[100:140, 200:260] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=internal), rasterio.open(path, "r+") as raster:
+        raster.write_mask(masked)
+    scene = open_scene(str(path))
+    left, bottom, right, top = transform_bounds("EPSG:32631", crs, *scene.grid.bounds)
+    shape = round((top - bottom) / 10), round((right - left) / 10)
+    grid = Grid(CRS.from_string(crs), Affine(10, 0, left, 0, -10, top), *shape)
+    reader = DateReader(scene, tuple(scene.bands), masks_of(scene, "none", None), grid, 60)
+    codes = reader.read(grid.window)[1]
+    reader.close()
+    for row, col, expected in ((102, 202, 1), (138, 258, 1), (95, 230, 0), (120, 195, 0), (145, 230, 0), (120, 265, 0)):
+        x, y = transform("EPSG:32631", crs, [500005 + 10 * col], [4999995 - 10 * row])
+        assert codes[int((top - y[0]) // 10), int((x[0] - left) // 10)] == expected, (row, col)
+
+
+def test_a_file_of_several_rasters_names_them(tmp_path: Path) -> None:
+    image = write_stack(tmp_path / "a.tif", textured(1, 40, 40, 1).astype(np.uint8), None)
+    for number, more in enumerate(({}, {"append_subdataset": "yes"})):
+        copy(image, tmp_path / "a.gpkg", driver="GPKG", raster_table=f"t{number}", **more)
+    with pytest.raises(UnreadableInput, match=r"holds 2 rasters \(GPKG:.*:t0, GPKG:.*:t1\)"):
+        open_scene(str(tmp_path / "a.gpkg"))
+
+
+def test_complex_numbers_are_no_reflectance(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableInput, match="complex numbers"):
+        open_scene(str(write_stack(tmp_path / "a.tif", textured(3, 40, 40, 1).astype(np.complex64), ["B02", "B03", "B04"])))
 
 
 def test_a_truncated_raster_is_said_to_be_damaged(tmp_path: Path, ground: np.ndarray) -> None:

@@ -176,6 +176,12 @@ def test_blocks_share_no_pixel_and_leave_a_strip_along_cuts(extent: Window) -> N
     assert (len(blocks) == 1) == (blocks[0].name == "")
 
 
+def test_blocks_are_measured_on_the_ground_where_pixels_are_taller_than_wide() -> None:
+    grid = Grid(CRS.from_epsg(32631), Affine(8, 0, LEFT, 0, -12, TOP), 1000, 1000)
+    # 12 km from north to south and 8 km from west to east.
+    assert [block.name for block in cut(grid.window, grid, 4000)] == [f"-r{row}c{col}" for row in (1, 2, 3) for col in (1, 2)]
+
+
 def test_a_large_scene_becomes_groups_that_hold_each_label_once(dates: list[Path], tmp_path: Path) -> None:
     drawn = draw(
         tmp_path / "dots.gpkg", *(Point(LEFT + x, TOP - y).buffer(100) for x in (300, 1700, 3000) for y in (300, 1400, 2700))

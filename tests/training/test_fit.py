@@ -142,6 +142,19 @@ def test_light_differs_from_date_to_date() -> None:
     assert (lit[0] - lit[1]).abs().mean() > 0.05
 
 
+def test_what_is_not_seen_stays_zero_in_any_light() -> None:
+    """As the engine shows it to a network; all else of this city is labelled."""
+    one = city()
+    all_labelled = ground(replace(one, change=np.where(one.change == 1, 1, 0).astype(np.uint8)))
+    *images, _, labelled = drawn(replace(TINY, light=1), all_labelled)
+    unseen = labelled[:, 0] == 0
+    assert 0.01 < unseen.float().mean() < 0.5
+    for image in images:
+        sizes = image.abs().amax(1)
+        assert (sizes[unseen] == 0).all()
+        assert (sizes[~unseen] > 0).all()
+
+
 def test_a_fit_is_repeatable_and_another_seed_or_network_is_another_fit() -> None:
     options = replace(TINY, batch=4, views=("dates", "dates"))
     first, again, other = (fit([ground()], one) for one in (options, options, replace(options, seed=1)))

@@ -123,6 +123,18 @@ def test_areas_are_those_on_the_ground(tmp_path: Path, truth: np.ndarray) -> Non
     assert hectares["reference_change"] == pytest.approx(500 / 4800 * whole, rel=1e-4)
 
 
+def test_areas_of_a_map_that_spans_latitudes_are_those_where_the_pixels_lie(tmp_path: Path) -> None:
+    # Two windows, from 60° to 30° north and on to the equator; the upper one is change.
+    truth = np.zeros((1024, 4), np.uint8)
+    truth[:512] = 1
+    place = {"crs": "EPSG:4326", "origin": (3.0, 60.0), "pixel": (30 / 512, 30 / 512)}
+    mask = write(tmp_path / "mask.tif", np.ones_like(truth), **place)
+    hectares = result(mask, write(tmp_path / "truth.tif", truth, **place))["hectares"]
+    # On a globe the area between two latitudes goes by the difference of their sines; the ellipsoid makes less than a hundredth.
+    expected = (np.sin(np.pi / 3) - 0.5) / 0.5
+    assert hectares["true_positive"] / hectares["false_positive"] == pytest.approx(expected, rel=0.01)
+
+
 def test_the_confusion_raster_says_of_each_pixel_what_it_is(
     tmp_path: Path, mask: Path, found: np.ndarray, truth: np.ndarray
 ) -> None:

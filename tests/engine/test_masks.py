@@ -9,7 +9,7 @@ import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.warp import reproject
+from rasterio.warp import reproject, transform
 from rasterio.windows import Window
 from shapely.geometry import GeometryCollection, MultiPolygon, Point, Polygon, box
 
@@ -257,6 +257,17 @@ def test_far_polygons_of_a_world_layer_do_not_matter(tmp_path: Path) -> None:
     geopandas.GeoSeries([here, box(90, -80, 170, 80)], crs="EPSG:4326").to_file(tmp_path / "m.gpkg")
     codes = read(open_mask(str(tmp_path / "m.gpkg")))
     assert (codes == Quality.CLOUD).sum() == 40 * 40
+
+
+def test_a_polygon_around_half_the_world_keeps_its_edges_in_the_grids_crs() -> None:
+    """Its upper edge, a line of latitude, bends in UTM by a few pixels; its left edge, beyond the pole, would come to lie on the grid."""
+    grid = Grid(CRS.from_epsg(32631), Affine(200, 0, 300000, 0, -200, 5050000), 500, 500)
+    codes = read(MaskPolygons(CRS.from_epsg(4326), ((box(-176, -80, 170, 45.1), Quality.CLOUD),), ""), grid)
+    rows, cols = np.indices(grid.shape) + 0.5
+    xs, ys = grid.transform @ (cols.ravel(), rows.ravel())
+    latitude = np.reshape(transform(grid.crs, "EPSG:4326", xs, ys)[1], grid.shape)
+    sure = abs(latitude - 45.1) > 1e-5
+    np.testing.assert_array_equal((codes == Quality.CLOUD)[sure], (latitude < 45.1)[sure])
 
 
 def test_a_filter_that_qgis_puts_on_a_layer_is_kept_to(tmp_path: Path) -> None:

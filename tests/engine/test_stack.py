@@ -1,4 +1,5 @@
 import json
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from s2change_plugin.engine.__main__ import main
 from s2change_plugin.engine.bands import L2A_BANDS
+from s2change_plugin.engine.masks import MaskReader
 from s2change_plugin.engine.scene import open_scene
 from s2change_plugin.engine.stack import to_dn
 from s2change_plugin.engine.validity import Quality
@@ -62,6 +64,20 @@ def test_what_was_known_of_a_product_is_known_of_its_stack(tmp_path: Path, groun
     assert Path(open_scene(str(tmp_path / "apart.tif")).mask.path).resolve() == apart.resolve()
     (tmp_path / "out_quality.tif").unlink()
     assert open_scene(str(tmp_path / "out.tif")).mask is None
+
+
+def test_clouds_of_a_prepared_scene_are_widened_once(tmp_path: Path, ground: np.ndarray) -> None:
+    """What is asked for beyond the buffer that they have already is added."""
+    cloud = np.zeros(ground.shape[1:], bool)
+    cloud[120:180, 60:120] = True
+    product = write_product(tmp_path / "p", ground, level="L2A", clouds=cloud)
+    assert stack(product, tmp_path / "out.tif", "--mask-buffer", 60).exit_code == 0
+    scene = open_scene(str(tmp_path / "out.tif"))
+    # The cloud's 60 rows, and the buffer of 10 m pixels on both sides.
+    for buffer, tall in ((0, 72), (60, 72), (100, 80)):
+        with closing(MaskReader(scene, [scene.mask], scene.grid, buffer)) as reader:
+            cloudy = reader.read(scene.grid.window) == Quality.CLOUD
+        assert (cloudy.any(1).sum(), cloudy.any(0).sum()) == (tall, tall)
 
 
 def test_a_folder_of_bands_and_a_stack_of_another_order_work_too(tmp_path: Path) -> None:

@@ -18,11 +18,23 @@ from rasterio.windows import Window
 from . import outputs
 from .card import AUTO, find_card
 from .choice import chosen_model
-from .errors import GridMismatch, NothingObserved
+from .errors import GridMismatch, NothingObserved, OutputError
 from .estimate import estimate_run, require_room, room
 from .events import Events, stage
 from .findings import Finding, check_pair, require_fit, say_findings, scene_findings
-from .grid import Bounds, aligned_windows, bounds_window, crs_of, grow, intersect, name_of, pixel_area_m2, place_of, slices_in
+from .grid import (
+    Bounds,
+    aligned_windows,
+    bounds_window,
+    crs_of,
+    fits_geopackage,
+    grow,
+    intersect,
+    name_of,
+    pixel_area_m2,
+    place_of,
+    slices_in,
+)
 from .options import CompareOptions
 from .outputs import RasterWriter
 from .pair import Pair, common_bands, open_pair
@@ -211,6 +223,10 @@ def detect(options: DetectOptions, events: Events) -> None:
         asked, goal = (predictor.threshold, predictor.goal) if options.threshold is None else (options.threshold, None)
         run = Run(pair, findings, predictor, _asked_window(pair, options), outputs.applied_threshold(asked), goal)
         events.message(f"Threshold {run.threshold:g}{f', for {GOALS[goal]}' if goal else ''}.")
+        if options.polygons and not fits_geopackage(pair.grid.crs):
+            raise OutputError(
+                f"A GeoPackage cannot hold the CRS of the map, {name_of(pair.grid.crs)}. Leave --polygons out, or warp the images to another CRS first."
+            )
         pair.set_aside(workdir)
         expected = estimate_run(pair, predictor, run.area, options.rasters)
         require_room(expected, room(workdir))

@@ -16,6 +16,7 @@ from pyproj import CRS as ProjCRS
 from pyproj import Geod, Transformer
 from pyproj.aoi import AreaOfInterest
 from pyproj.database import query_utm_crs_info
+from pyproj.exceptions import ProjError
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
@@ -271,6 +272,15 @@ def crs_of(text: str | None) -> CRS | None:
         return CRS.from_user_input(text) if text else None
     except CRSError as error:
         raise ValueError(f"{text} is not a CRS that is known; give one such as EPSG:32631") from error
+
+
+def fits_geopackage(crs: CRS) -> bool:
+    """Whether a GeoPackage can say a CRS: those that only WKT2 has words for, such as one with a turned pole, it cannot."""
+    try:
+        ProjCRS.from_wkt(crs.to_wkt(version="WKT2_2019")).to_wkt("WKT1_GDAL")
+    except ProjError:
+        return False
+    return True
 
 
 def name_of(crs: CRS) -> str:

@@ -14,6 +14,7 @@ from s2change_plugin.engine.grid import (
     around,
     base_grid,
     bounds_window,
+    fits_geopackage,
     geodesic_area_m2,
     geodesic_areas_m2,
     grow,
@@ -62,6 +63,12 @@ def test_bounds_that_end_at_a_pixel_edge_take_no_further_pixel() -> None:
 
 def test_bounds_outside_have_no_window() -> None:
     assert bounds_window(UTM, (600000, 4999000, 600100, 4999100), UTM.crs) is None
+
+
+def test_a_crs_with_a_turned_pole_has_no_place_in_a_geopackage() -> None:
+    turned = "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +R=6371229 +to_meter=0.0174532925199433"
+    assert not fits_geopackage(CRS.from_string(turned))
+    assert fits_geopackage(UTM.crs)
 
 
 def test_bounds_that_the_grids_crs_has_no_place_for_are_cut_to_the_grid() -> None:

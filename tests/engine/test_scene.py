@@ -356,7 +356,7 @@ def test_a_file_of_several_rasters_names_them(tmp_path: Path) -> None:
     image = write_stack(tmp_path / "a.tif", textured(1, 40, 40, 1).astype(np.uint8), None)
     for number, more in enumerate(({}, {"append_subdataset": "yes"})):
         copy(image, tmp_path / "a.gpkg", driver="GPKG", raster_table=f"t{number}", **more)
-    with pytest.raises(UnreadableInput, match=r"holds 2 rasters \(GPKG:.*:t0, GPKG:.*:t1\)"):
+    with pytest.raises(UnreadableInput, match=r"holds 2 rasters \(GPKG:.*:T0, GPKG:.*:T1\)"):
         open_scene(str(tmp_path / "a.gpkg"))
 
 

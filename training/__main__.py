@@ -61,7 +61,7 @@ def prepare(source: Path, data: Path) -> None:
 )
 @click.option("--validation-share", default=0.2, show_default=True, help="Share of the cities that are held out, whole.")
 @click.option("--validation", metavar="CITY,CITY,…", help="Hold these cities out instead.")
-@click.option("--epochs", type=int, help="Walks over the cities.  [default: 50; with --init 10]")
+@click.option("--epochs", type=int, help="Walks over the cities.  [default: 50; with --init 10, or as many as 300 steps take]")
 @click.option("--batch", type=int, help="Patches per step.  [default: 16]")
 @click.option("--learning-rate", type=float, help="Highest of the schedule.  [default: 0.001; with --init 0.0003]")
 @click.option("--patch", type=int, help="Side of a patch, pixels.  [default: 128]")
@@ -98,7 +98,7 @@ def train(
             named = {name: value for name, value in given.items() if value is not None}
             if crossvalidated and (settings or set(named) - {"seed"}):
                 raise ValueError("With --crossvalidated the settings are those of the cross-validation; leave yours out.")
-            start = settings_of(crossvalidated) if crossvalidated else fine_tuning(init) if init else {}
+            start = settings_of(crossvalidated) if crossvalidated else fine_tuning(init, data, named) if init else {}
             fit = options_from(settings, {**start, **named})
             held_out = tuple(validation.split(",")) if validation else ()
             measured = str(crossvalidated) if crossvalidated else None

@@ -197,11 +197,11 @@ def card_text(card: ModelCard, path: Path) -> str:
 
 
 def _score_lines(scores: dict[str, Any]) -> list[str]:
-    """Scores by city and pooled as a table in percent, the pooled ones last; no lines where there are none."""
+    """Scores by city, pooled, and pooled for other goals as a table in percent; no lines where there are none."""
     rows = {name: one for name, one in scores.items() if isinstance(one, dict) and set(_SCORES) <= set(one)}
     if not rows:
         return []
-    rows = {name: one for name, one in rows.items() if name != "pooled"} | {n: one for n, one in rows.items() if n == "pooled"}
+    rows = {name: rows[name] for name in sorted(rows, key=lambda name: 2 if name.startswith("goal ") else name == "pooled")}
     wide = max(map(len, rows))
     head = " " * wide + "".join(f"{label:>11}" for label in _SCORES.values())
     return [head, *(f"{name:{wide}}" + "".join(f"{100 * one[key]:>9.1f} %" for key in _SCORES) for name, one in rows.items())]

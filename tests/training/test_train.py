@@ -23,6 +23,7 @@ from s2change_plugin.engine.model import load_model
 from s2change_plugin.engine.outputs import to_levels
 from s2change_plugin.engine.pair import PairOptions, open_pair
 from s2change_plugin.engine.scene import open_scene
+from tests.conftest import write_stack
 from tests.standin import write_standin
 from tests.training.conftest import GRID, ORIGIN, write_record
 from training.__main__ import main
@@ -398,7 +399,7 @@ def test_a_model_to_begin_with_gives_weights_normalisation_and_network(data: Pat
     start = str(tmp_path / "one" / "model.safetensors")
     run(data, tmp_path / "one", tiny(("essen",), epochs=3, views=("dates", "difference"), view_cells=(1, 2)))
     options = TrainOptions(
-        replace(FitOptions(**fine_tuning(start)), epochs=1, batch=4, patch=32, learning_rate=1e-9, ema=0.0), init=start
+        replace(FitOptions(**fine_tuning(start, data, {})), epochs=1, batch=4, patch=32, learning_rate=1e-9, ema=0.0), init=start
     )
     run(data, tmp_path / "two", options)
     first, second = tensors(tmp_path / "one"), tensors(tmp_path / "two")
@@ -412,7 +413,19 @@ def test_a_model_to_begin_with_gives_weights_normalisation_and_network(data: Pat
     with pytest.raises(ModelError, match="width 4, depth 2, views dates, difference on cells of 1, 2,"):
         run(data, tmp_path / "three", tiny(init=start, width=8))
     with pytest.raises(ModelError, match="no model 'nothing'"):
-        fine_tuning("nothing")
+        fine_tuning("nothing", data, {})
+
+
+def test_small_data_is_walked_over_until_something_is_learned(tmp_path: Path) -> None:
+    start = write_standin(tmp_path, "start")
+    sides = {"few": 128, "many": 128 * 24}
+    for name, side in sides.items():
+        (tmp_path / name / "a").mkdir(parents=True)
+        write_stack(tmp_path / name / "a" / "change.tif", np.zeros((1, side, side), np.uint8), None)
+    # A walk over it is one step of 16 patches of 128, four of 4 patches of 32, or 36 of 16 of 128.
+    assert fine_tuning(str(start), tmp_path / "few", {})["epochs"] == 300
+    assert fine_tuning(str(start), tmp_path / "few", {"patch": 32, "batch": 4})["epochs"] == 75
+    assert fine_tuning(str(start), tmp_path / "many", {})["epochs"] == 10
 
 
 def test_a_model_learns_from_others_and_its_card_counts_them(data: Path, tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
@@ -28,6 +28,9 @@ from .errors import OutputError
 from .grid import Grid
 from .radiometry import Array
 from .validity import QUALITY_COLOURS, QUALITY_NAMES, Codes, Quality
+
+if TYPE_CHECKING:
+    from .scene import Scene
 
 CHANGE, NOT_OBSERVED = 1, 255
 # Probability is stored as 0–250, so that GDAL's scale shows it as 0–1 and 255 is free for "not observed".
@@ -83,6 +86,18 @@ def require_apart(inputs: Sequence[str | None], targets: Sequence[Path]) -> None
         }
         if path in resolved or parts:
             raise OutputError(f"{source} is an input and cannot be an output too. Choose another file name.")
+
+
+def require_not_read(scenes: Iterable[Scene], targets: Sequence[Path]) -> None:
+    """Refuse targets that would replace a file behind an input, such as one of a folder of bands or of a VRT.
+
+    Raises:
+        OutputError: the text says which.
+    """
+    # What is not there yet is not read, and all files would have to be opened.
+    there = [target for target in targets if target.exists()]
+    if there:
+        require_apart([file for scene in scenes for file in scene.files], there)
 
 
 def require_ending(kind: str, *targets: Path | None) -> None:

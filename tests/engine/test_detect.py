@@ -356,9 +356,9 @@ def test_what_lies_behind_an_input_is_not_replaced(tmp_path: Path, ground: np.nd
             archive.write(paths[1], "y.tif")
         (tmp_path / "both.vrt").write_text(_VRT.format(*(f"/vsizip/{target.with_suffix('.zip')}/{name}.tif" for name in "xy")))
         before, target = tmp_path / "both.vrt", target.with_suffix(".zip")
-    files = open_scene(str(before), None if kind == "folder" else ("B02", "B03")).files
+    scene = open_scene(str(before), None if kind == "folder" else ("B02", "B03"))
     with pytest.raises(OutputError, match="is an input"):
-        outputs.require_apart(files, [target])
+        outputs.require_not_read([scene], [tmp_path / "new.tif", target])
 
 
 _VRT = """<VRTDataset rasterXSize="340" rasterYSize="300"><SRS>EPSG:32631</SRS><GeoTransform>500000,10,0,5000000,0,-10</GeoTransform>

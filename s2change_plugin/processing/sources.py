@@ -16,6 +16,8 @@ from qgis.core import (
     QgsRasterLayer,
 )
 
+# How the name of a band's file ends, which the engine takes for its folder.
+_BAND = re.compile(r"(?:^|_)B(?:\d\d|8A)(?:_[126]0m)?$", re.IGNORECASE)
 # A product's level and sensing date, in its name and in those of its files.
 _PRODUCT = re.compile(r"_MSIL\d[A-Z]_(\d{4})(\d\d)(\d\d)T")
 
@@ -103,6 +105,8 @@ def short_name(source: str) -> str:
     if product:
         return "-".join(product.groups())
     path = Path(source)
+    # A file of a band stands for its folder.
+    path = path.parent if _BAND.search(path.stem) else path
     return f"{path.parent.name}/{path.name}" if path.is_dir() else path.stem
 
 

@@ -103,6 +103,18 @@ def test_folders_of_bands_are_inputs_too(provider, engine, asked: dict, pair: Pa
     assert processing.run(ALGORITHM, asked)["CHANGED_PIXELS"] == 2400
 
 
+def test_a_layer_of_one_band_stands_for_its_folder(provider, engine, asked: dict, pair: Path) -> None:
+    """QGIS picks files; and the group of the results is called as the folders are."""
+    layers = [QgsRasterLayer(str(sorted((pair / folder).glob("*B02*"))[0]), folder) for folder in ("bands1", "bands2")]
+    result = processing.runAndLoadResults(ALGORITHM, asked | dict(zip(("BEFORE", "AFTER"), layers, strict=True)))
+    assert result["CHANGED_PIXELS"] == 2400
+    project = QgsProject.instance()
+    (group,) = project.layerTreeRoot().children()
+    assert group.name().startswith(f"Change {pair.name}/bands1 → {pair.name}/bands2, ")
+    del layers, group
+    project.clear()
+
+
 def test_an_area_drawn_in_memory_is_all_that_is_looked_at(provider, engine, asked: dict, tmp_path: Path) -> None:
     layer = QgsVectorLayer("Polygon?crs=EPSG:32631", "area", "memory")
     feature = QgsFeature()

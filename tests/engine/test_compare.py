@@ -350,6 +350,18 @@ def test_the_report_says_which_model_goal_and_threshold_made_the_mask(tmp_path: 
     assert "model mine, threshold 0.588, goal precision" in (tmp_path / "r.html").read_text("utf-8")
 
 
+@pytest.mark.parametrize("origin", [(500000, 5000000), (500003, 4999996)], ids=["own pixels", "other pixels"])
+def test_what_a_reference_masks_itself_is_not_labelled(tmp_path: Path, truth: np.ndarray, origin: tuple[float, float]) -> None:
+    truth = np.where(truth == 1, np.uint8(1), np.uint8(0))
+    mask, reference = write(tmp_path / "m.tif", truth), write(tmp_path / "r.tif", truth, origin=origin)
+    assert result(mask, reference)["pixels"]["unlabelled"] == 0
+    shown = np.full(truth.shape, 255, np.uint8)
+    shown[:10] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(reference, "r+") as raster:
+        raster.write_mask(shown)
+    assert result(mask, reference)["pixels"]["unlabelled"] == 10 * truth.shape[1]
+
+
 def test_a_map_without_change_whose_255_may_be_meant_as_change_is_doubted(tmp_path: Path, truth: np.ndarray) -> None:
     mask = write(tmp_path / "m.tif", np.where(truth == 1, np.uint8(255), np.uint8(0)))
     text = result(mask, write(tmp_path / "r.tif", truth))["warnings"][0]

@@ -248,7 +248,7 @@ def geodesic_areas_m2(geometries: Sequence[Any], crs: CRS) -> NDArray[np.float64
     left, bottom, right, top = shapely.total_bounds(outlines)
     middle, _ = _to_lonlat(crs).transform((left + right) / 2, (bottom + top) / 2)
     true_to_area = f"+proj=cea +lon_0={middle} +datum=WGS84 +units=m"
-    lay = Transformer.from_crs(ProjCRS.from_wkt(crs.to_wkt(version="WKT2_2019")), true_to_area, always_xy=True).transform
+    lay = Transformer.from_crs(for_pyproj(crs), true_to_area, always_xy=True).transform
     return np.asarray(shapely.area(shapely.transform(outlines, lambda places: np.column_stack(lay(*places.T)))), np.float64)
 
 
@@ -258,7 +258,7 @@ def is_on_earth(crs: CRS) -> bool:
     if not (crs.is_geographic or crs.is_projected):
         return False
     low, high = _EARTH_RADIUS_M
-    body = ProjCRS.from_wkt(crs.to_wkt(version="WKT2_2019")).ellipsoid
+    body = for_pyproj(crs).ellipsoid
     return body is not None and low < body.semi_major_metre < high
 
 
@@ -274,10 +274,15 @@ def crs_of(text: str | None) -> CRS | None:
         raise ValueError(f"{text} is not a CRS that is known; give one such as EPSG:32631") from error
 
 
+def for_pyproj(crs: CRS) -> ProjCRS:
+    """A CRS of rasterio as pyproj and geopandas have it, in the words that every CRS can be said in."""
+    return ProjCRS.from_wkt(crs.to_wkt(version="WKT2_2019"))
+
+
 def fits_geopackage(crs: CRS) -> bool:
     """Whether a GeoPackage can say a CRS: those that only WKT2 has words for, such as one with a turned pole, it cannot."""
     try:
-        ProjCRS.from_wkt(crs.to_wkt(version="WKT2_2019")).to_wkt("WKT1_GDAL")
+        for_pyproj(crs).to_wkt("WKT1_GDAL")
     except ProjError:
         return False
     return True
@@ -286,7 +291,7 @@ def fits_geopackage(crs: CRS) -> bool:
 def name_of(crs: CRS) -> str:
     """A CRS in the few characters that a message has room for, such as "EPSG:32631"."""
     epsg = crs.to_epsg()
-    return f"EPSG:{epsg}" if epsg else str(ProjCRS.from_wkt(crs.to_wkt(version="WKT2_2019")).name)
+    return f"EPSG:{epsg}" if epsg else str(for_pyproj(crs).name)
 
 
 def place_of(grid: Grid) -> str:
@@ -303,7 +308,7 @@ def _densified_ring(left: float, bottom: float, right: float, top: float) -> tup
 
 
 def _to_lonlat(crs: CRS) -> Transformer:
-    return Transformer.from_crs(ProjCRS.from_wkt(crs.to_wkt(version="WKT2_2019")), "EPSG:4326", always_xy=True)
+    return Transformer.from_crs(for_pyproj(crs), "EPSG:4326", always_xy=True)
 
 
 def sample_windows(height: int, width: int, size: int, most: int) -> Iterator[Window]:

@@ -26,7 +26,7 @@ from rasterio.windows import Window
 from .blocks import BlockCache
 from .clouds import BANDS, REACH, TEST_NAME, can_test, spectral_clouds
 from .errors import GridMismatch, UnreadableInput
-from .grid import Grid, aligned_windows, around, bounds_window, grow, is_on_earth, pixel_size_m, place_of, slices_in
+from .grid import Grid, aligned_windows, around, bounds_window, for_pyproj, grow, is_on_earth, pixel_size_m, place_of, slices_in
 from .placement import Placement, placement_of
 from .radiometry import Array
 from .reading import SceneReader
@@ -339,7 +339,7 @@ class _Shapes:
 def _polygons(mask: MaskPolygons, grid: Grid) -> Callable[[Window], Codes]:
     import geopandas
 
-    polygons = geopandas.GeoSeries([shape for shape, _ in mask.shapes], crs=mask.crs.to_wkt(version="WKT2_2019"))
+    polygons = geopandas.GeoSeries([shape for shape, _ in mask.shapes], crs=for_pyproj(mask.crs))
     shapes = _Shapes(polygons, [code for _, code in mask.shapes], grid)
     if mask.own and shapes.window is None:
         raise _elsewhere(mask.origin, grid)
@@ -365,4 +365,4 @@ def _near(shapes: geopandas.GeoSeries, codes: NDArray[np.uint8], grid: Grid) -> 
     size = max(right - left, top - bottom)
     meets = np.asarray(shapes.intersects(shapely.box(left, bottom, right, top).buffer(0.1 * size)))
     cut = shapes[meets].clip_by_rect(left - size / 2, bottom - size / 2, right + size / 2, top + size / 2)
-    return np.asarray(cut.segmentize(size / 50).to_crs(grid.crs.to_wkt(version="WKT2_2019")).values, object), codes[meets]
+    return np.asarray(cut.segmentize(size / 50).to_crs(for_pyproj(grid.crs)).values, object), codes[meets]

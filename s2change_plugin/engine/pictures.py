@@ -118,7 +118,7 @@ def _shown_quality(pair: Pair, grid: Grid) -> Codes:
 
 
 def agreement_picture(confusion: Path) -> bytes:
-    """PNG of a confusion raster in its colours, at most about `_PICTURE_PIXELS` each way, with dots as wide as they are tall on the ground.
+    """PNG of a confusion raster in its colours, at most `_PICTURE_PIXELS` each way, with dots as wide as they are tall on the ground.
 
     Change is rare and small: where a dot of the picture stands for many pixels, it shows the commonest of those that are not
     true negatives.
@@ -126,7 +126,7 @@ def agreement_picture(confusion: Path) -> bytes:
     from matplotlib.image import imsave
 
     with open_raster(str(confusion)) as raster:
-        grid = _with_square_pixels(_coarser(Grid(raster.crs, raster.transform, raster.height, raster.width)))
+        grid = _coarser(_with_square_pixels(Grid(raster.crs, raster.transform, raster.height, raster.width)))
         # For the mode what is nodata does not count.
         calm = int(Agreement.TRUE_NEGATIVE)
         with WarpedVRT(

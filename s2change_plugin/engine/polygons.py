@@ -15,7 +15,7 @@ from rasterio.features import rasterize, shapes
 from shapely import STRtree, box
 from shapely.geometry import shape
 
-from .grid import geodesic_areas_m2, windows
+from .grid import for_pyproj, geodesic_areas_m2, windows
 from .outputs import CHANGE, PROBABILITY_STEP
 
 LAYER = "change"
@@ -44,7 +44,7 @@ def write_polygons(mask: Path, probability: Path, target: Path) -> int:
     means = _mean_levels(probability, found) * PROBABILITY_STEP
     areas = geodesic_areas_m2(found, crs) / 1e4
     table = geopandas.GeoDataFrame(
-        {"area_ha": areas.round(4), "mean_probability": means.round(4)}, geometry=found, crs=crs.to_wkt(version="WKT2_2019")
+        {"area_ha": areas.round(4), "mean_probability": means.round(4)}, geometry=found, crs=for_pyproj(crs)
     )
     table = table.astype({"area_ha": float, "mean_probability": float}).sort_values("area_ha", ascending=False)
     # Version 1.2 is what every supported QGIS reads without a warning.

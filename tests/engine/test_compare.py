@@ -374,6 +374,9 @@ def test_the_picture_of_a_map_in_degrees_is_as_wide_as_its_ground(tmp_path: Path
     confusion = write(tmp_path / "c.tif", np.zeros((100, 100), np.uint8), crs="EPSG:4326", origin=(5, 60), pixel=(1e-4, 1e-4))
     with MemoryFile(agreement_picture(confusion)) as file, file.open() as picture:
         assert picture.shape == (pytest.approx(200, abs=2), 100)
+    large = write(tmp_path / "l.tif", np.zeros((700, 700), np.uint8), crs="EPSG:4326", origin=(5, 60), pixel=(1e-4, 1e-4))
+    with MemoryFile(agreement_picture(large)) as file, file.open() as picture:
+        assert picture.shape == (900, pytest.approx(450, abs=5))
 
 
 def test_a_single_missed_pixel_is_seen_in_the_picture_of_a_large_map(tmp_path: Path) -> None:

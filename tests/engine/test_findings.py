@@ -27,14 +27,16 @@ from s2change_plugin.engine.findings import (
     season_findings,
     stable_differences,
     sun_difference,
+    units_finding,
     usable_finding,
     worst,
 )
-from s2change_plugin.engine.pair import PairWindow
+from s2change_plugin.engine.pair import PairOptions, PairWindow, open_pair
 from s2change_plugin.engine.reach import halo
 from s2change_plugin.engine.scene import Scene, open_scene
 from s2change_plugin.engine.validity import Quality
 from tests.conftest import textured, write_stack
+from training.products import SENSED, write_product
 
 BEFORE = Acquisition(
     "L1C", datetime(2021, 6, 20, tzinfo=timezone.utc), "S2A", "31TDH", "02.14", 51, 30.0, 150.0, origin="metadata"
@@ -62,6 +64,26 @@ def test_a_date_whose_sharpest_bands_come_in_larger_pixels_is_said_to(tmp_path: 
     assert found.severity == WARNING
     assert found.text.startswith("After has B02, B03, B04, B08 in pixels of 20 m instead of 10")
     assert resolution_findings(fine, fine) == ()
+
+
+@pytest.mark.parametrize(
+    ("made", "trusted", "severity"), [("stack", False, STOP), ("stack", True, WARNING), ("product", False, OK)]
+)
+def test_a_date_that_is_many_times_as_bright_stops_but_for_products_that_say_their_units(
+    tmp_path: Path, made: str, trusted: bool, severity: str
+) -> None:
+    paths = []
+    for name, times in (("a", 1), ("b", 5)):
+        image = textured(10, 240, 240, 1) // 10 * times
+        if made == "stack":
+            paths.append(write_stack(tmp_path / f"{name}.tif", image))
+        else:
+            paths.append(write_product(tmp_path / name, image.astype(np.float32) / 10000, sensed=SENSED + timedelta(len(paths))))
+    scenes = [open_scene(str(path)) for path in paths]
+    with open_pair(*scenes, TEN_BANDS, PairOptions(register=False, clouds="none")) as pair:
+        found = units_finding(pair, trusted)
+    assert found.severity == severity
+    assert ("times as bright" in found.text) == (severity != OK)
 
 
 def test_another_level_than_the_models_stops_until_it_is_accepted() -> None:

@@ -324,7 +324,7 @@ def test_a_date_that_is_many_times_as_bright_in_every_band_is_on_another_scale()
     ground = river()
     text = other_scale(ground, [sample / 10 for sample in ground])
     assert text is not None
-    assert text.startswith("Before is at least 10.0 times as bright as after in every band")
+    assert text.startswith("Before is at least 10.0 times as bright as after in every band, as no dry ground changes")
     assert str(other_scale([sample / 5 for sample in ground], ground)).startswith("After is at least 5.0 times")
     snow = [sample * np.where(np.arange(10) < 7, 8, 1)[:, None, None] for sample in ground]
     assert other_scale(ground, snow) is None

@@ -230,6 +230,13 @@ def test_the_real_engine_stops_when_its_starter_is_gone(engine: None, pair: Path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_on_windows_the_engine_lies_where_long_names_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+    assert not environment.managed_environment().is_relative_to(tmp_path), "elsewhere the variable says nothing"
+    monkeypatch.setattr(environment.sys, "platform", "win32")
+    assert environment.managed_environment() == tmp_path / "s2change" / "engine"
+
+
 def test_the_order_of_pythons_is_setting_variable_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from qgis.core import QgsSettings
 

@@ -95,6 +95,9 @@ _COMMON_NAMES = {
     "swir22": "B12",
 }
 _BAND_CODE = re.compile(r"(?<![a-z0-9])b(0?[1-9]|1[0-2]|0?8a)(?![a-z0-9])", re.IGNORECASE)
+# How other sensors' products spell theirs: Landsat's B05 is its near infrared (USGS, Landsat 8-9 Collection 2 Level 2 Science Product Guide, and NASA,
+# HLS Product User Guide, tables of bands), and would be taken for a red edge.
+_OF_LANDSAT = re.compile(r"(?<![a-z0-9])(?:s[rt]_b\d|hls\.l30|l[coet]0[4-9]_l)", re.IGNORECASE)
 _WAVELENGTH = re.compile(r"(\d{3,4}(?:\.\d+)?)\s*nm", re.IGNORECASE)
 _FILE = re.compile(r"(?:^|[_\-. ])(B\d\d|B8A)(?:_(?:10|20|60)m)?$", re.IGNORECASE)
 
@@ -103,9 +106,9 @@ def band_of_description(text: str | None) -> str | None:
     """The band that a layer's description names, or None.
 
     Knows "B2", "B02", "B4, central wavelength 665 nm", "red", "NIR", "SWIR 1", "665 nm". "Band 4" alone is only a layer's
-    number and names nothing.
+    number and names nothing; nor does "SR_B5", which is Landsat's.
     """
-    if not text:
+    if not text or _OF_LANDSAT.search(text):
         return None
     code = _BAND_CODE.search(text.replace("_", " "))
     if code:
@@ -116,7 +119,8 @@ def band_of_description(text: str | None) -> str | None:
 
 def band_of_file(path: str) -> str | None:
     """The band that a single-band file's name ends with ("…_B02.tif", "…_B02_10m.jp2"), or None."""
-    found = _FILE.search(PurePosixPath(path.replace("\\", "/")).stem)
+    name = PurePosixPath(path.replace("\\", "/")).stem
+    found = None if _OF_LANDSAT.search(name) else _FILE.search(name)
     return found.group(1).upper() if found else None
 
 

@@ -27,7 +27,7 @@ def test_a_description_in_a_usual_spelling_names_its_band(text: str, band: str) 
     assert band_of_description(text) == band
 
 
-@pytest.mark.parametrize("text", [None, "", "Band 4", "QA60", "SCL", "B13", "B0", "ab12", "NDVI", "550000 nm"])
+@pytest.mark.parametrize("text", [None, "", "Band 4", "QA60", "SCL", "B13", "B0", "ab12", "NDVI", "550000 nm", "SR_B5", "ST_B10"])
 def test_a_description_that_names_no_band_gives_none(text: str | None) -> None:
     assert band_of_description(text) is None
 
@@ -41,6 +41,9 @@ def test_a_description_that_names_no_band_gives_none(text: str | None) -> None:
         ("B02.tif", "B02"),
         ("T31UDQ_SCL_20m.jp2", None),
         ("B02_mask.tif", None),
+        ("HLS.S30.T31TDK.2021001T105441.v2.0.B05.tif", "B05"),
+        ("HLS.L30.T31TDK.2021001T103941.v2.0.B05.tif", None),
+        ("LC08_L1TP_198030_20210101_20210308_02_T1_B10.TIF", None),
     ],
 )
 def test_a_single_band_file_is_known_by_the_end_of_its_name(name: str, band: str | None) -> None:

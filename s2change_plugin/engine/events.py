@@ -153,5 +153,6 @@ def _say(**values: Any) -> None:
     try:
         sys.stdout.write(json.dumps(values, ensure_ascii=True, allow_nan=False) + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, AttributeError):
+        # Where standard output was closed from the start, Python has none.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - lives until the process ends

@@ -306,6 +306,12 @@ def test_a_standard_input_that_was_never_there_stops_a_run_as_a_closed_one_does(
     assert done.wait(30) == 1
 
 
+def test_a_standard_output_that_was_never_there_is_no_traceback(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    done = started(tmp_path, (pair[0], pair[0]), stdin=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=lambda: os.close(1))
+    assert done.wait(60) == 1
+    assert done.stderr.read() == ""
+
+
 @pytest.mark.parametrize(("command", "advice"), [("detect", " with --bounds."), ("check", " part.")])
 def test_memory_that_runs_out_anywhere_is_one_sentence(
     tmp_path: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, command: str, advice: str

@@ -86,7 +86,9 @@ def read_record(data: Path) -> dict[str, Any]:
     path = data / RECORD
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        dict(record["cities"])
+        cities = record["cities"]
+        if not (isinstance(cities, dict) and all(isinstance(one, dict) for one in cities.values())):
+            raise TypeError("its cities are not objects by name")
     except FileNotFoundError as error:
         raise UnreadableInput(f"{data} has no {RECORD}, so nothing tells where its labels come from. Make it again.") from error
     except (ValueError, KeyError, TypeError) as error:

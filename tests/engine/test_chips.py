@@ -359,8 +359,9 @@ def test_a_folder_of_other_things_is_no_data_folder(dates: list[Path], change: P
     assert "holds cat.jpg and no data.json" in refusal(*dates, change, other)
     assert "is a file" in refusal(*dates, change, file)
     (tmp_path / "odd").mkdir()
-    (tmp_path / "odd" / "data.json").write_text("[1]")
-    assert "is not the record of a data folder" in refusal(*dates, change, tmp_path / "odd")
+    for record in ("[1]", '{"cities": 5}', '{"cities": {"one": 5}}'):
+        (tmp_path / "odd" / "data.json").write_text(record)
+        assert "is not the record of a data folder" in refusal(*dates, change, tmp_path / "odd")
     assert "does not exist" in refusal(*dates, change, tmp_path / "none" / "data")
     (tmp_path / "empty").mkdir()
     export(*dates, change, tmp_path / "empty")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from qgis.core import QgsApplication
+from qgis.core import QgsApplication, QgsProject
 from qgis.PyQt.QtCore import QUrl
 from qgis.PyQt.QtGui import QDesktopServices, QIcon
 from qgis.PyQt.QtWidgets import QAction
 
 from .paths import resources
 from .processing.provider import S2ChangeProvider
+from .processing.sources import likely_pair
 
 _MENU = "S2Change"
 _HELP = "https://github.com/s2change/s2change#readme"
@@ -32,11 +33,11 @@ class S2ChangePlugin:
         """Add algorithms and menu."""
         self.initProcessing()
         icon = QIcon(str(resources() / "icon.svg"))
-        detect = self._action("Detect change…", lambda: self._run("s2change:detectchange"), icon)
-        self._action("Check a pair…", lambda: self._run("s2change:checkpair"))
+        detect = self._action("Detect change…", lambda: self._run_on_pair("s2change:detectchange"), icon)
+        self._action("Check a pair…", lambda: self._run_on_pair("s2change:checkpair"))
         self._action("Prepare a scene…", lambda: self._run("s2change:preparescene"))
         self._action("Evaluate a change map…", lambda: self._run("s2change:evaluatechange"))
-        self._action("Export training data…", lambda: self._run("s2change:exporttrainingdata"))
+        self._action("Export training data…", lambda: self._run_on_pair("s2change:exporttrainingdata"))
         self._action("Set up the engine…", lambda: self._run("s2change:setupengine"))
         self._action("Settings…", self._settings)
         self._action("Help", lambda: QDesktopServices.openUrl(QUrl(_HELP)))
@@ -59,10 +60,17 @@ class S2ChangePlugin:
         self._actions.append(action)
         return action
 
-    def _run(self, algorithm: str) -> None:
+    def _run_on_pair(self, algorithm: str) -> None:
+        """Open its dialog with the two scenes that are chosen among the layers, or the only two of the project."""
+        # What is above was added later.
+        layers = QgsProject.instance().layerTreeRoot().layerOrder()[::-1]
+        chosen = self._iface.layerTreeView().selectedLayers()
+        self._run(algorithm, likely_pair([layer for layer in layers if layer in chosen], layers))
+
+    def _run(self, algorithm: str, parameters: dict[str, str] | None = None) -> None:
         import processing
 
-        processing.execAlgorithmDialog(algorithm)
+        processing.execAlgorithmDialog(algorithm, parameters or {})
 
     def _settings(self) -> None:
         from .gui.settings_dialog import SettingsDialog

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from qgis.core import (
@@ -20,6 +21,9 @@ from qgis.core import (
 _BAND = re.compile(r"(?:^|_)B(?:\d\d|8A)(?:_[126]0m)?$", re.IGNORECASE)
 # A product's level and sensing date, in its name and in those of its files.
 _PRODUCT = re.compile(r"_MSIL\d[A-Z]_(\d{4})(\d\d)(\d\d)T")
+_WHOLE_PRODUCT = re.compile(r"S2[A-Z]_MSIL\d[A-Z]_\w+")
+# A day in other names, such as 2021-08-20 or 20210820.
+_DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)")
 
 
 def source_of(algorithm: QgsProcessingAlgorithm, parameters: dict, name: str, context: QgsProcessingContext) -> str:
@@ -108,6 +112,44 @@ def short_name(source: str) -> str:
     # A file of a band stands for its folder.
     path = path.parent if _BAND.search(path.stem) else path
     return f"{path.parent.name}/{path.name}" if path.is_dir() else path.stem
+
+
+def likely_pair(chosen: Iterable[QgsMapLayer], others: Iterable[QgsMapLayer]) -> dict[str, str]:
+    """BEFORE and AFTER, as ids of layers, where it is clear which are meant; else nothing.
+
+    They are the two scenes among the layers that are chosen, or else the only two that there are. The earlier comes first, by the days in
+    their names; where these do not tell, they stay as they come.
+    """
+    for layers in (chosen, others):
+        scenes = {_scene_key(layer): layer for layer in layers if _may_be_scene(layer)}
+        if len(scenes) == 2:
+            pair = list(scenes.values())
+            days = [_day(layer) for layer in pair]
+            first, second = pair if not all(days) or days[0] <= days[1] else pair[::-1]
+            return {"BEFORE": first.id(), "AFTER": second.id()}
+    return {}
+
+
+def _may_be_scene(layer: QgsMapLayer) -> bool:
+    """A raster in a file that has several bands, or is one of a folder's; a change map is neither."""
+    if not isinstance(layer, QgsRasterLayer) or layer.providerType() != "gdal":
+        return False
+    return layer.bandCount() > 1 or bool(_BAND.search(Path(layer.source()).stem))
+
+
+def _scene_key(layer: QgsMapLayer) -> str:
+    """The same for all layers of one product, and for all bands in one folder."""
+    product = _WHOLE_PRODUCT.search(layer.source())
+    if product:
+        return product.group()
+    path = Path(layer.source())
+    return str(path.parent if _BAND.search(path.stem) else path)
+
+
+def _day(layer: QgsMapLayer) -> tuple[str, ...]:
+    """Year, month and day that a layer's names tell, the product's before its own and its file's; empty where none does."""
+    found = _PRODUCT.search(layer.source()) or _DAY.search(layer.name()) or _DAY.search(short_name(layer.source()))
+    return found.groups() if found else ()
 
 
 def _project_layer(context: QgsProcessingContext, text: str) -> QgsMapLayer | None:

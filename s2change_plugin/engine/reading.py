@@ -331,9 +331,13 @@ def _moved(at: int, length: int, side: int, origin: int, room: int) -> int:
     """A start near another from which so much lies within one block of a side, if it can be; 0 is `origin` within the blocks."""
     if length > side:
         return at
-    block = (at + origin + length // 2) // side
-    moved = min(max(at + origin, block * side), (block + 1) * side - length) - origin
-    return moved if 0 <= moved <= room - length else at
+    nearest = (at + origin + length // 2) // side
+    # The last one may be cut short by the edge, and then the one before it is taken.
+    for block in (nearest, nearest - 1):
+        moved = min(max(at + origin, block * side), (block + 1) * side - length) - origin
+        if 0 <= moved <= room - length:
+            return moved
+    return at
 
 
 def _source_nodata(dataset: DatasetReader, band: BandSource) -> float:

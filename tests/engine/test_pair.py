@@ -236,3 +236,19 @@ def test_all_that_a_window_needs_of_both_dates_is_asked_for_before_any_of_it_is_
     # Four blocks of each date, then what `fetch` gives, which is nothing, and no block after it.
     assert len(asked) == 2 * 4 + 1
     assert asked[-1] is None
+
+
+def test_of_large_rasters_samples_decode_one_block_each_where_the_last_ones_are_cut_short_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiles = {"tiled": True, "blockxsize": 512, "blockysize": 512}
+    # Four blocks of 512 along each side, and a fifth of 200 pixels, in which no sample fits.
+    side = 4 * 512 + 200
+    ground = np.tile(textured(2, 256, 256, 1), (1, 9, 9))[:, :side, :side]
+    before, after = (write_stack(tmp_path / name, ground, ("B03", "B08"), **tiles) for name in ("a.tif", "b.tif"))
+    decoded, read = [], BlockCache._read
+    monkeypatch.setattr(BlockCache, "_read", lambda blocks, part: decoded.append(part) or read(blocks, part))
+    with open_pair(*scenes(before, after), ("B03", "B08"), PLAIN) as pair:
+        assert len(pair.sampled) == 16
+    assert len(set(decoded)) == len(decoded) == 2 * 16
+    assert {part.place[:2] for part in decoded} == {(512 * col, 512 * row) for row in range(4) for col in range(4)}

@@ -231,11 +231,8 @@ def detect(options: DetectOptions, events: Events) -> None:
         expected = estimate_run(pair, predictor, run.area, options.rasters)
         require_room(expected, room(workdir))
         events.message(expected.text)
-        if options.polygons:
-            # Its libraries are slow to load, and needed at the end; before now they would slow the trial by which the time is estimated.
-            beside.submit(import_module, ".polygons", __package__)
         with outputs.writing(options.mask):
-            writers, tally = _write_windows(options, run, workdir, events, stack)
+            writers, tally = _write_windows(options, run, workdir, events, stack, beside)
             if tally.changed > _MUCH * tally.observed:
                 events.message(
                     f"{100 * tally.changed / tally.observed:.0f} % of what is observed is called change. Look at both dates, at what check says of "
@@ -316,11 +313,15 @@ def _opened(options: DetectOptions, beside: Executor, events: Events) -> Iterato
     bands = card.bands if card else common_bands(before, after)
     with ExitStack() as stack:
         loading: list[Future[Model | None]] = []
+
+        def load() -> None:
+            loading.append(beside.submit(_loaded, name, options))
+            if options.register:
+                # Slow to load as well, and what a field of displacements is fitted with.
+                beside.submit(import_module, "scipy.optimize")
+
         with stage(events, "register"):
-            opening = open_pair(
-                before, after, bands, options.pair_options(), lambda: loading.append(beside.submit(_loaded, name, options))
-            )
-            pair = stack.enter_context(opening)
+            pair = stack.enter_context(open_pair(before, after, bands, options.pair_options(), load))
             model = loading[0].result()
             fitting = beside.submit(lambda: fitted(options.method, model, pair, events.message))
             findings = check_pair(pair, card, options.accept_level, options.trust_units)
@@ -381,9 +382,9 @@ def _asked_window(pair: Pair, options: DetectOptions) -> Window:
 
 
 def _write_windows(
-    options: DetectOptions, run: Run, workdir: Path, events: Events, stack: ExitStack
+    options: DetectOptions, run: Run, workdir: Path, events: Events, stack: ExitStack, beside: Executor
 ) -> tuple[dict[str, RasterWriter], Tally]:
-    """Predict and write all windows; the open rasters and what was counted."""
+    """Predict and write all windows, and load beside what polygons need; the open rasters and what was counted."""
     grid, area = run.pair.grid, run.area
     layers = {"mask": outputs.MASK, "probability": outputs.PROBABILITY, "quality": outputs.QUALITY}
     tags = run.tags(options)
@@ -394,6 +395,9 @@ def _write_windows(
     tally = Tally()
     progress = partial(events.progress, "detect")
     for window, probability, quality in predicted(run.pair, run.predictor, area, run.predictor.window_size, progress):
+        if options.polygons and not tally.pixels:
+            # These libraries are slow to load, and needed at the end; before now they would slow the trial and the first windows.
+            beside.submit(import_module, ".polygons", __package__)
         levels = outputs.to_levels(probability, quality)
         mask = outputs.to_mask(levels, run.threshold)
         place = Window(window.col_off - area.col_off, window.row_off - area.row_off, window.width, window.height)

@@ -28,7 +28,7 @@ from training.bench import parts, scenes
 from training.bench.__main__ import main
 from training.bench.measure import Measured, run_measured
 from training.bench.parts import cubic_weights, layers_of, write_rasters
-from training.bench.peers import PEERS, missing, starts
+from training.bench.peers import PEERS, missing, starts, tile_count
 from training.bench.report import PAGE, PICTURE, ROWS, Goal, goals, growth, page, ratio, shares, table
 from training.bench.rounds import Round, Sample, first_window_of, stages_of
 
@@ -171,6 +171,15 @@ def test_tiles_of_a_peer_cover_all_and_overlap_by_twice_the_margin() -> None:
     assert starts(600, 256, 32) == [0, 192, 344]
     assert starts(256, 256, 32) == [0]
     assert starts(448, 256, 32) == [0, 192]
+
+
+def test_a_peer_is_scaled_up_by_its_patches_which_overlap_more_at_the_edge_of_what_it_ran_on() -> None:
+    # 512² every 436th pixel, and once more at the edge.
+    assert tile_count("onnx", 2745) == 7**2
+    assert tile_count("onnx", 10980) == 26**2
+    assert tile_count("naive", 2745) == 14**2
+    assert tile_count("naive", 10980) == 57**2
+    assert tile_count("naive", 200) == 1
 
 
 def test_a_process_is_measured_with_its_children_and_with_what_it_says() -> None:

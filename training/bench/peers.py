@@ -26,15 +26,15 @@ Floats = npt.NDArray[np.float32]
 # (3, band, row, col) of a tile to logits (row, col).
 Predict = Callable[[Floats], Floats]
 
-_NAIVE_TILE, _NAIVE_OVERLAP = 256, 0.25
-# Deepness (https://github.com/PUTvision/qgis-plugin-deepness) comes with these.
-_DEEPNESS_TILE, _DEEPNESS_OVERLAP = 512, 0.15
+# Our own loops: side of a tile in pixels, and the share of it that two neighbours have in common. Deepness
+# (https://github.com/PUTvision/qgis-plugin-deepness) comes with those of the second.
+_LOOPS = {"naive": (256, 0.25), "onnx": (512, 0.15)}
 _OTB = "otbcli_MultivariateAlterationDetector"
 
 # What each is, in the table.
 PEERS = {
-    "naive": f"Naive loop: PyTorch eager, float32, NCHW, {_NAIVE_TILE}² patches with {_NAIVE_OVERLAP:.0%} overlap",
-    "onnx": f"ONNX Runtime, float32, {_DEEPNESS_TILE}² tiles with {_DEEPNESS_OVERLAP:.0%} overlap, one at a time, as Deepness does",
+    "naive": "Naive loop: PyTorch eager, float32, NCHW, {}² patches with {:.0%} overlap".format(*_LOOPS["naive"]),
+    "onnx": "ONNX Runtime, float32, {}² tiles with {:.0%} overlap, one at a time, as Deepness does".format(*_LOOPS["onnx"]),
     "otb": "Orfeo Toolbox, MultivariateAlterationDetector",
 }
 
@@ -58,13 +58,9 @@ def run_peer(name: str, before: Path, after: Path) -> dict[str, Any]:
     model = load_model(MODEL, "cpu", "float32")
     with tempfile.TemporaryDirectory(dir=before.parent) as folder, rasterio.open(before) as raster:
         step = 2**model.card.depth
-        largest = min(raster.shape) // step * step
-        if name == "naive":
-            tile, overlap = min(_NAIVE_TILE, largest), _NAIVE_OVERLAP
-            predict = _eager(model)
-        else:
-            tile, overlap = min(_DEEPNESS_TILE, largest), _DEEPNESS_OVERLAP
-            predict = _exported(model, Path(folder) / "network.onnx", tile)
+        side, overlap = _LOOPS[name]
+        tile = min(side, min(raster.shape) // step * step)
+        predict = _eager(model) if name == "naive" else _exported(model, Path(folder) / "network.onnx", tile)
         begin = time.perf_counter()
         _tile_loop(raster, after, Path(folder) / "result.tif", model, predict, tile, overlap)
         return {"seconds": time.perf_counter() - begin}
@@ -75,7 +71,7 @@ def _tile_loop(
 ) -> None:
     """Read and predict tile after tile, then write all; of two that overlap, each gives its half."""
     height, width = first.shape
-    margin = round(tile * overlap / 2)
+    margin = _margin(tile, overlap)
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (model.card.mean, model.card.std))
     result = np.empty((height, width), np.float32)
     with rasterio.open(after) as second:
@@ -89,6 +85,17 @@ def _tile_loop(
     profile = {"dtype": "float32", "count": 1, "height": height, "width": width, "compress": "deflate", "tiled": True}
     with rasterio.open(output, "w", driver="GTiff", **profile) as raster:
         raster.write(result, 1)
+
+
+def tile_count(name: str, size: int) -> int:
+    """Of how many tiles one of our own loops makes a square of so many pixels along a side."""
+    side, overlap = _LOOPS[name]
+    side = min(side, size)
+    return len(starts(size, side, _margin(side, overlap))) ** 2
+
+
+def _margin(tile: int, overlap: float) -> int:
+    return round(tile * overlap / 2)
 
 
 def starts(length: int, tile: int, margin: int) -> list[int]:

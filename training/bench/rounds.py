@@ -59,7 +59,6 @@ def measure_round(tiles: dict[str, Tile], folder: Path, number: int, steady: flo
         steady: seconds for which a share of the work is measured, where that is scaled up.
     """
     tile, small = tiles["1"], tiles["1/16"]
-    scale = tile.pixels / small.pixels
     whole = folder / "detect"
     yield "detect", lambda: _detect(tile, whole)
     yield "detect-no-register", lambda: _detect(tile, folder / "detect-no-register", "--no-register")
@@ -82,7 +81,7 @@ def measure_round(tiles: dict[str, Tile], folder: Path, number: int, steady: flo
         yield "resample-jp2", lambda: _part("resample", tile.after, len(TEN_BANDS) + coarse, steady)
     for name in peers.PEERS:
         if peers.missing(name) is None:
-            yield name, partial(_orfeo, tile) if name == "otb" else partial(_loop, name, small, scale)
+            yield name, partial(_orfeo, tile) if name == "otb" else partial(_loop, name, small, tile)
 
 
 def _detect(tile: Tile, folder: Path, *options: object) -> Sample:
@@ -135,8 +134,12 @@ def _orfeo(tile: Tile) -> Sample:
     return Sample(run.seconds, run.peak_bytes)
 
 
-def _loop(name: str, tile: Tile, scale: float) -> Sample:
-    """One of our own loops on a small tile, its seconds scaled up by pixels."""
-    run = run_module("training.bench", "peer", name, tile.before, tile.after)
-    note = f"of {tile.size}² pixels, scaled up by {scale:.3g}"
+def _loop(name: str, small: Tile, tile: Tile) -> Sample:
+    """One of our own loops on a small tile, its seconds scaled up by the patches that it takes of the whole one.
+
+    Not by pixels: of a small tile a larger share lies in the last patches of rows and columns, which overlap more.
+    """
+    run = run_module("training.bench", "peer", name, small.before, small.after)
+    scale = peers.tile_count(name, tile.size) / peers.tile_count(name, small.size)
+    note = f"of {small.size}² pixels, scaled up by {scale:.3g}, as many patches"
     return Sample(run.result["seconds"] * scale, run.peak_bytes, note=note)

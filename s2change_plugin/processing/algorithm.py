@@ -63,6 +63,11 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
                 shared.is_empty(value) and _may_be_empty(definition)
             ):
                 continue
+            if isinstance(definition, QgsProcessingParameterCrs):
+                try:
+                    shared.require_known_crs(self, definition, parameters, context)
+                except QgsProcessingException as error:
+                    return False, str(error)
             is_choice = isinstance(definition, QgsProcessingParameterEnum)
             if is_choice and shared.choice_of(definition, value):
                 continue

@@ -310,9 +310,26 @@ def _crs(
     algorithm: QgsProcessingAlgorithm, definition: QgsProcessingParameterCrs, parameters: dict, context: QgsProcessingContext
 ) -> QgsCoordinateReferenceSystem:
     """The one that is given, else the one that the layer got in QGIS; invalid where the file's counts."""
+    require_known_crs(algorithm, definition, parameters, context)
     given = algorithm.parameterAsCrs(parameters, definition.name(), context)
     layer = layer_of(algorithm, parameters, definition.metadata()["layer"], context)
     return given if given.isValid() or layer is None else own_crs(layer)
+
+
+def require_known_crs(
+    algorithm: QgsProcessingAlgorithm, definition: QgsProcessingParameterCrs, parameters: dict, context: QgsProcessingContext
+) -> None:
+    """Refuse a text that QGIS would take for no CRS at all, so that another one counted.
+
+    Raises:
+        QgsProcessingException: one sentence.
+    """
+    text = parameters.get(definition.name())
+    is_text = isinstance(text, str) and not is_empty(text)
+    if is_text and not algorithm.parameterAsCrs(parameters, definition.name(), context).isValid():
+        raise QgsProcessingException(
+            f"{definition.description()}: {text!r} is no CRS that is known. Give one such as EPSG:32631."
+        )
 
 
 def _bounds(algorithm: QgsProcessingAlgorithm, name: str, parameters: dict, context: QgsProcessingContext) -> list[str]:
@@ -352,7 +369,9 @@ def layer_file(
         source = algorithm.parameterAsSource(parameters, name, context)
         # The engine mends what is invalid, here as elsewhere.
         source.setInvalidGeometryCheck(Qgis.InvalidGeometryCheck.NoCheck)
-        parameters = {**parameters, name: source.materialize(QgsFeatureRequest())}
+        # What is drawn and not saved has a number of its own that is a text, for which a copy with attributes leaves it out without a word
+        # (https://github.com/qgis/QGIS/issues/38913); the engine looks at the outlines alone.
+        parameters = {**parameters, name: source.materialize(QgsFeatureRequest().setNoAttributes())}
     path, layer_name = algorithm.parameterAsCompatibleSourceLayerPathAndLayerName(
         parameters, name, context, _VECTOR_FILES, _VECTOR_FILES[0], feedback
     )

@@ -15,6 +15,7 @@ from qgis.core import (
     QgsRectangle,
     QgsVectorFileWriter,
     QgsVectorLayer,
+    QgsVectorLayerUtils,
 )
 
 ALGORITHM = "s2change:exporttrainingdata"
@@ -84,7 +85,8 @@ def test_what_is_drawn_and_not_saved_counts(provider, engine, dates: dict, layer
     saved = QgsVectorLayer(str(tmp_path / "drawn.gpkg"), "drawn", "ogr")
     QgsProject.instance().addMapLayer(saved)
     saved.startEditing()
-    saved.addFeature(square(saved, *SMALL))
+    # As QGIS's own tools make it, with "Autogenerate" for its number.
+    saved.addFeature(QgsVectorLayerUtils.createFeature(saved, square(saved, *SMALL).geometry()))
     assert processing.run(ALGORITHM, {**dates, "CHANGE": saved, "NO_CHANGE": layer(AREA)})["CHANGE_PIXELS"] == 2500
     saved.rollBack()
     del saved

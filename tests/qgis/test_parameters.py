@@ -361,6 +361,8 @@ def test_a_raster_lies_where_its_layer_or_the_user_says(typed, dates: dict, scen
     *_, option, text = typed("detectchange", {**dates, "AFTER": moved})
     assert option == "--after-crs"
     assert "6378000" in text
+    with pytest.raises(QgsProcessingException, match="'EPSG:326322' is no CRS that is known"):
+        typed("detectchange", {**dates, "AFTER": moved, "AFTER_CRS": "EPSG:326322"})
     moved.setCrs(moved.dataProvider().crs())
     assert "--after-crs" not in typed("detectchange", {**dates, "AFTER": moved})
 

@@ -63,8 +63,8 @@ class S2ChangePlugin:
     def _run_on_pair(self, algorithm: str) -> None:
         """Open its dialog with the two scenes that are chosen among the layers, or the only two of the project."""
         # What is above was added later.
-        layers = QgsProject.instance().layerTreeRoot().layerOrder()[::-1]
-        chosen = self._iface.layerTreeView().selectedLayers()
+        layers = [node.layer() for node in QgsProject.instance().layerTreeRoot().findLayers() if node.layer()][::-1]
+        chosen = self._iface.layerTreeView().selectedLayersRecursive()
         self._run(algorithm, likely_pair([layer for layer in layers if layer in chosen], layers))
 
     def _run(self, algorithm: str, parameters: dict[str, str] | None = None) -> None:

@@ -13,6 +13,7 @@ from qgis.core import (
     QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingException,
+    QgsProject,
     QgsProviderRegistry,
     QgsRasterLayer,
 )
@@ -21,7 +22,14 @@ from qgis.core import (
 _BAND = re.compile(r"(?:^|_)B(?:\d\d|8A)(?:_[126]0m)?$", re.IGNORECASE)
 # A product's level and sensing date, in its name and in those of its files.
 _PRODUCT = re.compile(r"_MSIL\d[A-Z]_(\d{4})(\d\d)(\d\d)T")
-_WHOLE_PRODUCT = re.compile(r"S2[A-Z]_MSIL\d[A-Z]_\w+")
+# How the names begin of what GDAL makes of a product, and how they end.
+_OF_GDAL = re.compile(r"SENTINEL2_L\d[A-Z]:(.+?)(?::(?:\d+m|TCI|PREVIEW|SCL))?(?::EPSG_\d+)?$")
+# Of a product's files, what comes after the product.
+_INSIDE = re.compile(r"[/\\](?:GRANULE[/\\].*|MTD_MSIL\d[A-Z]\.xml)$", re.IGNORECASE)
+_PICTURE = re.compile(r"(?:^|_)(?:TCI|PVI)(?:_[126]0m)?$", re.IGNORECASE)
+# Until December 2016 names tell when the product was made, and the longest ones when the ground was seen.
+_OLD_NAME = re.compile(r"_(?:OPER|USER)_")
+_OLD_DAY = re.compile(r"_V(\d{4})(\d\d)(\d\d)T")
 # A day in other names, such as 2021-08-20 or 20210820.
 _DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)")
 
@@ -117,38 +125,56 @@ def short_name(source: str) -> str:
 def likely_pair(chosen: Iterable[QgsMapLayer], others: Iterable[QgsMapLayer]) -> dict[str, str]:
     """BEFORE and AFTER, as ids of layers, where it is clear which are meant; else nothing.
 
-    They are the two scenes among the layers that are chosen, or else the only two that there are. The earlier comes first, by the days in
-    their names; where these do not tell, they stay as they come.
+    They are the two scenes among the layers that are chosen, or else the only two that there are, of two days as far as their names tell
+    these. The earlier comes first; where the names do not tell, they stay as they come.
     """
     for layers in (chosen, others):
         scenes = {_scene_key(layer): layer for layer in layers if _may_be_scene(layer)}
         if len(scenes) == 2:
-            pair = list(scenes.values())
-            days = [_day(layer) for layer in pair]
-            first, second = pair if not all(days) or days[0] <= days[1] else pair[::-1]
+            first, second = scenes.values()
+            days = _day(first), _day(second)
+            if all(days) and days[0] == days[1]:
+                return {}
+            if all(days) and days[0] > days[1]:
+                first, second = second, first
             return {"BEFORE": first.id(), "AFTER": second.id()}
     return {}
 
 
 def _may_be_scene(layer: QgsMapLayer) -> bool:
-    """A raster in a file that has several bands, or is one of a folder's; a change map is neither."""
-    if not isinstance(layer, QgsRasterLayer) or layer.providerType() != "gdal":
+    """A raster in a file that has several bands, or is one of a folder's, and is neither a picture nor a change map."""
+    if not isinstance(layer, QgsRasterLayer) or layer.providerType() != "gdal" or not layer.isValid():
         return False
-    return layer.bandCount() > 1 or bool(_BAND.search(Path(layer.source()).stem))
+    if _OF_GDAL.match(layer.source()):
+        return True
+    stem = Path(layer.source()).stem
+    # What has 8 bits is a picture for people.
+    picture = _PICTURE.search(stem) or layer.dataProvider().dataType(1) == Qgis.DataType.Byte
+    # Band by band, only files that lie in a folder are put together.
+    band = _BAND.search(stem) and not layer.source().startswith("/vsi")
+    return not picture and bool(layer.bandCount() > 1 or band)
 
 
 def _scene_key(layer: QgsMapLayer) -> str:
-    """The same for all layers of one product, and for all bands in one folder."""
-    product = _WHOLE_PRODUCT.search(layer.source())
-    if product:
-        return product.group()
-    path = Path(layer.source())
-    return str(path.parent if _BAND.search(path.stem) else path)
+    """The same for all layers of one product, and for all bands of one scene in a folder."""
+    named = _OF_GDAL.match(layer.source())
+    source = named[1] if named else layer.source()
+    product = _INSIDE.sub("", source)
+    if named or product != source:
+        return product
+    path = Path(source)
+    return str(path.parent / _BAND.sub("", path.stem) if _BAND.search(path.stem) else path)
 
 
 def _day(layer: QgsMapLayer) -> tuple[str, ...]:
-    """Year, month and day that a layer's names tell, the product's before its own and its file's; empty where none does."""
-    found = _PRODUCT.search(layer.source()) or _DAY.search(layer.name()) or _DAY.search(short_name(layer.source()))
+    """Year, month and day that a layer's names tell: the product's, its own, its file's, its folder's, its group's; empty where none does."""
+    source, path = layer.source(), Path(layer.source())
+    if _OLD_NAME.search(source):
+        found = _OLD_DAY.search(source)
+    else:
+        node = QgsProject.instance().layerTreeRoot().findLayer(layer.id())
+        names = layer.name(), path.stem, path.parent.name, node.parent().name() if node else ""
+        found = _PRODUCT.search(source) or next(filter(None, map(_DAY.search, names)), None)
     return found.groups() if found else ()
 
 

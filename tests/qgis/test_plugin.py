@@ -3,7 +3,10 @@ from pathlib import Path
 
 import processing
 import pytest
-from qgis.core import QgsApplication, QgsProject, QgsRasterLayer
+from osgeo import gdal
+from qgis.core import QgsApplication, QgsLayerTreeModel, QgsProject, QgsRasterLayer
+from qgis.gui import QgsLayerTreeView
+from qgis.PyQt.QtCore import QItemSelectionModel
 
 from s2change_plugin import classFactory
 
@@ -15,13 +18,11 @@ class Interface:
         self._window = window
         self.menu: list[str] = []
         self.toolbar: list[str] = []
-        self.selected: list[QgsRasterLayer] = []
+        self.tree = QgsLayerTreeView()
+        self.tree.setModel(QgsLayerTreeModel(QgsProject.instance().layerTreeRoot(), self.tree))
 
     def layerTreeView(self):
-        return self
-
-    def selectedLayers(self):
-        return self.selected
+        return self.tree
 
     def mainWindow(self):
         return self._window
@@ -85,6 +86,15 @@ def layer(source: Path | str, name: str) -> QgsRasterLayer:
     return QgsProject.instance().addMapLayer(QgsRasterLayer(str(source), name))
 
 
+def select(opened, *names: str) -> None:
+    """Layers or groups of the tree."""
+    view, root = opened[0].tree, QgsProject.instance().layerTreeRoot()
+    view.clearSelection()
+    for name in names:
+        nodes = [node for node in root.findLayers() if node.name() == name] or [root.findGroup(name)]
+        view.selectionModel().select(view.node2index(nodes[0]), QItemSelectionModel.Select)
+
+
 def filled(opened, menu: str = "Detect change…") -> list[str]:
     """Names of the layers that a dialog begins with."""
     _, plugin, dialogs = opened
@@ -95,15 +105,16 @@ def filled(opened, menu: str = "Detect change…") -> list[str]:
 def test_a_dialog_begins_with_the_two_scenes_that_are_chosen(opened, pair: Path, tmp_path: Path) -> None:
     shutil.copyfile(pair / "after.tif", tmp_path / "third.tif")
     files = {"summer 2021-08-20": pair / "after.tif", "spring 20180402": pair / "before.tif", "winter": tmp_path / "third.tif"}
-    layers = [layer(file, name) for name, file in files.items()]
-    interface, _, dialogs = opened
+    for name, file in files.items():
+        layer(file, name)
+    *_, dialogs = opened
     assert filled(opened) == [], "of three it is not clear which"
     # By their days, not as they lie.
-    interface.selected = layers[:2]
+    select(opened, "summer 2021-08-20", "spring 20180402")
     for menu in ("Detect change…", "Check a pair…", "Export training data…"):
         assert filled(opened, menu) == ["spring 20180402", "summer 2021-08-20"]
         assert list(dialogs[-1][1]) == ["BEFORE", "AFTER"]
-    interface.selected = layers[2:]
+    select(opened, "winter")
     assert filled(opened) == []
     assert filled(opened, "Prepare a scene…") == []
 
@@ -125,10 +136,49 @@ def test_a_change_map_is_not_taken_for_a_scene(opened, pair: Path, tmp_path: Pat
     assert filled(opened) == ["one", "other"]
 
 
+def test_groups_may_be_selected_and_tell_days(opened, pair: Path, tmp_path: Path) -> None:
+    """Such as those of prepared scenes."""
+    shutil.copyfile(pair / "after.tif", tmp_path / "third.tif")
+    root = QgsProject.instance().layerTreeRoot()
+    for day, file in (
+        ("2021-08-20", pair / "before.tif"),
+        ("2018-04-02", pair / "after.tif"),
+        ("2016-01-01", tmp_path / "third.tif"),
+    ):
+        added = QgsProject.instance().addMapLayer(QgsRasterLayer(str(file), f"Prepared scene {file.stem}"), False)
+        root.addGroup(f"Scene {day}").addLayer(added)
+    assert filled(opened) == []
+    select(opened, "Scene 2021-08-20", "Scene 2018-04-02")
+    assert filled(opened) == ["Prepared scene after", "Prepared scene before"]
+
+
+def test_two_rasters_of_one_day_are_no_pair(opened, pair: Path) -> None:
+    layer(pair / "before.tif", "2021-08-20")
+    layer(pair / "after.tif", "20210820 prepared")
+    assert filled(opened) == []
+
+
+def test_a_picture_is_no_scene(opened, pair: Path, tmp_path: Path) -> None:
+    layer(pair / "before.tif", "one")
+    layer(pair / "after.tif", "other")
+    driver = gdal.GetDriverByName("GTiff")
+    for name in ("photo.tif", "T31TDH_20210820T105500_TCI.tif"):
+        driver.Create(str(tmp_path / name), 20, 20, 3, gdal.GDT_Byte).FlushCache()
+        layer(tmp_path / name, name)
+    assert filled(opened) == ["one", "other"]
+
+
 def test_a_product_s_layers_are_one_scene(opened, products: list[Path], tmp_path: Path) -> None:
     later = products[1]
     earlier = shutil.copytree(later, tmp_path / later.name.replace("20230823", "20210820"))
     for product in (later, earlier):
-        for gsd in (10, 20):
-            layer(f"SENTINEL2_L1C:{product}/MTD_MSIL1C.xml:{gsd}m:EPSG_32631", f"{product.name[11:15]} at {gsd} m")
+        for part in ("10m", "20m", "TCI"):
+            layer(f"SENTINEL2_L1C:{product}/MTD_MSIL1C.xml:{part}:EPSG_32631", f"{product.name[11:15]} {part}")
     assert [name[:4] for name in filled(opened)] == ["2021", "2023"]
+
+
+def test_a_product_in_a_folder_of_another_name_is_one_scene_too(opened, products: list[Path], tmp_path: Path) -> None:
+    renamed = shutil.copytree(products[1], tmp_path / "mine")
+    for part in ("10m", "20m"):
+        layer(f"SENTINEL2_L1C:{renamed}/MTD_MSIL1C.xml:{part}:EPSG_32631", part)
+    assert filled(opened) == []

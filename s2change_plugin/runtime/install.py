@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from qgis.core import QgsProcessingFeedback
+from qgis.PyQt.QtCore import QLockFile
 
 from .environment import READY, base_pythons, managed_environment, packages, python_in, requirements
 from .run import EngineCancelled, EngineError, run_process
@@ -15,8 +16,6 @@ from .run import EngineCancelled, EngineError, run_process
 _TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 # What the engine needs, as requires-python says.
 _OLDEST = (3, 10)
-# After this a set-up that did not end was killed.
-_LONGEST_S = 6 * 3600
 # To move a folder, a second apart.
 _ATTEMPTS = 3
 # What pip prints, and what it means for a user; the first that fits is told.
@@ -78,15 +77,30 @@ def set_up_engine(feedback: QgsProcessingFeedback, wheels: str = "", base: str =
     target = managed_environment()
     # It may have been put on another disk.
     target = target.resolve() if target.is_symlink() else target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = QLockFile(str(target.with_name("set-up.lock")))
+    # Held until the process that took it is gone, however long that is.
+    lock.setStaleLockTime(0)
+    if not lock.tryLock(0):
+        raise EngineError("The engine is being set up already, by another QGIS perhaps. Wait until that is done.")
+    try:
+        _make(python, target, wheels, feedback)
+    finally:
+        lock.unlock()
+    feedback.setProgress(100)
+    return python_in(target)
+
+
+def _make(python: Path, target: Path, wheels: str, feedback: QgsProcessingFeedback) -> None:
+    """Make the environment beside the old one, and put it in its place."""
     fresh, old = target.with_name(f"new-{secrets.token_hex(3)}"), target.with_name("engine-old")
     _restore(old, target)
     # Windows moves no folder in which a program runs: better said now than after all is fetched.
     _move(target, old)
     _restore(old, target)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    # What a set-up that was killed has left.
     for left in target.parent.glob("new-*"):
-        if left.stat().st_mtime < time.time() - _LONGEST_S:
-            _remove(left)
+        _remove(left)
     try:
         for done, (title, program, arguments) in enumerate(_steps(python, fresh, wheels)):
             feedback.setProgressText(title)
@@ -102,8 +116,6 @@ def set_up_engine(feedback: QgsProcessingFeedback, wheels: str = "", base: str =
     finally:
         _remove(fresh)
     _remove(old)
-    feedback.setProgress(100)
-    return python_in(target)
 
 
 def _base_python(named: str, feedback: QgsProcessingFeedback) -> Path:

@@ -1,12 +1,13 @@
-import os
 import stat
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 from qgis.core import QgsProcessingFeedback
+from qgis.PyQt.QtCore import QLockFile
 
 from s2change_plugin.runtime import install
 from s2change_plugin.runtime.run import EngineCancelled, EngineError
@@ -32,6 +33,10 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return put
 
 
+# Takes a lock, and ends without giving it back.
+_LOCK = (
+    "import os, sys; from qgis.PyQt.QtCore import QLockFile; lock = QLockFile(sys.argv[1]); assert lock.tryLock(0); os._exit(0)"
+)
 # An environment whose python records its arguments and succeeds.
 _WORKING = 'mkdir -p "$folder/bin"; printf \'#!/bin/bash\\necho "$@" >> "${0%%/bin/python}/said"\\n\' > "$folder/bin/python"; chmod +x "$folder/bin/python"'
 
@@ -161,12 +166,23 @@ def test_an_environment_in_use_is_said_before_anything_is_fetched(
 def test_what_a_killed_set_up_moved_aside_comes_back(target: Path, old: Path, base) -> None:
     target.rename(target.with_name("engine-old"))
     (target.parent / "new-1").mkdir()
-    os.utime(target.parent / "new-1", (0, 0))
+    # Whose process is gone.
+    subprocess.run([sys.executable, "-c", _LOCK, target.with_name("set-up.lock")], check=True)
+    assert target.with_name("set-up.lock").exists()
     base('mkdir -p "$folder"; exit 1')
     with pytest.raises(EngineError):
         install.set_up_engine(QgsProcessingFeedback(False))
     assert old.exists()
     assert list(target.parent.iterdir()) == [target]
+
+
+def test_of_two_set_ups_the_second_is_told_to_wait(target: Path, old: Path) -> None:
+    lock = QLockFile(str(target.with_name("set-up.lock")))
+    assert lock.tryLock(0)
+    with pytest.raises(EngineError, match="being set up already"):
+        install.set_up_engine(QgsProcessingFeedback(False))
+    assert old.exists()
+    lock.unlock()
 
 
 def test_an_environment_on_another_disk_stays_there(target: Path, tmp_path: Path, base) -> None:

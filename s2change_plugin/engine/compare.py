@@ -177,6 +177,11 @@ def _warnings(options: EvaluationOptions, tally: Tally) -> list[str]:
         found.append(
             f"The mask holds no change, and {tally.pixels[2].sum():,} pixels that were not observed (255 or its nodata). If 255 is change in it, write 1 there."
         )
+    if tally.pixels[1].any() and not tally.pixels[0].any() and tally.pixels[2].any():
+        found.append(
+            f"The mask holds nothing but change, and {tally.pixels[2].sum():,} pixels that were not observed (255 or its nodata): so nothing counts as missed. "
+            "If 0 is its nodata and means no change, correct that."
+        )
     if not change:
         found.append(
             f"The reference holds no change where the mask is observed, so F1, precision, recall and kappa say nothing.{hint}"

@@ -252,6 +252,15 @@ def test_a_reference_of_one_class_is_warned_of(tmp_path: Path, mask: Path, truth
     assert "--change-value" in warning
 
 
+def test_a_mask_of_nothing_but_change_is_warned_of(tmp_path: Path, mask: Path, truth: np.ndarray) -> None:
+    """As many programs burn polygons; what is missed would be taken for not observed, and recall be 1."""
+    with rasterio.open(mask) as raster:
+        burnt = write(tmp_path / "burnt.tif", (raster.read(1) == 1).astype(np.uint8), nodata=0)
+    (warning,) = result(burnt, write(tmp_path / "truth.tif", truth))["warnings"]
+    assert "The mask holds nothing but change" in warning
+    assert result(mask, write(tmp_path / "same.tif", truth))["warnings"] == []
+
+
 def test_windows_do_not_matter(tmp_path: Path, mask: Path, truth: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     references = [
         write(tmp_path / "moved.tif", truth, origin=(LEFT + 3, TOP - 3)),

@@ -99,7 +99,11 @@ _BAND_CODE = re.compile(r"(?<![a-z0-9])b(0?[1-9]|1[0-2]|0?8a)(?![a-z0-9])", re.I
 # HLS Product User Guide, tables of bands), and would be taken for a red edge.
 _OF_LANDSAT = re.compile(r"(?<![a-z0-9])(?:s[rt]_b\d|hls\.l30|l[coet]0[4-9]_l)", re.IGNORECASE)
 _WAVELENGTH = re.compile(r"(\d{3,4}(?:\.\d+)?)\s*nm", re.IGNORECASE)
-_FILE = re.compile(r"(?:^|[_\-. ])(B\d\d|B8A)(?:_(?:10|20|60)m)?$", re.IGNORECASE)
+# "(Raw)" is how the Copernicus Browser ends the names of single bands.
+_FILE = re.compile(r"(?:^|[_\-. ])(B\d\d|B8A)(?:_(?:10|20|60)m|_\(Raw\))?$", re.IGNORECASE)
+# What tells one scene's files from another's: days, other long numbers, tiles.
+_DAY_IN_PARTS = re.compile(r"(\d{4})[-_.](\d\d)[-_.](\d\d)(?!\d)")
+_MARKS = re.compile(r"\d{4,}|(?<![A-Z0-9])T?\d\d[A-Z]{3}(?![A-Z0-9])", re.IGNORECASE)
 
 
 def band_of_description(text: str | None) -> str | None:
@@ -122,6 +126,12 @@ def band_of_file(path: str) -> str | None:
     name = PurePosixPath(path.replace("\\", "/")).stem
     found = None if _OF_LANDSAT.search(name) else _FILE.search(name)
     return found.group(1).upper() if found else None
+
+
+def marks_of_file(path: str) -> tuple[str, ...]:
+    """What the name of a file of a folder says of the scene that it belongs to: its numbers of four digits and more, and its tile."""
+    name = PurePosixPath(path.replace("\\", "/")).stem
+    return tuple(_MARKS.findall(_DAY_IN_PARTS.sub(r"\1\2\3", name).upper()))
 
 
 def parse_layers(text: str | None) -> tuple[str | None, ...] | None:

@@ -38,6 +38,8 @@ PROBABILITY_STEP = 0.004
 _TOP_LEVEL = round(1 / PROBABILITY_STEP)
 # On a shared disk the number of another machine's process says nothing here; no machine's name has a tilde.
 _MINE, _OLDER = f".s2change-{socket.gethostname()}~", "older-"
+# In a working folder, where folders wait that were there before; the next run puts them back if this one is killed before it put others in their place.
+SET_ASIDE = "older"
 
 
 def to_levels(probability: Array, quality: Codes) -> Codes:
@@ -171,6 +173,9 @@ def _remove_stale(folder: Path) -> None:
         target = folder / rest.removeprefix(_OLDER)
         # What belongs to somebody else is left to him.
         with suppress(OSError):
+            for older in left.glob(f"{SET_ASIDE}/*"):
+                if not (folder / older.name).exists():
+                    os.replace(older, folder / older.name)
             if rest.startswith(_OLDER) and not target.exists():
                 # Its run was ended between setting the older result aside and putting the new one in place.
                 os.replace(left, target)

@@ -237,6 +237,12 @@ def contradiction(samples: Sequence[Array], bands: Sequence[str], rules: Sequenc
             f"Say {option_of(side, 'units')} reflectance{settle}."
         )
     brightest = max(float(np.percentile(layer, 99)) for layer in pixels)
+    if brightest > LARGEST_REFLECTANCE and not rules[0].product:
+        return (
+            f"{_named(side)} is read as {rules[0].origin}, and a hundredth of its pixels then reflect more than {brightest:.3g}, as nothing does: the values "
+            "are on another scale, such as reflectance that was stretched over 16 bits. Write the scale into the file, for that one with "
+            "gdal_edit.py -scale 0.0000152590 -offset 0; if they are right, add --trust-units."
+        )
     if brightest < _DIMMEST and not rules[0].product:
         return (
             f"{_named(side)} is read as {rules[0].origin}, and 99 of 100 of its pixels then reflect less than {max(brightest, 0):.3f} in every band: the "

@@ -41,6 +41,7 @@ def test_a_description_that_names_no_band_gives_none(text: str | None) -> None:
         ("B02.tif", "B02"),
         ("T31UDQ_SCL_20m.jp2", None),
         ("B02_mask.tif", None),
+        ("2021-08-20-00:00_2021-08-20-23:59_Sentinel-2_L2A_B02_(Raw).tiff", "B02"),
         ("HLS.S30.T31TDK.2021001T105441.v2.0.B05.tif", "B05"),
         ("HLS.L30.T31TDK.2021001T103941.v2.0.B05.tif", None),
         ("LC08_L1TP_198030_20210101_20210308_02_T1_B10.TIF", None),

@@ -142,6 +142,20 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
     assert near.exists()
 
 
+def test_folders_that_a_killed_run_had_set_aside_are_put_back_where_nothing_came_in_their_place(tmp_path: Path) -> None:
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    stale = tmp_path / f".s2change-{socket.gethostname()}~{gone.stdout.strip()}-abc"
+    for name in ("lost", "replaced"):
+        (stale / outputs.SET_ASIDE / name).mkdir(parents=True)
+        (stale / outputs.SET_ASIDE / name / "old").touch()
+    (tmp_path / "replaced").mkdir()
+    with outputs.workdir_beside(tmp_path / "data.json"):
+        pass
+    assert (tmp_path / "lost" / "old").exists()
+    assert list((tmp_path / "replaced").iterdir()) == []
+    assert not stale.exists()
+
+
 def test_what_another_user_left_and_cannot_be_cleared_stops_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()

@@ -357,6 +357,14 @@ def test_bright_snow_is_no_contradiction() -> None:
         assert contradiction(bright, TEN_BANDS, [rule(units=units)] * 10) is None
 
 
+def test_reflectance_that_was_stretched_over_16_bits_contradicts() -> None:
+    stretched = [sample * np.float32(65535 / 10000) for sample in river()]
+    assert np.median(stretched[0]) < 2
+    said = contradiction(stretched, TEN_BANDS, [rule()] * 10)
+    assert "gdal_edit.py -scale 0.0000152590" in said
+    assert "--trust-units" in said
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 def test_an_offset_of_whole_numbers_leaves_no_trace_of_rounding(dtype: type) -> None:
     dn = np.arange(1, 12000, dtype=dtype)

@@ -176,7 +176,7 @@ def measure_appearance(before: Sequence[Array], after: Sequence[Array], deviatio
     if len(seen) < LEAST_OBSERVED:
         raise NothingObserved(
             f"Only {len(seen)} of the {sum(map(len, usable)):,} pixels that were looked at are observed on both dates, and {LEAST_OBSERVED} are needed. "
-            "Pick dates with fewer clouds, or a larger area."
+            "Pick dates with fewer clouds."
         )
     if len(seen) > _MOST_PIXELS:
         seen = np.sort(np.random.default_rng(_SEED).choice(seen, _MOST_PIXELS, replace=False))

@@ -359,8 +359,7 @@ def usable_finding(samples: Sequence[PairWindow], part: Window, what: str = "the
 def clouds_finding(pair: Pair) -> Finding:
     """Which masks say where a date is not usable."""
     origins = {
-        # A file's own mask says where there is no data, and nothing of clouds.
-        side: [mask.origin for mask in masks if not (isinstance(mask, ClassRaster) and mask.of_file)]
+        side: [mask.origin for mask in masks if not (isinstance(mask, ClassRaster) and not mask.of_clouds)]
         for side, masks in zip(("before", "after"), pair.masks, strict=True)
     }
     said = "; ".join(f"{side}: {', '.join(names) or 'none'}" for side, names in origins.items())

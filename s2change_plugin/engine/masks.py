@@ -69,7 +69,8 @@ def masks_of(scene: Scene, clouds: str, own: str | None) -> tuple[Mask, ...]:
     """
     found: list[Mask] = []
     test = SpectralTest(TEST_NAME) if can_test(scene.bands) else None
-    if clouds == "product" and scene.mask is None:
+    brings = scene.mask is not None and not (isinstance(scene.mask, ClassRaster) and not scene.mask.of_clouds)
+    if clouds == "product" and not brings:
         raise UnreadableInput(f"{scene.source} brings no cloud mask. Give one of your own, or choose the spectral test.")
     if clouds == "spectral" and test is None:
         raise UnreadableInput(
@@ -77,7 +78,7 @@ def masks_of(scene: Scene, clouds: str, own: str | None) -> tuple[Mask, ...]:
         )
     if clouds in ("auto", "product") and scene.mask is not None:
         found.append(scene.mask)
-    elif test is not None and (clouds == "spectral" or (clouds == "auto" and scene.acquisition.level != "L2A")):
+    if test is not None and (clouds == "spectral" or (clouds == "auto" and not brings and scene.acquisition.level != "L2A")):
         found.append(test)
     if own:
         found.append(open_mask(own))

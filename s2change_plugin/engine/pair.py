@@ -372,6 +372,7 @@ def common_bands(before: Scene, after: Scene) -> tuple[str, ...]:
 def _require_two(before: Scene, after: Scene) -> None:
     one, other = before.source, after.source
     same = one == other or (Path(one).exists() and Path(other).exists() and Path(one).samefile(other))
-    # A product has several names: its folder, its zip, its metadata, and what GDAL calls its parts.
-    if same or (before.product is not None and before.product == after.product):
+    # A product has several names: its folder, its zip, its metadata, and what GDAL calls its parts; and a folder of bands as many as files.
+    bands = [{(band.path, band.index) for band in scene.bands.values()} for scene in (before, after)]
+    if same or bands[0] == bands[1] or (before.product is not None and before.product == after.product):
         raise UnreadableInput(f"Before and after are the same raster, {before.label}. Pick two dates.")

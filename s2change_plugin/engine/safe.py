@@ -17,7 +17,7 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from .acquisition import Acquisition, acquisition_of_name, parse_number, parse_time
-from .bands import ALL_BANDS, BANDS, L2A_BANDS
+from .bands import ALL_BANDS, BANDS, L2A_BANDS, band_of_file
 from .errors import UnreadableInput
 from .files import Files, absolute, open_files
 from .radiometry import DnRule
@@ -122,7 +122,11 @@ def _metadata_files(files: Files, named: str | None) -> list[str]:
     every = [name for name in files.names if _PRODUCT_FILE.fullmatch(PurePosixPath(name).name)]
     if named and _PRODUCT_FILE.fullmatch(named):
         return [named] if named in every else [name for name in every if name.lower() == named.lower()]
-    return [name for name in every if "/" not in name] or [name for name in every if name.count("/") == 1]
+    here = [name for name in every if "/" not in name]
+    # A folder of bands stays one where a product lies beside them.
+    if here or len({band_of_file(name) for name in files.names if "/" not in name} & BANDS.keys()) > 1:
+        return here
+    return [name for name in every if name.count("/") == 1]
 
 
 def _read_product(source: str, found: Files, metadata: str, granule: str | None) -> Product:

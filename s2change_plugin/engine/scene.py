@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import chain
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
@@ -15,12 +16,12 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from .acquisition import Acquisition, acquisition_of_name, acquisition_of_tags, parse_number
-from .bands import ALL_BANDS, BANDS, USUAL_ORDERS, band_of_description, band_of_file
+from .bands import ALL_BANDS, BANDS, USUAL_ORDERS, band_of_description, band_of_file, marks_of_file
 from .errors import BandsUnknown, GridMismatch, UnitsUnclear, UnreadableInput, option_of
 from .files import Files, open_files
 from .grid import Grid, is_on_earth, name_of, place_of, sample_windows
@@ -52,6 +53,8 @@ _SCL_FILE = re.compile(r"(?:^|_)SCL(?:_[26]0m)?$", re.IGNORECASE)
 QUALITY_TAG, BUFFER_TAG, ASSUMED_TAG = "S2CHANGE_QUALITY", "S2CHANGE_MASK_BUFFER", "S2CHANGE_UNITS_ASSUMED"
 # And into the quality raster's own: what its clouds are from.
 MASKS_TAG = "S2CHANGE_MASKS"
+# What it holds where clouds were not masked.
+NO_MASKS = "none"
 
 
 @dataclass(frozen=True)
@@ -188,16 +191,24 @@ def open_scene(
             raise GridMismatch(f"{source} is a product, which tells its place itself; leave {option_of(side, 'crs')} out.")
         return _product_scene(product, units, side, trust_units)
     whole = _whole_of(source) if files is None and bands is None else None
+    picked = PurePath(source).name if whole is not None else None
     if whole is not None:
-        return open_scene(whole, None, units, side, trust_units, crs)
+        if find_product(whole) is not None:
+            return open_scene(whole, None, units, side, trust_units, crs)
+        files = open_files(whole)
     if files is not None:
-        layers = _folder_layers(source, files)
+        layers, alone = _folder_layers(source, files, picked)
+        # Where the folder holds nothing else it is the scene, whichever of its files was picked.
+        source = whole if whole is not None and alone else source
         acquisition = _acquisition_of_names(path for path, _ in layers.values())
         mask, lost = _classes_beside(files, layers), None
     else:
         layers = _stack_layers(source, bands, side)
         acquisition, mask, lost = _told_by_stack(source)
-    own = tuple(filter(None, (_own_mask(path, crs) for path in dict.fromkeys(path for path, _ in layers.values()))))
+    of_file: dict[str, list[int]] = {}
+    for path, index in layers.values():
+        of_file.setdefault(path, []).append(index)
+    own = tuple(filter(None, (_own_mask(path, indexes, crs) for path, indexes in of_file.items())))
     unusable, cirrus = _unusable(layers) if "B10" in layers else ({}, np.empty(0))
     layers = {name: where for name, where in layers.items() if unusable.get(name) != _FILLED}
     if len(layers) < 2:
@@ -225,11 +236,15 @@ def open_scene(
     return Scene(source, bands_found, acquisition, mask, unusable=unusable, lost_mask=lost, own_masks=own)
 
 
-def _own_mask(path: str, crs: CRS | None) -> ClassRaster | None:
-    """What a file's own mask or alpha band says has no data; None where it has none."""
+def _own_mask(path: str, layers: Collection[int], crs: CRS | None) -> ClassRaster | None:
+    """What a file's alpha band or own mask says has no data; None where it has none. A band among the layers is no alpha band, whatever it is called."""
     with open_raster(path) as dataset:
+        alpha = next((layer for layer, what in enumerate(dataset.colorinterp, start=1) if what == ColorInterp.alpha), None)
         masked = MaskFlags.per_dataset in dataset.mask_flag_enums[0]
-    return ClassRaster(path, ({0: Quality.NODATA_BEFORE},), "the file's own mask", crs=crs, of_file=True) if masked else None
+    if alpha in layers or not (alpha or masked):
+        return None
+    told = ClassRaster(path, ({0: Quality.NODATA_BEFORE},), "the file's own mask", crs=crs, of_file=True, of_clouds=False)
+    return replace(told, origin="the file's alpha band", first_layer=alpha, of_file=False) if alpha else told
 
 
 def _whole_of(source: str) -> str | None:
@@ -315,7 +330,7 @@ def _told_by_stack(source: str) -> tuple[Acquisition, ClassRaster | None, str | 
         meaning = {int(code): int(code) for code in codes}
         widened = parse_number(tags.get(BUFFER_TAG)) or 0.0
         origin = f"quality raster {PurePath(beside).name}" + (f" ({made_of})" if made_of else "")
-        return acquisition, ClassRaster(beside, (meaning,), origin, widened=widened), None
+        return acquisition, ClassRaster(beside, (meaning,), origin, widened=widened, of_clouds=made_of != NO_MASKS), None
     layer = next((index for index, text in enumerate(descriptions, start=1) if (text or "").strip().upper() == "SCL"), None)
     if layer is None:
         return acquisition, None, None
@@ -324,7 +339,7 @@ def _told_by_stack(source: str) -> tuple[Acquisition, ClassRaster | None, str | 
 
 def _beside(source: str, name: str) -> str:
     """A file named as seen from the folder of another, on disk or in one of GDAL's virtual folders."""
-    if source.startswith("/vsi"):
+    if source.startswith("/vsi") or "://" in source:
         return f"{source.rpartition('/')[0]}/{name}"
     return str(Path(source).parent / name)
 
@@ -337,7 +352,9 @@ def _classes_beside(files: Files, layers: Mapping[str, tuple[str, int]]) -> Clas
         for name in files.names
         if PurePosixPath(name).suffix.lower() in _RASTER_FILES and _SCL_FILE.search(PurePosixPath(name).stem)
     ]
-    found = [path for path in found if PurePath(path).parent in folders]
+    # Of another date's, in the same folder, it says nothing.
+    marks = {(), *(marks_of_file(path) for path, _ in layers.values())}
+    found = [path for path in found if PurePath(path).parent in folders and marks_of_file(path) in marks]
     return ClassRaster(min(found), (SCL_CODES,), "scene classification (SCL) beside the bands") if found else None
 
 
@@ -394,8 +411,11 @@ def _plain_number(text: str | None) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def _folder_layers(source: str, files: Files) -> dict[str, tuple[str, int]]:
-    """Band name to (path, 1) of a folder of single-band files; of two resolutions of a band the finer."""
+def _folder_layers(source: str, files: Files, picked: str | None) -> tuple[dict[str, tuple[str, int]], bool]:
+    """Band name to (path, 1) of a folder of single-band files, of two resolutions of a band the finer; and whether it holds one scene alone.
+
+    Of several scenes in it that of a file's name counts, where one is picked.
+    """
     folders: dict[str, dict[str, list[str]]] = {}
     for name in files.names:
         path = PurePosixPath(name)
@@ -407,7 +427,18 @@ def _folder_layers(source: str, files: Files) -> dict[str, tuple[str, int]]:
     if "." not in folders and len(folders) > 1:
         raise BandsUnknown(f"{source} holds band files in several folders ({', '.join(sorted(folders)[:4])}). Give one of them.")
     found = folders.get(".") or next(iter(folders.values()))
-    return {band: (files.path(_finest(source, band, names)), 1) for band, names in found.items()}
+    of_scene: dict[tuple[str, ...], str] = {}
+    for name in chain.from_iterable(found.values()):
+        of_scene.setdefault(marks_of_file(name), name)
+    if len(of_scene) > 1:
+        if picked is None:
+            raise BandsUnknown(
+                f"{source} holds bands of several scenes ({', '.join(list(of_scene.values())[:3])}). Give one of the files of the scene that you mean, or a "
+                "folder that holds it alone."
+            )
+        own = {band: [name for name in names if marks_of_file(name) == marks_of_file(picked)] for band, names in found.items()}
+        found = {band: names for band, names in own.items() if names}
+    return {band: (files.path(_finest(source, band, names)), 1) for band, names in found.items()}, len(of_scene) == 1
 
 
 def _finest(source: str, band: str, names: list[str]) -> str:

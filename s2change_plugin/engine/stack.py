@@ -23,8 +23,8 @@ from .pair import DateReader
 from .radiometry import QUANTIFICATION, Array, contradiction
 from .reading import SATURATED_DN
 from .report import version
-from .scene import ASSUMED_TAG, BUFFER_TAG, MASKS_TAG, QUALITY_TAG, Scene, open_scene
-from .validity import QUALITY_COLOURS, QUALITY_NAMES, Quality
+from .scene import ASSUMED_TAG, BUFFER_TAG, MASKS_TAG, NO_MASKS, QUALITY_TAG, Scene, open_scene
+from .validity import QUALITY_COLOURS, QUALITY_NAMES, ClassRaster, Quality
 
 _WINDOW = 1024
 _NODATA_DN, _SATURATED = 0, 65535
@@ -103,6 +103,11 @@ def stack(options: StackOptions, events: Events) -> None:
         if scene.missing:
             events.message(f"{scene.source} lacks {', '.join(scene.missing)}, which the stack does without.", "warning")
         masks = masks_of(scene, options.clouds, options.mask)
+        of_clouds = [mask.origin for mask in masks if not (isinstance(mask, ClassRaster) and not mask.of_clouds)]
+        if not of_clouds:
+            events.message(
+                "Clouds are not masked, and the stack says so. Give a mask with --mask, or try --clouds spectral.", "warning"
+            )
         grid = base_grid(scene.grid)
         reader = DateReader(scene, tuple(scene.bands), masks, grid, options.mask_buffer)
         opened.callback(reader.close)
@@ -120,7 +125,7 @@ def stack(options: StackOptions, events: Events) -> None:
                     tags | {QUALITY_TAG: _from(options.output, options.quality_path), BUFFER_TAG: f"{options.mask_buffer:g}"},
                 ),
                 "quality": RasterWriter(
-                    workdir / "quality", grid, _QUALITY, tags | {MASKS_TAG: "; ".join(m.origin for m in masks)}
+                    workdir / "quality", grid, _QUALITY, tags | {MASKS_TAG: "; ".join(of_clouds) or NO_MASKS}
                 ),
             }
             for writer in writers.values():

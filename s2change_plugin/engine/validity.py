@@ -80,6 +80,7 @@ class ClassRaster:
         widened: metres by which clouds and shadows reach further already.
         crs: that counts instead of the file's.
         of_file: it is the mask of a file of bands, 0 where that has no data, and no layer of it.
+        of_clouds: clouds are among what it knows.
     """
 
     path: str
@@ -90,6 +91,7 @@ class ClassRaster:
     widened: float = 0.0
     crs: CRS | None = None
     of_file: bool = False
+    of_clouds: bool = True
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import pytest
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
 from rasterio.shutil import copy
 from rasterio.warp import transform, transform_bounds
 from rasterio.windows import Window
@@ -146,8 +147,37 @@ def test_one_of_the_files_of_a_folder_stands_for_all_of_them(tmp_path: Path) -> 
     assert tuple(open_scene(str(stack)).bands) == ("B02", "B03", "B04"), "a stack is itself, whatever it is called"
 
 
+def test_bands_of_several_scenes_in_a_folder_are_not_mixed(tmp_path: Path) -> None:
+    for name in ("2020-01-01_B02", "2020-01-01_B03", "2021-06-01_B02", "2021-06-01_B8A", "2021-06-01_B11", "2021-06-01_SCL"):
+        write_stack(tmp_path / f"{name}.tif", textured(1, 40, 40, 1), None)
+    with pytest.raises(BandsUnknown, match="bands of several scenes .*2020-01-01_B02.tif, 2021-06-01_B02.tif"):
+        open_scene(str(tmp_path))
+    # A file that is picked tells which.
+    older, newer = (open_scene(str(tmp_path / name)) for name in ("2020-01-01_B03.tif", "2021-06-01_B11.tif"))
+    assert [Path(band.path).stem for band in older.bands.values()] == ["2020-01-01_B02", "2020-01-01_B03"]
+    assert tuple(newer.bands) == ("B02", "B8A", "B11")
+    assert older.mask is None
+    assert newer.mask
+    assert older.source != newer.source
+    (tmp_path / "one").mkdir()
+    # Numbers of bands and pixels' sizes are no marks of a scene.
+    for name in ("10m_B02", "20m_B05_20m", "01_B03"):
+        write_stack(tmp_path / "one" / f"T31TDK_{name}.tif", textured(1, 40, 40, 1), None)
+    assert tuple(open_scene(str(tmp_path / "one")).bands) == ("B02", "B03", "B05")
+
+
+def test_a_folder_of_bands_stays_one_where_a_product_lies_beside_them(tmp_path: Path, ground: np.ndarray) -> None:
+    write_product(tmp_path, np.full((13, 60, 60), 0.1, np.float32))
+    for band in ("B02", "B03"):
+        write_stack(tmp_path / f"clip_{band}.tif", textured(1, 60, 80, 1), None)
+    for source in (tmp_path, tmp_path / "clip_B02.tif"):
+        scene = open_scene(str(source))
+        assert scene.product is None
+        assert tuple(scene.bands) == ("B02", "B03")
+
+
 def test_a_band_twice_in_a_folder_is_refused(tmp_path: Path) -> None:
-    for name in ("T31_20200101_B02.tif", "T31_20210101_B02.tif"):
+    for name in ("T31_B02.tif", "T31a_B02.tif"):
         write_stack(tmp_path / name, textured(1, 20, 20, 1), None)
     with pytest.raises(BandsUnknown, match="more than once"):
         open_scene(str(tmp_path))
@@ -330,6 +360,32 @@ def test_a_fill_that_nobody_declared_and_no_sample_met_is_no_ground(
     around = shown[:, 90:150, 190:270]
     assert np.nanmin(around) > 0
     assert np.isfinite(shown[:, 10:90, 10:190]).all()
+
+
+@pytest.mark.parametrize("count", [3, 10])
+@pytest.mark.parametrize("crs", ["EPSG:32631", "EPSG:32632"], ids=["parallel", "warped"])
+def test_where_the_alpha_band_is_0_there_is_no_data(tmp_path: Path, ground: np.ndarray, crs: str, count: int) -> None:
+    """As gdalwarp -dstalpha adds it; GDAL takes it for a mask of three bands alone."""
+    bands, ground = TEN_BANDS[:count], ground[:count]
+    alpha = np.full((1, *ground.shape[1:]), 65535, np.uint16)
+    alpha[:, 100:140, 200:260] = 0
+    path = write_stack(tmp_path / "a.tif", np.concatenate([ground, alpha]), None)
+    with rasterio.open(path, "r+") as raster:
+        raster.colorinterp = [ColorInterp.gray] * count + [ColorInterp.alpha]
+        for index, name in enumerate(bands, start=1):
+            raster.set_band_description(index, name)
+    scene = open_scene(str(path))
+    assert open_scene(str(path), (*bands, "B12")).own_masks == (), "what is said to be a band is none"
+    left, bottom, right, top = transform_bounds("EPSG:32631", crs, *scene.grid.bounds)
+    shape = round((top - bottom) / 10), round((right - left) / 10)
+    grid = Grid(CRS.from_string(crs), Affine(10, 0, left, 0, -10, top), *shape)
+    with closing(DateReader(scene, bands, masks_of(scene, "none", None), grid, 0)) as reader:
+        _, codes = reader.read(grid.window)
+    xs, ys = transform("EPSG:32631", crs, [502300, 500500], [4998800, 4999500])
+    inside, beside = ((int((top - y) / 10), int((x - left) / 10)) for x, y in zip(xs, ys, strict=True))
+    assert codes[inside] == Quality.NODATA_BEFORE
+    assert codes[beside] == Quality.OBSERVED
+    assert 2000 < (codes[: shape[0], : shape[1]] == Quality.NODATA_BEFORE).sum() < 0.3 * codes.size
 
 
 @pytest.mark.parametrize("internal", [True, False])

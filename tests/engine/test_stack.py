@@ -9,10 +9,13 @@ from click.testing import CliRunner, Result
 
 from s2change_plugin.engine.__main__ import main
 from s2change_plugin.engine.bands import L2A_BANDS
-from s2change_plugin.engine.masks import MaskReader
+from s2change_plugin.engine.errors import UnreadableInput
+from s2change_plugin.engine.findings import WARNING, clouds_finding
+from s2change_plugin.engine.masks import MaskReader, masks_of
+from s2change_plugin.engine.pair import open_pair
 from s2change_plugin.engine.scene import open_scene
 from s2change_plugin.engine.stack import to_dn
-from s2change_plugin.engine.validity import Quality
+from s2change_plugin.engine.validity import ClassRaster, Quality
 from tests.conftest import textured, write_stack
 from training.products import SENSED, write_product
 
@@ -163,6 +166,26 @@ def test_what_must_be_known_of_the_spectral_test_is_known_of_a_prepared_scene(tm
     (clouds,) = [finding for finding in json.loads(done.stdout)["findings"] if finding["topic"] == "clouds"]
     assert "on before by quality raster a_quality.tif (a simple spectral test for thick clouds" in clouds["text"]
     assert "misses thin and small ones" in clouds["text"]
+
+
+@pytest.mark.parametrize("level", ["L1C", "L2A"])
+def test_a_prepared_scene_in_which_no_clouds_were_masked_does_not_say_that_they_were(tmp_path: Path, level: str) -> None:
+    dates = []
+    for day in ("20200101", "20210101"):
+        source = write_stack(tmp_path / f"S2A_MSI{level}_{day}T100000_N0301_R051_T31TDK.tif", textured(10, 240, 252, 1))
+        done = stack(source, tmp_path / f"{day}.tif", "--clouds", "none")
+        assert done.exit_code == 0, done.output
+        assert "Clouds are not masked" in done.stderr
+        dates.append(open_scene(str(tmp_path / f"{day}.tif")))
+    with open_pair(*dates) as pair:
+        found = clouds_finding(pair)
+        origins = [mask.origin if isinstance(mask, ClassRaster) else type(mask).__name__ for mask in pair.masks[0]]
+    # What it was made of still says where there is no data; the test is made for Level-1C.
+    assert origins[0].startswith("quality raster")
+    assert origins[1:] == (["SpectralTest"] if level == "L1C" else [])
+    assert (found.severity == WARNING) == (level == "L2A")
+    with pytest.raises(UnreadableInput, match="brings no cloud mask"):
+        masks_of(dates[0], "product", None)
 
 
 def test_a_prepared_scene_that_has_lost_its_quality_raster_says_so(tmp_path: Path, ground: np.ndarray) -> None:

@@ -30,7 +30,7 @@ test: setup  ## all tests
 	@$(MAKE) --keep-going test-engine test-qgis
 
 test-engine: plugin
-	@$(PYTHON) -m pytest -q -n 2 tests/engine tests/training tests/test_architecture.py
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 tests/engine tests/training tests/test_architecture.py
 
 test-qgis: plugin runtime
 	@$(QGIS_ENV) QT_QPA_PLATFORM=offscreen .venv-qgis/bin/python -m pytest -q tests/qgis tests/test_package.py

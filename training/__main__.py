@@ -98,9 +98,15 @@ def train(
             named = {name: value for name, value in given.items() if value is not None}
             if crossvalidated and (settings or set(named) - {"seed"}):
                 raise ValueError("With --crossvalidated the settings are those of the cross-validation; leave yours out.")
-            start = settings_of(crossvalidated) if crossvalidated else fine_tuning(init, data, named) if init else {}
-            fit = options_from(settings, {**start, **named})
             held_out = tuple(validation.split(",")) if validation else ()
+            start = (
+                settings_of(crossvalidated)
+                if crossvalidated
+                else fine_tuning(init, data, named, validation_share, held_out)
+                if init
+                else {}
+            )
+            fit = options_from(settings, {**start, **named})
             measured = str(crossvalidated) if crossvalidated else None
             options = TrainOptions(fit, validation_share, held_out, init, measured, teachers)
             if resume and options not in (TrainOptions(), saved_run(run, fingerprints(data))):

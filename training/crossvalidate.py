@@ -26,7 +26,7 @@ from s2change_plugin.engine.validity import Codes
 
 from .calibrate import card_values, summary
 from .failures import failures
-from .fit import fit, flops_per_pixel, new_network, predict, save_state
+from .fit import few_steps, fit, flops_per_pixel, new_network, predict, save_state
 from .options import FitOptions, completed
 from .prepare import City, Labels, fingerprints, read_city, require_as_before
 from .sampling import as_level_2a, band_statistics, laid_out
@@ -106,12 +106,16 @@ def crossvalidate(
     _begin(output, options, folds, taught, cities)
     for number, fold in enumerate(split):
         say(f"Fold {number}: {', '.join(fold)}")
+    truth = labels_of(data)
+    fewest = min(sum(change.size for name, change in truth.items() if name not in fold) for fold in split)
+    too_few = few_steps(fewest, options)
+    if too_few:
+        say(too_few)
     numbers = range(options.seed, options.seed + seeds)
     open_tasks = [(seed, fold) for seed in numbers for fold in split if not is_predicted(output, seed, fold)]
     with mapped(workers) as walk:
         for seed, fold, seconds in walk(partial(_fold, data, output, options, taught), open_tasks):
             say(f"Seed {seed}, {', '.join(fold)}: {seconds:.0f} s")
-    truth = labels_of(data)
     found: dict[str, Any] = {
         "folds": split,
         "seeds": list(numbers),

@@ -11,6 +11,9 @@ from s2change_plugin.engine.errors import ModelError
 from s2change_plugin.engine.model import load_model, save_model
 from s2change_plugin.paths import shipped_models, user_models
 
+# What ends so is taken for a file.
+_ENDINGS = (".safetensors", ".json")
+
 
 def export(run: Path, name: str, ship: bool = False, force: bool = False) -> Path:
     """Copy a run's weights and card under a name, into the user's models or what ships; gives the weights' path.
@@ -20,8 +23,10 @@ def export(run: Path, name: str, ship: bool = False, force: bool = False) -> Pat
     """
     if name in SHIPPED and not ship:
         raise ModelError(f"{name} is the name of a model that ships. Choose another.")
-    if name == AUTO or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise ModelError(f"{name!r} cannot be a model's name. Use letters, digits, dots, dashes and underscores, and not {AUTO}.")
+    if name == AUTO or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name.endswith(_ENDINGS):
+        raise ModelError(
+            f"{name!r} cannot be a model's name. Use letters, digits, dots, dashes and underscores, not {AUTO}, and not the ending of a file."
+        )
     folder = shipped_models() if ship else user_models()
     target = folder / f"{name}.safetensors"
     if target.exists() and not force:

@@ -152,7 +152,11 @@ def completed(saved: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bands(text: str) -> tuple[str, ...]:
-    return USUAL_ORDERS[int(text)] if text.isdigit() else tuple(text.split(","))
+    if not text.isdigit():
+        return tuple(text.split(","))
+    if int(text) not in USUAL_ORDERS:
+        raise ValueError(f"{text} bands have no usual order, as {', '.join(map(str, USUAL_ORDERS))} have; name them: B02,B03,…")
+    return USUAL_ORDERS[int(text)]
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -6,9 +6,10 @@ import csv
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,9 @@ from s2change_plugin.engine.labelled import (
     grids,
     grouped,
     neighbours,
-    on_one_ground,
     origins,
     require_one_level,
+    sharing_ground,
 )
 from s2change_plugin.engine.model import Model, load_model, precision_on, save_model
 from s2change_plugin.engine.reach import halo
@@ -43,7 +44,7 @@ from .crossvalidate import (
 )
 from .evaluate import predict_city, trained_near
 from .failures import sentences
-from .fit import Progress, alike, averaged_weights, fitting, new_network, save_state
+from .fit import Progress, alike, averaged_weights, few_steps, fitting, new_network, save_state, steps_per_epoch
 from .options import FitOptions, completed
 from .prepare import City, Labels, fingerprints, read_city, require_as_before
 from .sampling import band_statistics, laid_out
@@ -90,27 +91,32 @@ class TrainOptions:
             raise ValueError("validation and init are no options of a model whose cross-validation is there")
 
 
-def fine_tuning(init: str, data: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+def fine_tuning(
+    init: str, data: Path, given: Mapping[str, Any], validation_share: float = 0.2, validation: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Options of a fit that begins with a model: its own network, small steps, and few epochs, but enough of them for small data.
 
     Args:
         init: the model.
-        data: as in `train`; what will be held out of it counts as well.
-        given: options that are chosen already.
+        data: as in `train`.
+        given: options of the fit that are chosen already.
+        validation_share, validation: what will be held out, as in `TrainOptions`.
 
     Raises:
         ModelError, UnreadableInput: no such model, or no data.
     """
-    card, fit = find_card(init), FitOptions()
-    side, batch = given.get("patch", fit.patch), given.get("batch", fit.batch)
-    steps = sum(grid.height * grid.width for grid in grids(data).values()) / side**2 / batch
+    card, places = find_card(init), grids(data)
+    fit = FitOptions(**{name: value for name, value in given.items() if name in ("patch", "batch", "seed")})
+    chosen = TrainOptions(fit, validation_share, validation)
+    training, _ = split(list(places), chosen, sharing_ground(places), trained_near(card, centres(data)))
+    steps = steps_per_epoch(sum(places[name].height * places[name].width for name in training), fit)
     return {
         "bands": card.bands,
         "views": card.views,
         "width": card.width,
         "depth": card.depth,
         "view_cells": card.view_cells,
-        "epochs": max(_FEWEST_EPOCHS, math.ceil(_FEWEST_STEPS / max(steps, 1))),
+        "epochs": max(_FEWEST_EPOCHS, math.ceil(_FEWEST_STEPS / steps)),
         "learning_rate": 0.0003,
     }
 
@@ -141,11 +147,14 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
         raise S2ChangeError(f"{run} holds a run already. Add --resume to go on with it, or choose another folder.")
     start = find_card(options.init) if options.init else None
     known = trained_near(start, places) if start else []
-    training, held_out = split(list(there), options, on_one_ground(grids(data)), known)
+    training, held_out = split(list(there), options, sharing_ground(grids(data)), known)
     labels = origins(data, [*training, *held_out])
     require_one_level(labels)
     measured = evidence(Path(options.crossvalidated), labels, there) if options.crossvalidated else None
     say(f"Training on {', '.join(training)}; held out: {', '.join(held_out) or 'none'}.")
+    on_both_sides = [name for name in there if name not in (*training, *held_out)]
+    if on_both_sides:
+        say(f"Left out, as sharing ground with what is trained on and with what is held out: {', '.join(on_both_sides)}.")
     cities = [read_city(data / name, options.fit.bands) for name in training]
     validation = [read_city(data / name, options.fit.bands) for name in held_out]
     _require_change(training, [city.change for city in cities], "trained on")
@@ -160,6 +169,9 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
         card = replace(card, protocol=f"{card.protocol} {honest}")
         say(honest)
     ground = [laid_out(city, (card.mean, card.std)) for city in cities]
+    too_few = None if start else few_steps(sum(city.change.size for city in ground), options.fit)
+    if too_few:
+        say(too_few)
     for index, (view, network) in enumerate(zip(options.fit.views, whole.networks, strict=True)):
         say(f"Network {index + 1} of {len(options.fit.views)}, of the view {view}:")
         began = time.monotonic()
@@ -207,14 +219,17 @@ def _doubts(
 
 
 def split(
-    names: Sequence[str], options: TrainOptions, grounds: Sequence[Sequence[str]] = (), known: Sequence[str] = ()
+    names: Sequence[str],
+    options: TrainOptions,
+    sharing: Mapping[str, Container[str]] = MappingProxyType({}),
+    known: Sequence[str] = (),
 ) -> tuple[list[str], list[str]]:
-    """Cities to train on and cities to hold out, never parts of one, nor two of one ground.
+    """Cities to train on and cities to hold out, never parts of one, nor two that share ground; what shares it with both is neither.
 
     Args:
         names: of all cities.
         options: say which, or how many, are held out.
-        grounds: cities that share ground; with one of them all are held out.
+        sharing: with which others each shares ground, as `sharing_ground` gives them.
         known: cities where the model to begin with was trained; they are held out where they are named, or there are no others.
 
     Raises:
@@ -230,13 +245,18 @@ def split(
         new = [name for name in names if name not in known] or list(names)
         count = max(1, round(options.validation_share * len(new)))
         held_out = sorted(np.random.default_rng(options.fit.seed).permutation(new)[:count].tolist())
-    held_out += beside([name for name in names if name not in held_out], held_out, grounds)
-    training = [name for name in names if name not in held_out]
+    shared = [name for name in names if name not in held_out and _shares(name, held_out, sharing)]
+    training = [name for name in names if name not in (*held_out, *shared)]
+    held_out += [name for name in shared if not _shares(name, training, sharing)]
     if not training:
         raise UnreadableInput(
             f"With {', '.join(held_out)} held out, no city is left to train on. Add one on other ground, or hold out fewer."
         )
     return training, held_out
+
+
+def _shares(name: str, others: Sequence[str], sharing: Mapping[str, Container[str]]) -> bool:
+    return any(other in sharing.get(name, ()) for other in others)
 
 
 def evidence(folder: Path, cities: Mapping[str, Origin], there: Mapping[str, str]) -> dict[str, Any]:
@@ -375,6 +395,7 @@ def _beginning(
         protocol=f"Scores on {', '.join(held_out)}, held out whole; epoch and thresholds were chosen on them, so they are optimistic. Seed {options.fit.seed}.",
         training={
             **asdict(options.fit),
+            "precision": precision_on("cpu"),
             "cities": sorted({*labels, *known}),
             "centres": {**centred, **{name: places[name] for name in labels}},
         },
@@ -391,6 +412,8 @@ def _require_teachers(options: TrainOptions) -> None:
         UnreadableInput: it looks at nothing that is to be learned, or the cross-validation had others.
     """
     cards = [find_card(name) for name in options.teachers]
+    if len({card.sha256 for card in cards}) < len(cards):
+        raise UnreadableInput("Two teachers are the same network, which would count twice. Name each once with --teacher.")
     for name, card in zip(options.teachers, cards, strict=True):
         require_alike(name, ("two-date-unets", card.views, card.bands, 2**card.depth), options.fit)
     if options.crossvalidated:

@@ -32,11 +32,11 @@ from .labelled import (
     centres,
     grids,
     neighbours,
-    on_one_ground,
     origins,
     read_record,
     record_text,
     require_one_level,
+    sharing_ground,
     write_city,
 )
 from .masks import Area, read_polygons
@@ -451,7 +451,7 @@ def _about(options: ChipsOptions, pair: Pair) -> dict[str, Any]:
 
 def _publish(workdir: Path, data: Path, groups: Sequence[str], older: Sequence[str]) -> None:
     """Put new groups and the new record in place of older ones: all, or none."""
-    aside = workdir / "older"
+    aside = workdir / outputs.SET_ASIDE
     aside.mkdir()
     with ExitStack() as undo:
         moves = [(data / name, aside / name) for name in older if (data / name).exists()]
@@ -475,8 +475,8 @@ def _cautions(options: ChipsOptions, tally: Tally, groups: Sequence[str]) -> lis
         found.append(
             "Nothing is labelled as no change, so a model cannot learn what that is. Say with --no-change where you looked."
         )
-    shared = [name for ground in on_one_ground(grids(options.data)) if set(ground) & set(groups) for name in ground]
-    shared = [name for name in shared if name not in groups]
+    sharing = sharing_ground(grids(options.data))
+    shared = sorted({other for name in groups for other in sharing[name]} - set(groups))
     if shared:
         found.append(
             f"{_listed(shared)} {'shows' if len(shared) == 1 else 'show'} the same ground; training holds out what shares ground together."

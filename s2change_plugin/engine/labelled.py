@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,11 @@ def centres(data: Path) -> Places:
 def neighbours(places: Places, within_km: float = NEIGHBOURS_KM) -> list[Names]:
     """Places in groups: two are in one where a chain of steps shorter than a distance leads from one to the other."""
     earth = Geod(ellps="WGS84")
-    return _chained(places, lambda one, other: bool(earth.inv(*places[one], *places[other])[2] < within_km * 1000))
+    groups: list[set[str]] = []
+    for name, at in places.items():
+        linked = [group for group in groups if any(earth.inv(*at, *places[other])[2] < within_km * 1000 for other in group)]
+        groups = [group for group in groups if group not in linked] + [{name}.union(*linked)]
+    return sorted(tuple(sorted(group)) for group in groups)
 
 
 def near(places: Places, others: Places, within_km: float = NEIGHBOURS_KM) -> list[str]:
@@ -194,8 +199,8 @@ def near(places: Places, others: Places, within_km: float = NEIGHBOURS_KM) -> li
     return [name for name, at in places.items() if any(earth.inv(*at, *other)[2] < within_km * 1000 for other in others.values())]
 
 
-def on_one_ground(places: Mapping[str, Grid]) -> list[Names]:
-    """The same of grids that share ground; to share an edge alone is not to."""
+def sharing_ground(places: Mapping[str, Grid]) -> dict[str, set[str]]:
+    """With which others each grid shares ground; to share an edge alone is not to."""
 
     def overlap(one: str, other: str) -> bool:
         try:
@@ -204,15 +209,12 @@ def on_one_ground(places: Mapping[str, Grid]) -> list[Names]:
             # So far apart that the one's CRS has no place for the other.
             return False
 
-    return _chained(places, overlap)
-
-
-def _chained(names: Iterable[str], near: Callable[[str, str], bool]) -> list[Names]:
-    groups: list[set[str]] = []
-    for name in names:
-        linked = [group for group in groups if any(near(name, other) for other in group)]
-        groups = [group for group in groups if group not in linked] + [{name}.union(*linked)]
-    return sorted(tuple(sorted(group)) for group in groups)
+    found: dict[str, set[str]] = {name: set() for name in places}
+    for one, other in combinations(places, 2):
+        if overlap(one, other):
+            found[one].add(other)
+            found[other].add(one)
+    return found
 
 
 def _write(path: Path, values: NDArray[Any], grid: Grid, nodata: int, bands: tuple[str, ...] = (), scale: float = 1) -> None:

@@ -19,7 +19,7 @@ from s2change_plugin.engine.__main__ import main
 from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.chips import CONTEXT_PX, STRIP_PX, cut
 from s2change_plugin.engine.grid import Grid
-from s2change_plugin.engine.labelled import centres, city_names, grids, on_one_ground, origins
+from s2change_plugin.engine.labelled import centres, city_names, grids, origins, sharing_ground
 from s2change_plugin.engine.pair import PairOptions, open_pair
 from s2change_plugin.engine.scene import open_scene
 from tests.conftest import write_stack
@@ -199,7 +199,7 @@ def test_a_large_scene_becomes_groups_that_hold_each_label_once(dates: list[Path
     counted = said["change_pixels"] + said["no_change_pixels"]
     assert counted + said["strip_pixels"] == whole["change_pixels"] + whole["no_change_pixels"] == 300 * 340
     # Shown ground is nobody else's.
-    assert len(on_one_ground(grids(tmp_path / "data"))) == 9
+    assert not any(sharing_ground(grids(tmp_path / "data")).values())
 
 
 def test_a_block_without_labels_is_left_out(dates: list[Path], tmp_path: Path) -> None:
@@ -433,6 +433,6 @@ def test_ground_is_shared_where_pixels_are_not_where_edges_touch() -> None:
     over = Grid(one.crs, one.transform @ Affine.translation(150, 50), 100, 100)
     west = Grid(CRS.from_epsg(32630), Affine(10, 0, 970000, 0, -10, TOP + 20000), 5000, 5000)
     far = Grid(CRS.from_epsg(32719), one.transform, 100, 100)
-    assert on_one_ground({"one": one, "right": right, "far": far}) == [("far",), ("one",), ("right",)]
-    assert on_one_ground({"one": one, "right": right, "over": over}) == [("one",), ("over", "right")]
-    assert on_one_ground({"one": one, "west": west}) == [("one", "west")]
+    assert not any(sharing_ground({"one": one, "right": right, "far": far}).values())
+    assert sharing_ground({"one": one, "right": right, "over": over}) == {"one": set(), "right": {"over"}, "over": {"right"}}
+    assert sharing_ground({"one": one, "west": west}) == {"one": {"west"}, "west": {"one"}}

@@ -10,7 +10,7 @@ from rasterio.crs import CRS
 
 from s2change_plugin.engine import labelled as module
 from s2change_plugin.engine.grid import Grid
-from s2change_plugin.engine.labelled import near, neighbours, on_one_ground, write_city
+from s2change_plugin.engine.labelled import near, neighbours, sharing_ground, write_city
 
 GRID = Grid(CRS.from_epsg(32631), Affine(10, 0, 500000, 0, -10, 5000000), 20, 30)
 # Kilometres of a degree along a meridian at 45° north.
@@ -33,7 +33,11 @@ def test_places_are_near_up_to_50_kilometres() -> None:
 
 def test_ground_whose_crs_leads_to_no_other_is_shared_with_none() -> None:
     unplaced = Grid(CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1]]'), GRID.transform, *GRID.shape)
-    assert on_one_ground({"one": GRID, "same": GRID, "unplaced": unplaced}) == [("one", "same"), ("unplaced",)]
+    assert sharing_ground({"one": GRID, "same": GRID, "unplaced": unplaced}) == {
+        "one": {"same"},
+        "same": {"one"},
+        "unplaced": set(),
+    }
 
 
 @pytest.mark.parametrize("name", ["before.tif", "after.tif", "change.tif"])

@@ -29,7 +29,7 @@ from tests.training.conftest import GRID, ORIGIN, write_record
 from training.__main__ import main
 from training.crossvalidate import crossvalidate
 from training.evaluate import _SAME_GROUND_KM, evaluate, predict_city, trained_near
-from training.fit import predict
+from training.fit import few_steps, predict
 from training.losses import LOSSES, bce, bce_dice, dice
 from training.options import FitOptions
 from training.prepare import fingerprints, read_city
@@ -99,10 +99,17 @@ def test_a_split_that_leaves_nothing_is_refused() -> None:
 
 def test_cities_of_one_ground_are_held_out_together() -> None:
     names = ["a", "b", "c", "d"]
-    assert split(names, TrainOptions(validation=("a",)), [("a", "c"), ("b",), ("d",)]) == (["b", "d"], ["a", "c"])
+    assert split(names, TrainOptions(validation=("a",)), {"a": {"c"}, "c": {"a"}}) == (["b", "d"], ["a", "c"])
     with pytest.raises(UnreadableInput, match="on other ground"):
-        split(names, TrainOptions(validation=("a",)), [("a", "b", "c", "d")])
+        split(names, TrainOptions(validation=("a",)), {"a": set(names), **{name: {"a"} for name in names[1:]}})
     assert beside(["b", "c"], ["a"], [("a", "c"), ("b",)]) == ["c"]
+
+
+def test_what_shares_ground_with_both_sides_is_on_neither() -> None:
+    """Exports of one place are cut where their own labels lie: each block overlaps two of another."""
+    names = ["a1", "a2", "a3", "b1", "b2"]
+    sharing = {"a1": {"b1"}, "a2": {"b1", "b2"}, "a3": {"b2"}, "b1": {"a1", "a2"}, "b2": {"a2", "a3"}}
+    assert split(names, TrainOptions(validation=("a1",)), sharing) == (["a2", "a3", "b2"], ["a1"])
 
 
 def test_a_pair_of_the_same_ground_is_not_trained_on_beside_what_is_held_out(data: Path, tmp_path: Path) -> None:
@@ -420,12 +427,22 @@ def test_small_data_is_walked_over_until_something_is_learned(tmp_path: Path) ->
     start = write_standin(tmp_path, "start")
     sides = {"few": 128, "many": 128 * 24}
     for name, side in sides.items():
-        (tmp_path / name / "a").mkdir(parents=True)
-        write_stack(tmp_path / name / "a" / "change.tif", np.zeros((1, side, side), np.uint8), None)
-    # A walk over it is one step of 16 patches of 128, four of 4 patches of 32, or 36 of 16 of 128.
+        # What is held out is not walked over.
+        for group, origin in (("a", (500000, 5000000)), ("b", (600000, 5000000))):
+            (tmp_path / name / group).mkdir(parents=True)
+            write_stack(tmp_path / name / group / "change.tif", np.zeros((1, side, side), np.uint8), None, origin=origin)
+    # A walk over the other is one step of 16 patches of 128, four of 4 patches of 32, or 36 of 16 of 128.
     assert fine_tuning(str(start), tmp_path / "few", {})["epochs"] == 300
     assert fine_tuning(str(start), tmp_path / "few", {"patch": 32, "batch": 4})["epochs"] == 75
     assert fine_tuning(str(start), tmp_path / "many", {})["epochs"] == 10
+
+
+def test_what_makes_too_few_steps_from_random_weights_is_said_with_the_epochs_that_it_takes() -> None:
+    said = few_steps(3 * 128**2, FitOptions(epochs=50, batch=1))
+    assert said
+    assert "50 epochs make 150 steps" in said
+    assert "take 200 epochs" in said
+    assert few_steps(3 * 128**2, FitOptions(epochs=200, batch=1)) is None
 
 
 def test_a_model_learns_from_others_and_its_card_counts_them(data: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from s2change_plugin.engine.card import ModelCard
 from s2change_plugin.engine.errors import UnreadableInput
-from s2change_plugin.engine.labelled import NEIGHBOURS_KM, Places, centres, city_names, near, origins
+from s2change_plugin.engine.labelled import NEIGHBOURS_KM, Places, centres, city_names, extents, near, on_ground_of, origins
 from s2change_plugin.engine.model import Model
 from s2change_plugin.engine.outputs import to_levels, to_mask
 from s2change_plugin.engine.scores import Confusion, confusion
@@ -45,7 +45,7 @@ def evaluated_cities(data: Path, card: ModelCard, asked: list[str]) -> list[str]
         UnreadableInput: one is not there, or none is left.
     """
     there = city_names(data)
-    known = trained_near(card, centres(data), _SAME_GROUND_KM)
+    known = trained_on(data, card)
     names = asked or [name for name in there if name not in known]
     missing = [name for name in names if name not in there]
     if missing or not names:
@@ -69,10 +69,21 @@ def trained_near(card: ModelCard, places: Places, within_km: float = NEIGHBOURS_
     return near(places, card.training["centres"], within_km)
 
 
+def trained_on(data: Path, card: ModelCard) -> list[str]:
+    """The cities of a data folder that show ground which a model was trained on, as far as its card tells."""
+    known = {*trained_near(card, centres(data), _SAME_GROUND_KM), *on_ground_of(extents(data), card.training.get("extents", {}))}
+    return sorted(known)
+
+
 def doubts(data: Path, card: ModelCard, names: Sequence[str]) -> list[str]:
     """Sentences on why scores on these cities may say little of how good the model is."""
     places = {name: at for name, at in centres(data).items() if name in names}
-    close, found = trained_near(card, places), []
+    seen = [name for name in trained_on(data, card) if name in names]
+    close, found = [name for name in trained_near(card, places) if name not in seen], []
+    if seen:
+        found.append(
+            f"It was trained on ground that {', '.join(seen)} {'shows' if len(seen) == 1 else 'show'}: scores there say nothing."
+        )
     if close:
         found.append(
             f"It was trained within {NEIGHBOURS_KM:g} km of {', '.join(close)}: scores there say nothing of other places."

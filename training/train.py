@@ -19,9 +19,11 @@ from s2change_plugin.engine.card import ModelCard, find_card
 from s2change_plugin.engine.errors import ModelError, S2ChangeError, UnreadableInput
 from s2change_plugin.engine.labelled import (
     NEIGHBOURS_KM,
+    Extents,
     Origin,
     Places,
     centres,
+    extents,
     grids,
     grouped,
     neighbours,
@@ -160,7 +162,7 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     _require_change(training, [city.change for city in cities], "trained on")
     if held_out:
         _require_change(held_out, [city.change for city in validation], "held out")
-    card, whole = _beginning(options, cities, {name: labels[name] for name in training}, held_out, places)
+    card, whole = _beginning(options, cities, {name: labels[name] for name in training}, held_out, places, extents(data))
     card, teachers = _taught(card, options.teachers)
     if not resume:
         # What is refused leaves no run behind.
@@ -290,7 +292,8 @@ def evidence(folder: Path, cities: Mapping[str, Origin], there: Mapping[str, str
     taught = taught_by(options)
     learned = f"{taught}, fitted to the same cities; " if taught else ""
     seeds, deviation = len(found["l1c"]["seeds"]), found["l1c"]["deviation"]["f1"]
-    fitted = f"mean of {seeds} seeds from {options['seed']}" if seeds > 1 else f"one seed, {options['seed']}"
+    shared = " with the same teachers" if taught else ""
+    fitted = f"mean of {seeds} seeds from {options['seed']}{shared}" if seeds > 1 else f"one seed, {options['seed']}"
     # One seed has no spread.
     spread = f" ± {deviation:.3f}" if deviation is not None else ""
     aside = {f"goal {goal}": one for goal, one in card["goals"].items() if goal != "f1" and card["thresholds"][goal] is not None}
@@ -353,13 +356,18 @@ def validated(network: Any, card: ModelCard, cities: Sequence[City]) -> ModelCar
 
 
 def _beginning(
-    options: TrainOptions, cities: Sequence[City], labels: Mapping[str, Origin], held_out: list[str], places: Places
+    options: TrainOptions,
+    cities: Sequence[City],
+    labels: Mapping[str, Origin],
+    held_out: list[str],
+    places: Places,
+    reach: Extents,
 ) -> tuple[ModelCard, ChangeNet]:
     """The card, still without scores, and the network to begin with."""
     network: Any = new_network(options.fit)
     mean, std = band_statistics(cities)
     trained_on = "; ".join(f"{source}: {', '.join(names)}" for source, names in grouped(labels, "source").items())
-    licences, known, centred = list(grouped(labels, "licence")), list[str](), Places()
+    licences, known, centred, covered = list(grouped(labels, "licence")), list[str](), Places(), Extents()
     if options.init:
         start = load_model(options.init, device="cpu")
         wanted, there = (
@@ -377,7 +385,10 @@ def _beginning(
         licences = [start.card.licence, *licences]
         known = start.card.training.get("cities", [])
         # A group of the same name may lie elsewhere.
-        centred = {f"{name} of {start.card.name}": at for name, at in start.card.training.get("centres", {}).items()}
+        centred, covered = (
+            {f"{name} of {start.card.name}": at for name, at in start.card.training.get(entry, {}).items()}
+            for entry in ("centres", "extents")
+        )
     card = ModelCard(
         name=WEIGHTS,
         bands=options.fit.bands,
@@ -398,6 +409,7 @@ def _beginning(
             "precision": precision_on("cpu"),
             "cities": sorted({*labels, *known}),
             "centres": {**centred, **{name: places[name] for name in labels}},
+            "extents": {**covered, **{name: reach[name] for name in labels}},
         },
         halo=halo(options.fit.depth, options.fit.view_cells),
     )

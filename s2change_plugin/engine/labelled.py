@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from pyproj import Geod
-from rasterio.warp import transform
+from rasterio.warp import transform, transform_bounds
 
 from .acquisition import LEVELS
 from .errors import GridMismatch, UnreadableInput
@@ -28,10 +28,13 @@ UNLABELLED = UNKNOWN
 RECORD = "data.json"
 # Places nearer than this share weather, builders and streets: a score on one says little of how it is elsewhere.
 NEIGHBOURS_KM = 50.0
+_SAME_GROUND = 0.2
 
 Names = tuple[str, ...]
 # Longitude and latitude by name, degrees.
 Places = dict[str, tuple[float, float]]
+# West, south, east and north by name, degrees.
+Extents = dict[str, tuple[float, float, float, float]]
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,30 @@ def centres(data: Path) -> Places:
         (lon,), (lat,) = transform(grid.crs, "EPSG:4326", [x], [y])
         found[name] = (round(lon, 5), round(lat, 5))
     return found
+
+
+def extents(data: Path) -> Extents:
+    """What each group reaches over, degrees."""
+    found = {}
+    for name, grid in grids(data).items():
+        west, south, east, north = (round(at, 5) for at in transform_bounds(grid.crs, "EPSG:4326", *grid.bounds))
+        found[name] = west, south, east, north
+    return found
+
+
+def on_ground_of(places: Extents, others: Extents) -> list[str]:
+    """Names of the places of which more than a fifth lies in one of the others, in their order.
+
+    Not less: boxes in degrees around neighbours on one grid that turns against these overlap by up to a tenth.
+    """
+
+    def share(one: Sequence[float], other: Sequence[float]) -> float:
+        wide, tall = (max(0.0, min(one[end], other[end]) - max(one[start], other[start])) for start, end in ((0, 2), (1, 3)))
+        # What crosses 180° has its east in the west, and no area here.
+        area = (one[2] - one[0]) * (one[3] - one[1])
+        return wide * tall / area if area > 0 else 0.0
+
+    return [name for name, reach in places.items() if any(share(reach, other) > _SAME_GROUND for other in others.values())]
 
 
 def neighbours(places: Places, within_km: float = NEIGHBOURS_KM) -> list[Names]:

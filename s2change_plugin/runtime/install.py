@@ -16,6 +16,8 @@ from .run import EngineCancelled, EngineError, run_process
 _TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 # What the engine needs, as requires-python says.
 _OLDEST = (3, 10)
+# PyTorch comes for no Intel Mac any more, and a Python that an Intel QGIS starts on Apple silicon may take itself for one.
+_WITHOUT_TORCH = "(sys.platform, platform.machine()) == ('darwin', 'x86_64')"
 # To move a folder, a second apart.
 _ATTEMPTS = 3
 # What pip prints, and what it means for a user; the first that fits is told.
@@ -121,7 +123,7 @@ def _make(python: Path, target: Path, wheels: str, feedback: QgsProcessingFeedba
 def _base_python(named: str, feedback: QgsProcessingFeedback) -> Path:
     """A Python that is new enough and can make environments: the one that is named, else the first that is found."""
     for path in [Path(named)] if named else base_pythons():
-        asked = f"import sys, venv, ensurepip; raise SystemExit(sys.version_info < {_OLDEST})"
+        asked = f"import platform, sys, venv, ensurepip; raise SystemExit(sys.version_info < {_OLDEST} or {_WITHOUT_TORCH})"
         try:
             if not run_process(str(path), ["-I", "-c", asked], feedback, lambda text: None):
                 return path
@@ -132,8 +134,8 @@ def _base_python(named: str, feedback: QgsProcessingFeedback) -> Path:
     if named:
         raise EngineError(f"{named} is no Python {oldest} or newer that can make environments. Name another one to make it with.")
     raise EngineError(
-        f"No Python {oldest} or newer that can make environments was found. Install one (on Debian and Ubuntu python3-venv) and set up "
-        "again, or name one to make it with."
+        f"No Python {oldest} or newer that can make environments was found. Install one (on Debian and Ubuntu python3-venv, on a Mac one for Apple "
+        "silicon) and set up again, or name one to make it with."
     )
 
 

@@ -217,6 +217,24 @@ def test_the_python_that_is_named_is_taken_if_it_is_new_enough(target: Path, tmp
     assert install.set_up_engine(QgsProcessingFeedback(False), base=str(other)).is_file()
 
 
+@pytest.mark.parametrize(
+    ("system", "machine", "fits"), [("linux", "x86_64", True), ("darwin", "arm64", True), ("darwin", "x86_64", False)]
+)
+def test_a_python_for_which_there_is_no_pytorch_is_passed_over(
+    target: Path, base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str, machine: str, fits: bool
+) -> None:
+    """The question itself is put to this Python, as it would be on another system."""
+    base(_WORKING)
+    (script,) = install.base_pythons()
+    there = f"import platform, sys; sys.platform, platform.machine = {system!r}, lambda: {machine!r}; exec(sys.argv[1])"
+    script.write_text(script.read_text().replace("&& exit 0", f'&& exec {sys.executable} -c "{there}" "$3"'))
+    if fits:
+        assert install.set_up_engine(QgsProcessingFeedback(False)) == target / "bin" / "python"
+    else:
+        with pytest.raises(EngineError, match="on a Mac one for Apple silicon"):
+            install.set_up_engine(QgsProcessingFeedback(False))
+
+
 def test_pythons_that_are_too_old_are_passed_over(target: Path, tmp_path: Path, base, monkeypatch: pytest.MonkeyPatch) -> None:
     base(_WORKING)
     (other,) = install.base_pythons()

@@ -26,11 +26,13 @@ from .reading import SceneReader
 from .registration import NOT_ASKED, Shift, measure_displacement, with_residual
 from .scene import Scene, open_raster
 from .threads import window_threads
-from .validity import Codes, Mask, Quality, date_quality, pair_quality, worse
+from .validity import LEAST_OBSERVED, Codes, Mask, Quality, date_quality, pair_quality, worse
 
 # Enough ground for statistics and for the shift: 16 samples of 2.56 km.
 _SAMPLES, _SAMPLE_SIZE = 16, 256
 _FEW_SAMPLES = 9
+# Places that are looked at where the samples show next to nothing; of a tile they lie 4.6 km apart.
+_PLACES = 256
 # What samples decoded is kept in memory until windows come to it, if it is no more than this, bytes: a block of 512² of ten bands
 # for each.
 _SAMPLE_BLOCKS = 200 << 20
@@ -212,6 +214,10 @@ class Pair:
         self.sampling_s = perf_counter() - begun
         when_timed()
         self.samples += self._read_samples(self.sampled[len(self.timed) :])
+        # By what is shown, wherever the area of interest ends: what lies inside must not depend on that.
+        shown = (np.isfinite(sample.before).all(0) & np.isfinite(sample.after).all(0) for sample in self.ground)
+        if sum(map(np.count_nonzero, shown)) < LEAST_OBSERVED:
+            self._sample_elsewhere()
         if self.options.register:
             self._take_out_shift()
         self._sampled_before.clear()
@@ -281,8 +287,33 @@ class Pair:
         self._after.close()
         self._stack.close()
 
-    def _opened(self, scene: Scene, masks: Sequence[Mask], grid: Grid) -> DateReader:
-        return DateReader(scene, self.bands, masks, grid, self.options.mask_buffer, self._blocks)
+    def _sample_elsewhere(self) -> None:
+        """Take samples where both dates show most, as a narrow strip between two swaths, or a hole between clouds; one band tells where."""
+        planned = tuple(sample_windows(*self.grid.shape, _SAMPLE_SIZE, _PLACES))
+        if len(planned) <= len(self.sampled):
+            return
+        with ExitStack() as opened:
+            readers = [
+                opened.enter_context(closing(self._opened(scene, masks, self.grid, self.bands[:1])))
+                for scene, masks in zip((self.before, self.after), self.masks, strict=True)
+            ]
+
+            def seen(window: Window) -> int:
+                one, other = (reader.read(window)[1] for reader in readers)
+                return int((pair_quality(one, other) == Quality.OBSERVED).sum())
+
+            with ThreadPoolExecutor(window_threads()) as pool:
+                counts = list(pool.map(seen, planned))
+        most = sorted(sorted(range(len(planned)), key=lambda place: -counts[place])[:_SAMPLES])
+        chosen = [place for place in most if counts[place]]
+        if chosen:
+            own = apart(planned)
+            self.sampled, self._apart = tuple(planned[place] for place in chosen), tuple(own[place] for place in chosen)
+            self._sampled_before.clear()
+            self.samples = self._read_samples(self.sampled)
+
+    def _opened(self, scene: Scene, masks: Sequence[Mask], grid: Grid, bands: Sequence[str] = ()) -> DateReader:
+        return DateReader(scene, bands or self.bands, masks, grid, self.options.mask_buffer, self._blocks)
 
     def _take_out_shift(self) -> None:
         """Measure the shift, read `after` with it taken out, and measure again; where that is no better, leave it."""

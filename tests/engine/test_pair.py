@@ -1,10 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 from rasterio.warp import transform
 from rasterio.windows import Window
 from scipy.ndimage import shift as moved
+from shapely import box
 
 from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.blocks import BlockCache
@@ -252,3 +255,32 @@ def test_of_large_rasters_samples_decode_one_block_each_where_the_last_ones_are_
         assert len(pair.sampled) == 16
     assert len(set(decoded)) == len(decoded) == 2 * 16
     assert {part.place[:2] for part in decoded} == {(512 * col, 512 * row) for row in range(4) for col in range(4)}
+
+
+def test_a_small_area_of_interest_moves_no_sample(tmp_path: Path) -> None:
+    ground = np.tile(textured(2, 256, 256, 1), (1, 5, 5))[:, :1200, :1200]
+    before, after = (write_stack(tmp_path / name, ground, ("B03", "B08")) for name in ("a.tif", "b.tif"))
+    area = str(tmp_path / "area.gpkg")
+    gpd.GeoDataFrame(geometry=[box(500000, 4999900, 500100, 5000000)], crs="EPSG:32631").to_file(area)
+    sampled = []
+    for options in (PLAIN, replace(PLAIN, area=area)):
+        with open_pair(*scenes(before, after), ("B03", "B08"), options) as pair:
+            sampled.append(pair.sampled)
+            observed = sum(np.count_nonzero(sample.quality == Quality.OBSERVED) for sample in pair.ground)
+    assert sampled[0] == sampled[1]
+    assert observed < 200
+
+
+def test_ground_that_no_sample_met_is_sampled_all_the_same(tmp_path: Path) -> None:
+    """As where two swaths share a narrow strip of a tile."""
+    ground = np.tile(textured(2, 256, 256, 1), (1, 9, 9))[:, :2200, :2200]
+    west, east = ground.copy(), ground.copy()
+    west[:, :, 1250:] = east[:, :, :1000] = 0
+    before, after = (write_stack(tmp_path / f"{name}.tif", values, ("B03", "B08")) for name, values in (("a", west), ("b", east)))
+    with open_pair(*scenes(before, after), ("B03", "B08")) as pair:
+        assert len(pair.sampled) == 16
+        assert all(intersect(window, Window(1000, 0, 250, 2200)) for window in pair.sampled)
+        shown = sum(np.count_nonzero(sample.quality == Quality.OBSERVED) for sample in pair.ground)
+        assert pair.shift.measured or "edges" in pair.shift.text or "seen" in pair.shift.text
+    # 16 of 256 rows, and no pixel twice.
+    assert 0.5 * 250 * 2200 < shown <= 250 * 2200

@@ -97,7 +97,7 @@ _COMMON_NAMES = {
 _BAND_CODE = re.compile(r"(?<![a-z0-9])b(0?[1-9]|1[0-2]|0?8a)(?![a-z0-9])", re.IGNORECASE)
 # How other sensors' products spell theirs: Landsat's B05 is its near infrared (USGS, Landsat 8-9 Collection 2 Level 2 Science Product Guide, and NASA,
 # HLS Product User Guide, tables of bands), and would be taken for a red edge.
-_OF_LANDSAT = re.compile(r"(?<![a-z0-9])(?:s[rt]_b\d|hls\.l30|l[coet]0[4-9]_l)", re.IGNORECASE)
+_OF_LANDSAT = re.compile(r"(?<![a-z0-9])(?:(?:sr_b[1-7]|st_b(?:6|10))(?![a-z0-9])|hls\.l30|l[coet]0[4-9]_l)", re.IGNORECASE)
 _WAVELENGTH = re.compile(r"(\d{3,4}(?:\.\d+)?)\s*nm", re.IGNORECASE)
 # "(Raw)" is how the Copernicus Browser ends the names of single bands.
 _FILE = re.compile(r"(?:^|[_\-. ])(B\d\d|B8A)(?:_(?:10|20|60)m|_\(Raw\))?$", re.IGNORECASE)

@@ -460,6 +460,8 @@ def _publish(workdir: Path, data: Path, groups: Sequence[str], older: Sequence[s
             os.replace(source, target)
             undo.callback(os.replace, target, source)
         os.replace(workdir / RECORD, data / RECORD)
+        # From here on nobody is to put them back.
+        aside.rename(workdir / "replaced")
         undo.pop_all()
 
 
@@ -479,7 +481,7 @@ def _cautions(options: ChipsOptions, tally: Tally, groups: Sequence[str]) -> lis
     shared = sorted({other for name in groups for other in sharing[name]} - set(groups))
     if shared:
         found.append(
-            f"{_listed(shared)} {'shows' if len(shared) == 1 else 'show'} the same ground; training holds out what shares ground together."
+            f"{_listed(shared)} {'shows' if len(shared) == 1 else 'show'} the same ground; training never has what shares ground on both sides."
         )
     places = centres(options.data)
     if len(places) == 1:

@@ -201,7 +201,7 @@ def measure_pace(pair: Pair, predictor: Predictor, work: Work) -> Pace:
             predict_s = min(predict_s, alone.submit(_seconds_of, lambda: predictor.probability(*patches)).result())
     decode_s = max(0.0, pair.sampling_s * window_threads() - lay_s * len(pair.timed))
     # What shows nothing of both dates is not predicted.
-    observed = float(np.mean([(sample.quality == Quality.OBSERVED).any() for sample in pair.samples]))
+    observed = float(np.mean([(sample.quality == Quality.OBSERVED).any() for sample in pair.spread]))
     return Pace(
         decode_s / max(1, stored_pixels(pair, pair.timed)),
         lay_s / (sampled.width * sampled.height),

@@ -19,7 +19,7 @@ from .grid import apart, geodesic_area_m2, pixel_size_m
 from .pair import Pair, PairWindow
 from .radiometry import Array, compare_units, contradiction, other_scale, seen_pixels
 from .scene import Scene
-from .validity import QUALITY_NAMES, ClassRaster, Quality
+from .validity import QUALITY_NAMES, Quality, tells_clouds
 
 if TYPE_CHECKING:
     from .events import Events
@@ -319,7 +319,7 @@ def overlap_finding(pair: Pair) -> Finding:
 def _looked_at(pair: Pair) -> tuple[Sequence[PairWindow], Window, str]:
     """What speaks for the part of a pair that is asked for: samples, that part, and what it is called."""
     if pair.area is None:
-        return pair.ground, pair.grid.window, "the overlap"
+        return pair.spread, pair.grid.window, "the overlap"
     windows = apart(pair.windows_over(pair.area.window))
     return [pair.read(window) for window in windows], pair.area.window, "the area of interest"
 
@@ -359,7 +359,7 @@ def usable_finding(samples: Sequence[PairWindow], part: Window, what: str = "the
 def clouds_finding(pair: Pair) -> Finding:
     """Which masks say where a date is not usable."""
     origins = {
-        side: [mask.origin for mask in masks if not (isinstance(mask, ClassRaster) and not mask.of_clouds)]
+        side: [mask.origin for mask in masks if tells_clouds(mask)]
         for side, masks in zip(("before", "after"), pair.masks, strict=True)
     }
     said = "; ".join(f"{side}: {', '.join(names) or 'none'}" for side, names in origins.items())
@@ -385,7 +385,7 @@ def _of_the_test(pair: Pair, said: str) -> str:
     """What must be known of the spectral test where that is the mask, as a sentence to follow another; else nothing."""
     if TEST_NAME not in said:
         return ""
-    codes = np.concatenate([sample.quality.ravel() for sample in pair.ground])
+    codes = np.concatenate([sample.quality.ravel() for sample in pair.spread])
     share = 100 * float(np.isin(codes, (Quality.CLOUD, Quality.CLOUD_SHADOW)).mean())
     return (
         f" It finds {share:.1f} % under clouds, and misses thin and small ones, and thick ones under a low sun, which are easily taken for "

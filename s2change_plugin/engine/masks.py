@@ -31,7 +31,7 @@ from .placement import Placement, placement_of
 from .radiometry import Array
 from .reading import SceneReader
 from .scene import Scene, damaged, is_missing, open_raster
-from .validity import ClassRaster, Codes, Mask, MaskPolygons, Quality, SpectralTest, classes_to_codes, dilate, worse
+from .validity import ClassRaster, Codes, Mask, MaskPolygons, Quality, SpectralTest, classes_to_codes, dilate, tells_clouds, worse
 
 if TYPE_CHECKING:
     import geopandas
@@ -60,8 +60,8 @@ def masks_of(scene: Scene, clouds: str, own: str | None) -> tuple[Mask, ...]:
 
     Args:
         scene: the date.
-        clouds: one of `CLOUDS`. "auto" takes the product's mask, else the spectral test, which is made for Level-1C; it is left
-            out where the date is known to be Level-2A.
+        clouds: one of `CLOUDS`. "auto" takes the product's mask and, where that knows no clouds or there is none, the spectral test,
+            which is made for Level-1C; it is left out where the date is known to be Level-2A.
         own: a mask of the user's own, see `open_mask`.
 
     Raises:
@@ -69,7 +69,7 @@ def masks_of(scene: Scene, clouds: str, own: str | None) -> tuple[Mask, ...]:
     """
     found: list[Mask] = []
     test = SpectralTest(TEST_NAME) if can_test(scene.bands) else None
-    brings = scene.mask is not None and not (isinstance(scene.mask, ClassRaster) and not scene.mask.of_clouds)
+    brings = tells_clouds(scene.mask)
     if clouds == "product" and not brings:
         raise UnreadableInput(f"{scene.source} brings no cloud mask. Give one of your own, or choose the spectral test.")
     if clouds == "spectral" and test is None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from time import perf_counter
 
@@ -17,7 +18,7 @@ from rasterio.windows import Window
 from .bands import TEN_BANDS
 from .blocks import BUDGET, BlockCache
 from .errors import BandsUnknown, GridMismatch, UnreadableInput
-from .grid import Grid, apart, base_grid, bounds_window, place_of, sample_windows, slices_in
+from .grid import Grid, apart, base_grid, bounds_window, intersect, place_of, sample_windows, slices_in
 from .masks import BUFFER_M, CLOUDS, Area, MaskReader, masks_of, require_buffer
 from .normalisation import NOT_ASKED as NOT_NORMALISED
 from .normalisation import fit_normalisation
@@ -163,6 +164,7 @@ class Pair:
         sampled: windows spread over the grid.
         samples: what is read of these.
         ground: the same without what two of them show, so that no pixel counts twice.
+        spread: windows that speak for the whole grid: those, but where they were chosen for showing any ground at all.
         timed: the first half of the windows.
         sampling_s: how long it took to read these for the first time, seconds.
     """
@@ -186,6 +188,7 @@ class Pair:
         self.samples: list[PairWindow] = []
         self.sampling_s = 0.0
         self._sampled_before: dict[Window, _Seen] = {}
+        self._spread: list[PairWindow] | None = None
         with ExitStack() as stack:
             self._blocks = stack.enter_context(closing(BlockCache(open_raster)))
             self._before = self._opened(before, self.masks[0], self.grid)
@@ -198,9 +201,11 @@ class Pair:
         if self._all_columns:
             self._blocks.grow(min(wide + rest, _LARGEST_BUDGET))
         planned = self.windows_over(self.grid.window)
-        self.sampled = tuple(map(self._before.within_block, planned))
+        moved = tuple(map(self._before.within_block, planned))
+        # Two rows of them may come to lie in one row of blocks.
+        meet = any(intersect(one, other) for one, other in combinations(moved, 2))
+        self.sampled = planned if meet else moved
         self.timed = self.sampled[: math.ceil(len(self.sampled) / 2)]
-        # Those that are moved are far from each other.
         self._apart = apart(planned) if self.sampled == planned else self.sampled
 
     def measure(self, when_timed: Callable[[], object] = lambda: None) -> None:
@@ -233,6 +238,11 @@ class Pair:
             sample.cut(*slices_in(own, window))
             for own, window, sample in zip(self._apart, self.sampled, self.samples, strict=True)
         ]
+
+    @property
+    def spread(self) -> list[PairWindow]:
+        """See `Pair`."""
+        return self.ground if self._spread is None else self._spread
 
     def set_aside(self, folder: Path) -> None:
         """Before windows are read: what was decoded for the samples waits for them in memory, or in a folder if it is much."""
@@ -307,7 +317,7 @@ class Pair:
         most = sorted(sorted(range(len(planned)), key=lambda place: -counts[place])[:_SAMPLES])
         chosen = [place for place in most if counts[place]]
         if chosen:
-            own = apart(planned)
+            own, self._spread = apart(planned), self.ground
             self.sampled, self._apart = tuple(planned[place] for place in chosen), tuple(own[place] for place in chosen)
             self._sampled_before.clear()
             self.samples = self._read_samples(self.sampled)

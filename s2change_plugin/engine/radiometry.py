@@ -222,7 +222,8 @@ def contradiction(samples: Sequence[Array], bands: Sequence[str], rules: Sequenc
     if not pixels.size:
         return None
     # The file's own word stands against the user's unless he says twice what he means.
-    settle = " --trust-units" if rules[0].assured and rules[0] not in _WORDS.values() else ""
+    told = rules[0].assured and rules[0] not in _WORDS.values()
+    settle = " --trust-units" if told else ""
     middle = float(np.median(pixels))
     if middle > LARGEST_REFLECTANCE:
         return (
@@ -237,7 +238,8 @@ def contradiction(samples: Sequence[Array], bands: Sequence[str], rules: Sequenc
             f"Say {option_of(side, 'units')} reflectance{settle}."
         )
     brightest = max(float(np.percentile(layer, 99)) for layer in pixels)
-    if brightest > LARGEST_REFLECTANCE and not rules[0].product:
+    # Where the unit is told, snow on a slope that faces a low sun may look brighter than anything is.
+    if brightest > LARGEST_REFLECTANCE and not (told or rules[0].product):
         return (
             f"{_named(side)} is read as {rules[0].origin}, and a hundredth of its pixels then reflect more than {brightest:.3g}, as nothing does: the values "
             "are on another scale, such as reflectance that was stretched over 16 bits. Write the scale into the file, for that one with "

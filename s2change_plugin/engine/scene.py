@@ -201,7 +201,7 @@ def open_scene(
         # Where the folder holds nothing else it is the scene, whichever of its files was picked.
         source = whole if whole is not None and alone else source
         acquisition = _acquisition_of_names(path for path, _ in layers.values())
-        mask, lost = _classes_beside(files, layers), None
+        mask, lost = _classes_beside(files, layers, alone), None
     else:
         layers = _stack_layers(source, bands, side)
         acquisition, mask, lost = _told_by_stack(source)
@@ -330,7 +330,11 @@ def _told_by_stack(source: str) -> tuple[Acquisition, ClassRaster | None, str | 
         meaning = {int(code): int(code) for code in codes}
         widened = parse_number(tags.get(BUFFER_TAG)) or 0.0
         origin = f"quality raster {PurePath(beside).name}" + (f" ({made_of})" if made_of else "")
-        return acquisition, ClassRaster(beside, (meaning,), origin, widened=widened, of_clouds=made_of != NO_MASKS), None
+        return (
+            acquisition,
+            ClassRaster(beside, (meaning,), origin, widened=widened, of_clouds=made_of not in ("", NO_MASKS)),
+            None,
+        )
     layer = next((index for index, text in enumerate(descriptions, start=1) if (text or "").strip().upper() == "SCL"), None)
     if layer is None:
         return acquisition, None, None
@@ -344,17 +348,18 @@ def _beside(source: str, name: str) -> str:
     return str(Path(source).parent / name)
 
 
-def _classes_beside(files: Files, layers: Mapping[str, tuple[str, int]]) -> ClassRaster | None:
-    """The scene classification among the files of a folder of bands, where one lies beside them."""
+def _classes_beside(files: Files, layers: Mapping[str, tuple[str, int]], alone: bool) -> ClassRaster | None:
+    """The scene classification among the files of a folder of bands, where one lies beside them: theirs by its name, or the only one of a folder of one scene."""
     folders = {PurePath(path).parent for path, _ in layers.values()}
     found = [
         files.path(name)
         for name in files.names
         if PurePosixPath(name).suffix.lower() in _RASTER_FILES and _SCL_FILE.search(PurePosixPath(name).stem)
     ]
-    # Of another date's, in the same folder, it says nothing.
+    found = [path for path in found if PurePath(path).parent in folders]
     marks = {(), *(marks_of_file(path) for path, _ in layers.values())}
-    found = [path for path in found if PurePath(path).parent in folders and marks_of_file(path) in marks]
+    own = [path for path in found if marks_of_file(path) in marks]
+    found = own or (found if alone and len(found) == 1 else [])
     return ClassRaster(min(found), (SCL_CODES,), "scene classification (SCL) beside the bands") if found else None
 
 

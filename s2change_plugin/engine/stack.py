@@ -24,7 +24,7 @@ from .radiometry import QUANTIFICATION, Array, contradiction
 from .reading import SATURATED_DN
 from .report import version
 from .scene import ASSUMED_TAG, BUFFER_TAG, MASKS_TAG, NO_MASKS, QUALITY_TAG, Scene, open_scene
-from .validity import QUALITY_COLOURS, QUALITY_NAMES, ClassRaster, Quality
+from .validity import QUALITY_COLOURS, QUALITY_NAMES, Quality, tells_clouds
 
 _WINDOW = 1024
 _NODATA_DN, _SATURATED = 0, 65535
@@ -103,7 +103,7 @@ def stack(options: StackOptions, events: Events) -> None:
         if scene.missing:
             events.message(f"{scene.source} lacks {', '.join(scene.missing)}, which the stack does without.", "warning")
         masks = masks_of(scene, options.clouds, options.mask)
-        of_clouds = [mask.origin for mask in masks if not (isinstance(mask, ClassRaster) and not mask.of_clouds)]
+        of_clouds = [mask.origin for mask in masks if tells_clouds(mask)]
         if not of_clouds:
             events.message(
                 "Clouds are not masked, and the stack says so. Give a mask with --mask, or try --clouds spectral.", "warning"

@@ -125,6 +125,11 @@ class SpectralTest:
 Mask = ClassRaster | MaskPolygons | SpectralTest
 
 
+def tells_clouds(mask: Mask | None) -> bool:
+    """Whether clouds are among what a mask knows."""
+    return mask is not None and not (isinstance(mask, ClassRaster) and not mask.of_clouds)
+
+
 def date_quality(reflectance: Array) -> Codes:
     """Quality code of each pixel of one date by its numbers alone: uint8 (row, col).
 

@@ -19,7 +19,7 @@ from qgis.core import (
 )
 
 # How the name of a band's file ends, which the engine takes for its folder.
-_BAND = re.compile(r"(?:^|_)B(?:\d\d|8A)(?:_[126]0m)?$", re.IGNORECASE)
+_BAND = re.compile(r"(?:^|[_\-. ])B(?:\d\d|8A)(?:_[126]0m|_\(Raw\))?$", re.IGNORECASE)
 # A product's level and sensing date, in its name and in those of its files.
 _PRODUCT = re.compile(r"_MSIL\d[A-Z]_(\d{4})(\d\d)(\d\d)T")
 # How the names begin of what GDAL makes of a product, and how they end.
@@ -117,8 +117,8 @@ def short_name(source: str) -> str:
     if product:
         return "-".join(product.groups())
     path = Path(source)
-    # A file of a band stands for its folder.
-    path = path.parent if _BAND.search(path.stem) else path
+    # A file of a band stands for its folder, in which the days of several scenes may lie.
+    path = path.parent if _BAND.search(path.stem) and not _DAY.search(path.stem) else path
     return f"{path.parent.name}/{path.name}" if path.is_dir() else path.stem
 
 

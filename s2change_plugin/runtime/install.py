@@ -16,6 +16,7 @@ from .run import EngineCancelled, EngineError, run_process
 _TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 # What the engine needs, as requires-python says.
 _OLDEST = (3, 10)
+_LONGEST_MS = 6 * 3600 * 1000
 # PyTorch comes for no Intel Mac any more, and a Python that an Intel QGIS starts on Apple silicon may take itself for one.
 _WITHOUT_TORCH = "(sys.platform, platform.machine()) == ('darwin', 'x86_64')"
 # To move a folder, a second apart.
@@ -80,11 +81,18 @@ def set_up_engine(feedback: QgsProcessingFeedback, wheels: str = "", base: str =
     # It may have been put on another disk.
     target = target.resolve() if target.is_symlink() else target
     target.parent.mkdir(parents=True, exist_ok=True)
-    lock = QLockFile(str(target.with_name("set-up.lock")))
-    # Held until the process that took it is gone, however long that is.
-    lock.setStaleLockTime(0)
+    held = target.with_name("set-up.lock")
+    lock = QLockFile(str(held))
+    # Held until the process that took it is gone, or where that cannot be told, for longer than any set-up takes.
+    lock.setStaleLockTime(_LONGEST_MS)
     if not lock.tryLock(0):
-        raise EngineError("The engine is being set up already, by another QGIS perhaps. Wait until that is done.")
+        if lock.error() == QLockFile.LockError.LockFailedError:
+            raise EngineError(
+                f"The engine is being set up already, by another QGIS perhaps. Wait until that is done; if there is none, delete {held}."
+            )
+        raise EngineError(
+            f"The folder of the engine, {target.parent}, cannot be written. Have it made writable, and set up again."
+        )
     try:
         _make(python, target, wheels, feedback)
     finally:

@@ -363,6 +363,8 @@ def test_reflectance_that_was_stretched_over_16_bits_contradicts() -> None:
     said = contradiction(stretched, TEN_BANDS, [rule()] * 10)
     assert "gdal_edit.py -scale 0.0000152590" in said
     assert "--trust-units" in said
+    # A file that tells its unit is believed.
+    assert contradiction(stretched, TEN_BANDS, [DnRule(0.0001, 0.0, "the file's own scale", assured=True)] * 10) is None
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])

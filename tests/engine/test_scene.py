@@ -160,10 +160,13 @@ def test_bands_of_several_scenes_in_a_folder_are_not_mixed(tmp_path: Path) -> No
     assert newer.mask
     assert older.source != newer.source
     (tmp_path / "one").mkdir()
+    # The only one in the folder of one scene is that scene's, whatever it is called.
+    write_stack(tmp_path / "one" / "T31TDK_20200101T105441_SCL_20m.tif", textured(1, 40, 40, 1), None)
     # Numbers of bands and pixels' sizes are no marks of a scene.
     for name in ("10m_B02", "20m_B05_20m", "01_B03"):
         write_stack(tmp_path / "one" / f"T31TDK_{name}.tif", textured(1, 40, 40, 1), None)
     assert tuple(open_scene(str(tmp_path / "one")).bands) == ("B02", "B03", "B05")
+    assert open_scene(str(tmp_path / "one")).mask
 
 
 def test_a_folder_of_bands_stays_one_where_a_product_lies_beside_them(tmp_path: Path, ground: np.ndarray) -> None:

@@ -185,6 +185,14 @@ def test_of_two_set_ups_the_second_is_told_to_wait(target: Path, old: Path) -> N
     lock.unlock()
 
 
+def test_a_folder_that_cannot_be_written_is_no_set_up_under_way(target: Path, base, monkeypatch: pytest.MonkeyPatch) -> None:
+    base(_WORKING)
+    monkeypatch.setattr(QLockFile, "tryLock", lambda lock, wait: False)
+    monkeypatch.setattr(QLockFile, "error", lambda lock: QLockFile.LockError.PermissionError)
+    with pytest.raises(EngineError, match="cannot be written"):
+        install.set_up_engine(QgsProcessingFeedback(False))
+
+
 def test_an_environment_on_another_disk_stays_there(target: Path, tmp_path: Path, base) -> None:
     base(_WORKING)
     (tmp_path / "disk" / "engine").mkdir(parents=True)

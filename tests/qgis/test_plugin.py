@@ -9,6 +9,7 @@ from qgis.gui import QgsLayerTreeView
 from qgis.PyQt.QtCore import QItemSelectionModel
 
 from s2change_plugin import classFactory
+from s2change_plugin.processing.sources import short_name
 
 
 class Interface:
@@ -79,6 +80,7 @@ def opened(qgis_processing, qgis_new_project, qgis_iface, monkeypatch: pytest.Mo
     plugin.initGui()
     yield interface, plugin, dialogs
     plugin.unload()
+    QgsProject.instance().clear()
 
 
 def layer(source: Path | str, name: str) -> QgsRasterLayer:
@@ -150,6 +152,16 @@ def test_groups_may_be_selected_and_tell_days(opened, pair: Path, tmp_path: Path
     assert filled(opened) == []
     select(opened, "Scene 2021-08-20", "Scene 2018-04-02")
     assert filled(opened) == ["Prepared scene after", "Prepared scene before"]
+
+
+def test_bands_of_two_days_in_one_folder_are_two_scenes(opened, pair: Path, tmp_path: Path) -> None:
+    for day in ("2021-08-20", "2018-04-02"):
+        for band in ("B02", "B03"):
+            name = f"{day}_Sentinel-2_L1C_{band}_(Raw).tif"
+            shutil.copyfile(pair / "bands1" / f"T31_{band}.tif", tmp_path / name)
+            layer(tmp_path / name, f"{day} {band}")
+    assert [name[:10] for name in filled(opened)] == ["2018-04-02", "2021-08-20"]
+    assert short_name(str(tmp_path / name)).startswith("2018-04-02")
 
 
 def test_two_rasters_of_one_day_are_no_pair(opened, pair: Path) -> None:

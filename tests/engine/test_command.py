@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -641,9 +642,32 @@ def test_a_model_for_a_method_without_one_is_wrong_usage(tmp_path: Path, pair: t
 
 @pytest.fixture
 def large_pair(tmp_path: Path) -> tuple[Path, Path]:
-    """Enough windows to be stopped between two."""
-    ground = np.tile(textured(10, 512, 512, 1), (1, 4, 4))
-    return write_stack(tmp_path / "large1.tif", ground), write_stack(tmp_path / "large2.tif", ground + 1)
+    """So many windows, of one piece of ground again and again, that a run is stopped between two however late the word comes."""
+    ground = textured(10, 512, 512, 1)
+    return tuple(repeated(write_stack(tmp_path / f"large{place}.tif", ground + place), 16) for place in (1, 2))
+
+
+def repeated(tile: Path, times: int) -> Path:
+    """A virtual raster of a tile beside and below itself; see https://gdal.org/drivers/raster/vrt.html."""
+    with rasterio.open(tile) as raster:
+        size, left, top = raster.height, raster.transform.c, raster.transform.f
+        crs, names = raster.crs.to_string(), raster.descriptions
+    lines = [f'<VRTDataset rasterXSize="{times * size}" rasterYSize="{times * size}"><SRS>{crs}</SRS>']
+    lines.append(f"<GeoTransform>{left}, 10, 0, {top}, 0, -10</GeoTransform>")
+    for band, name in enumerate(names, start=1):
+        lines.append(
+            f'<VRTRasterBand dataType="UInt16" band="{band}" blockXSize="512" blockYSize="512"><Description>{name}</Description>'
+        )
+        for row, col in product(range(times), repeat=2):
+            lines.append(
+                f'<SimpleSource><SourceFilename relativeToVRT="1">{tile.name}</SourceFilename><SourceBand>{band}</SourceBand>'
+                f'<SrcRect xOff="0" yOff="0" xSize="{size}" ySize="{size}"/>'
+                f'<DstRect xOff="{col * size}" yOff="{row * size}" xSize="{size}" ySize="{size}"/></SimpleSource>'
+            )
+        lines.append("</VRTRasterBand>")
+    path = tile.with_suffix(".vrt")
+    path.write_text("".join([*lines, "</VRTDataset>"]), encoding="utf-8")
+    return path
 
 
 def started(tmp_path: Path, pair: tuple[Path, Path], **streams: object) -> subprocess.Popen:

@@ -310,12 +310,19 @@ def test_nothing_loads_beside_the_trial_by_which_the_time_is_estimated(
     done = []
 
     def noted(what: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *given: (done.append(what), call(*given))[1]
+        return lambda *given: (done.append((what, *given)[:2]), call(*given))[1]
 
     monkeypatch.setattr(change, "estimate_run", noted("estimated", change.estimate_run))
     monkeypatch.setattr(change, "import_module", noted("loaded", change.import_module))
+    monkeypatch.setattr(change, "predicted", noted("predicted", change.predicted))
     detect(DetectOptions(**dates, mask=tmp_path / "m.tif", polygons=tmp_path / "c.gpkg", method="cva"), Quiet())
-    assert done == ["estimated", "loaded"]
+    # What the registration needs comes before, in its time; what the end needs, after the first window.
+    assert [what if what != "loaded" else name for what, name in done] == [
+        "scipy.optimize",
+        "estimated",
+        "predicted",
+        ".polygons",
+    ]
 
 
 @pytest.mark.parametrize(

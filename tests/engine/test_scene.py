@@ -18,7 +18,7 @@ from s2change_plugin.engine.grid import Grid
 from s2change_plugin.engine.masks import masks_of
 from s2change_plugin.engine.pair import DateReader
 from s2change_plugin.engine.reading import SceneReader
-from s2change_plugin.engine.scene import open_scene
+from s2change_plugin.engine.scene import _beside, open_scene
 from s2change_plugin.engine.validity import Quality
 from tests.conftest import textured, write_stack
 from training.products import write_product
@@ -510,3 +510,9 @@ def test_a_jpeg_2000_file_that_ends_early_is_never_read_as_ground(tmp_path: Path
             reader.read(scene.grid.window)
         finally:
             reader.close()
+
+
+@pytest.mark.parametrize("folder", ["https://host/dir", "/vsicurl/https://host/dir", "data"])
+def test_what_a_file_names_beside_itself_is_looked_for_there(folder: str) -> None:
+    assert Path(_beside(f"{folder}/stack.tif", "stack_quality.tif")).as_posix() == Path(f"{folder}/stack_quality.tif").as_posix()
+    assert folder in _beside(f"{folder}/stack.tif", "stack_quality.tif")

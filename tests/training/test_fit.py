@@ -252,7 +252,7 @@ def test_settings_are_read_with_their_types() -> None:
     assert (found.epochs, found.learning_rate, found.loss, found.bands) == (7, 0.01, "bce", L2A_BANDS)
     assert found.views == ("dates", "dates")
     assert options_from(["bands=B02,B08"]).bands == ("B02", "B08")
-    for wrong in ("width=0", "patch=33", "views=none", "nothing=1"):
+    for wrong in ("width=0", "patch=33", "views=none", "nothing=1", "bands=11"):
         with pytest.raises(ValueError, match=wrong.split("=")[0]):
             options_from([wrong])
     assert options_from(["views=dates,difference", "view_epochs=9,4"]).view_epochs == (9, 4)

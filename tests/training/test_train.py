@@ -458,6 +458,8 @@ def test_a_model_learns_from_others_and_its_card_counts_them(data: Path, tmp_pat
         names.append(str(tmp_path / str(seed) / "model.safetensors"))
     write_record(data, dict.fromkeys(("athens", "bern", "cairo", "delhi", "essen"), ORIGIN))
     options = tiny(("essen",), teachers=tuple(names), views=("dates", "difference"))
+    with pytest.raises(UnreadableInput, match="the same network"):
+        run(data, tmp_path / "twice", replace(options, teachers=(names[1], names[1])))
     run(data, tmp_path / "taught", options)
     with pytest.raises(KeyboardInterrupt):
         run(data, tmp_path / "again", options, stop_in=2)
@@ -562,7 +564,7 @@ def test_the_commands_lead_from_oscd_to_a_model_that_the_engine_finds(
     assert (taken.exit_code, "there already" in taken.output) == (1, True)
 
 
-@pytest.mark.parametrize("name", ["../name", "auto", ""])
+@pytest.mark.parametrize("name", ["../name", "auto", "", "lyon.safetensors"])
 def test_a_name_that_no_model_can_be_asked_for_by_is_refused(tmp_path: Path, name: str) -> None:
     done = CliRunner().invoke(main, ["export", str(tmp_path), name])
     assert (done.exit_code, done.output.startswith(f"Error: {name!r} cannot be a model's name.")) == (1, True), done.output

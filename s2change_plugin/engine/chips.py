@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -460,9 +460,10 @@ def _publish(workdir: Path, data: Path, groups: Sequence[str], older: Sequence[s
             os.replace(source, target)
             undo.callback(os.replace, target, source)
         os.replace(workdir / RECORD, data / RECORD)
-        # From here on nobody is to put them back.
-        aside.rename(workdir / "replaced")
         undo.pop_all()
+    # From here on nobody is to put them back; where a file of them is held, the run is done all the same.
+    with suppress(OSError):
+        aside.rename(workdir / "replaced")
 
 
 def _cautions(options: ChipsOptions, tally: Tally, groups: Sequence[str]) -> list[str]:

@@ -205,10 +205,7 @@ def open_scene(
     else:
         layers = _stack_layers(source, bands, side)
         acquisition, mask, lost = _told_by_stack(source)
-    of_file: dict[str, list[int]] = {}
-    for path, index in layers.values():
-        of_file.setdefault(path, []).append(index)
-    own = tuple(filter(None, (_own_mask(path, indexes, crs) for path, indexes in of_file.items())))
+    own = _own_masks(layers, crs)
     unusable, cirrus = _unusable(layers) if "B10" in layers else ({}, np.empty(0))
     layers = {name: where for name, where in layers.items() if unusable.get(name) != _FILLED}
     if len(layers) < 2:
@@ -234,6 +231,14 @@ def open_scene(
         acquisition = replace(acquisition, level="L1C")
     bands_found = {name: found[name] for name in ALL_BANDS if name in found and name not in unusable}
     return Scene(source, bands_found, acquisition, mask, unusable=unusable, lost_mask=lost, own_masks=own)
+
+
+def _own_masks(layers: Mapping[str, tuple[str, int]], crs: CRS | None) -> tuple[ClassRaster, ...]:
+    """Those of the files in which the layers lie."""
+    of_file: dict[str, list[int]] = {}
+    for path, index in layers.values():
+        of_file.setdefault(path, []).append(index)
+    return tuple(filter(None, (_own_mask(path, indexes, crs) for path, indexes in of_file.items())))
 
 
 def _own_mask(path: str, layers: Collection[int], crs: CRS | None) -> ClassRaster | None:

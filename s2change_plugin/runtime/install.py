@@ -80,19 +80,18 @@ def set_up_engine(feedback: QgsProcessingFeedback, wheels: str = "", base: str =
     target = managed_environment()
     # It may have been put on another disk.
     target = target.resolve() if target.is_symlink() else target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    unwritable = f"The folder of the engine, {target.parent}, cannot be written. Have it made writable, and set up again."
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EngineError(unwritable) from error
     held = target.with_name("set-up.lock")
     lock = QLockFile(str(held))
     # Held until the process that took it is gone, or where that cannot be told, for longer than any set-up takes.
     lock.setStaleLockTime(_LONGEST_MS)
     if not lock.tryLock(0):
-        if lock.error() == QLockFile.LockError.LockFailedError:
-            raise EngineError(
-                f"The engine is being set up already, by another QGIS perhaps. Wait until that is done; if there is none, delete {held}."
-            )
-        raise EngineError(
-            f"The folder of the engine, {target.parent}, cannot be written. Have it made writable, and set up again."
-        )
+        busy = f"The engine is being set up already, by another QGIS perhaps. Wait until that is done; if there is none, delete {held}."
+        raise EngineError(busy if lock.error() == QLockFile.LockError.LockFailedError else unwritable)
     try:
         _make(python, target, wheels, feedback)
     finally:

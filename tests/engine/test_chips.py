@@ -246,6 +246,22 @@ def test_a_name_is_made_of_place_and_dates(ground: np.ndarray, change: Path, tmp
     assert result(*plain, change, tmp_path / "data", "--level", "L1C")["groups"] == ["my_place_early-my_place_late"]
 
 
+def test_what_was_replaced_and_is_held_by_somebody_spoils_no_export(
+    dates: list[Path], change: Path, seen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    export(*dates, change, data, "--no-change", seen, "--name", "town", "--block", 1000)
+    before = city_names(data)
+
+    def held(*args: object) -> None:
+        raise PermissionError(13, "held by a virus scanner")
+
+    monkeypatch.setattr(Path, "rename", held)
+    export(*dates, change, data, "--name", "town", "--force")
+    assert city_names(data) == ["town"] != before
+    assert list(origins(data, ["town"])) == ["town"]
+
+
 def test_a_name_that_is_taken_is_refused_and_with_force_replaced(
     dates: list[Path], change: Path, seen: Path, tmp_path: Path
 ) -> None:

@@ -191,6 +191,10 @@ def test_a_folder_that_cannot_be_written_is_no_set_up_under_way(target: Path, ba
     monkeypatch.setattr(QLockFile, "error", lambda lock: QLockFile.LockError.PermissionError)
     with pytest.raises(EngineError, match="cannot be written"):
         install.set_up_engine(QgsProcessingFeedback(False))
+    target.parent.rmdir()
+    target.parent.write_text("a file where the folder should be")
+    with pytest.raises(EngineError, match="cannot be written"):
+        install.set_up_engine(QgsProcessingFeedback(False))
 
 
 def test_an_environment_on_another_disk_stays_there(target: Path, tmp_path: Path, base) -> None:

@@ -28,6 +28,8 @@ STEP = 0.004
 BINS, ABOVE = 15, 0.05
 # The precision or recall that the goals of this name ask for; see `scores.GOALS`.
 WANTED = 0.8
+# Of `reliability`.
+MEASURES = ("error", "slope", "skill", "skill_over_all")
 SCORES = ("f1", "precision", "recall", "iou", "pr_auc", "prevalence")
 
 
@@ -142,7 +144,8 @@ def reliability(groups: Sequence[tuple[Counts, Curve]]) -> dict[str, Any]:
 
     Returns:
         error: mean distance of predicted and true share over 15 bins of equal mass, weighted by mass; slope: of the logistic
-        regression of truth on the logit; skill: Brier skill against the prevalence among these pixels; bins: (predicted, true).
+        regression of truth on the logit; skill: Brier skill against the prevalence among these pixels, skill_over_all: against that of
+        all pixels, which is less; bins: (predicted, true).
         All None where these pixels are all of one kind.
     """
     probability = np.concatenate([curve for _, curve in groups])
@@ -154,17 +157,21 @@ def reliability(groups: Sequence[tuple[Counts, Curve]]) -> dict[str, Any]:
     mass = calm + change
     prevalence = change.sum() / max(1, mass.sum())
     if prevalence in (0, 1):
-        return {"error": None, "slope": None, "skill": None, "bins": []}
+        return {**dict.fromkeys(MEASURES), "bins": []}
     share = mass.sum() / BINS
     bins = np.minimum(((mass.cumsum() - mass / 2) / share).astype(int), BINS - 1)
     held, said, true = (np.bincount(bins, values, BINS).astype(float) for values in (mass, mass * p, change))
     full = held > 0
     said, true, held = said[full] / held[full], true[full] / held[full], held[full] / mass.sum()
     brier = (change * (1 - p) ** 2 + calm * p**2).sum() / mass.sum()
+    everywhere = pixels[1].sum() / pixels.sum()
+    # Of who says that everywhere, these pixels among others.
+    simple = prevalence * (1 - everywhere) ** 2 + (1 - prevalence) * everywhere**2
     return {
         "error": round(float((held * np.abs(said - true)).sum()), 4),
         "slope": round(_slope(p, calm, change), 3),
         "skill": round(float(1 - brier / (prevalence * (1 - prevalence))), 4),
+        "skill_over_all": round(float(1 - brier / simple), 4),
         "bins": np.round([said, true], 4).T.tolist(),
     }
 
@@ -191,9 +198,7 @@ def summary(seeds: Sequence[dict[str, Codes]], truth: dict[str, Labels], folds: 
         "mean_of_cities": over_seeds([one["mean_of_cities"] for one in each]),
         "cities": {name: over_seeds([one["cities"][name] for one in each]) for name in each[0]["cities"]},
         "goals": {goal: over_seeds([one["goals"][goal]["pooled"] for one in each]) for goal in GOALS},
-        "calibration": {
-            name: over_seeds([one["calibration"][name] for one in each], ("error", "slope", "skill")) for name in CALIBRATIONS
-        },
+        "calibration": {name: over_seeds([one["calibration"][name] for one in each], MEASURES) for name in CALIBRATIONS},
         "ensemble": _scored({name: counted(mean[name], truth[name]) for name in truth}, folds),
         "seeds": each,
     }

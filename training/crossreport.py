@@ -43,6 +43,7 @@ from .crossvalidate import (
     saved_options,
     taught_by,
 )
+from .failures import KINDS
 from .options import FitOptions
 from .prepare import Labels, fingerprints, read_city, require_as_before
 
@@ -196,6 +197,7 @@ def write_report(
         "card": found["card"],
         "calibration": found["l1c"]["calibration"],
         "ensemble": found["l1c"]["ensemble"]["pooled"],
+        "failures": found["failures"],
         "by_seed": [one["pooled"] for one in found["l1c"]["seeds"]],
         "hindsight": [one["best_f1_in_hindsight"] for one in found["l1c"]["seeds"]],
         "methods": [one.row() for one in methods],
@@ -207,6 +209,7 @@ def write_report(
         _TEMPLATE,
         **values,
         rows=methods,
+        kinds=KINDS,
         carried=CARRIED,
         rivals=len(rivals),
         other_pixels=_OTHER_PIXELS,

@@ -35,7 +35,7 @@ from s2change_plugin.engine.model import Model, load_model, precision_on, save_m
 from s2change_plugin.engine.reach import halo
 from s2change_plugin.engine.unet import ChangeNet
 
-from .calibrate import ABOVE, confusion_at, counted, goal_levels, pooled, threshold_of
+from .calibrate import ABOVE, MEASURES, confusion_at, counted, goal_levels, pooled, threshold_of
 from .crossvalidate import (
     SCORES,
     imitates_level_2a,
@@ -281,10 +281,15 @@ def evidence(folder: Path, cities: Mapping[str, Origin], there: Mapping[str, str
         ) from error
     folds, card = found["folds"], found["card"]
     reliability = card["reliability"]
+    if "failures" not in found or not reliability.keys() >= set(MEASURES):
+        raise UnreadableInput(
+            f"{folder} was scored by an earlier version. Give its crossvalidate command once more: what was fitted stays, and is scored anew."
+        )
     # None where all of these pixels are of one kind.
     reliable = (
         f"Where the probability is above {ABOVE:g} its calibration error is {reliability['error']:.3f}, slope {reliability['slope']:.2f}, "
-        f"Brier skill {reliability['skill']:.2f}. "
+        f"Brier skill {reliability['skill']:.2f} against the share of change among these pixels, {reliability['skill_over_all']:.2f} against that "
+        "among all. "
         if reliability["error"] is not None
         else ""
     )
@@ -326,7 +331,7 @@ def _elsewhere(found: Mapping[str, Any], imitated: bool, level: str) -> str:
     name = min(other, key=lambda name: other[name]["mean"]["f1"] - own[name]["mean"]["f1"])
     return (
         f"On imitations of Level-2A F1 is {found['l2a']['mean']['f1']:.3f} instead of {found['l1c']['mean']['f1']:.3f}; the most is lost in {name} "
-        f"({other[name]['mean']['f1']:.2f} instead of {own[name]['mean']['f1']:.2f}). Real Level-2A was not looked at."
+        f"({other[name]['mean']['f1']:.2f} instead of {own[name]['mean']['f1']:.2f}). No real Level-2A has labels here."
     )
 
 

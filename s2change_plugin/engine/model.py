@@ -155,7 +155,31 @@ class PairModel:
         Args:
             before, after: reflectance (band, row, col) in the card's order, NaN where unusable; rows and cols are multiples
                 of `alignment`. Where one date is unusable in any band, both are taken to be alike.
+
+        Raises:
+            MemoryError: it is short for a small part of the window by itself.
         """
+        try:
+            return self._at_once(before, after)
+        except MemoryError:
+            # Too much for one window by itself: its halves, each with its halo.
+            cut = self._halved(before.shape[1:])
+            if cut is None:
+                raise
+        axis, at = cut
+        reach = at + 2 * self.halo
+        first = [np.split(date, [reach], axis)[0] for date in (before, after)]
+        second = [np.split(date, [at], axis)[1] for date in (before, after)]
+        return np.concatenate([self.probability(*first), self.probability(*second)], axis - 1)
+
+    def _halved(self, patch: Sequence[int]) -> tuple[int, int] | None:
+        """Along which axis of an image to cut a patch's window, and after how many pixels; None where it is too small to be cut."""
+        sides = [side - 2 * self.halo for side in patch]
+        longer = int(np.argmax(sides))
+        half = sides[longer] // 2 // self.alignment * self.alignment
+        return (1 + longer, half) if half >= self.halo else None
+
+    def _at_once(self, before: Array, after: Array) -> Array:
         model, card = self.model, self.model.card
         blocks = self.appearance.blocks(before, after, card.mean, card.std, self.folded.cell)
         laid_out = self.folded.laid_out(blocks, before.shape[1], _DTYPES[model.precision])

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier, current_thread
 from typing import Any
@@ -131,6 +132,43 @@ def test_the_result_does_not_depend_on_the_number_of_threads(
         monkeypatch.setattr("s2change_plugin.engine.threads.cores", lambda count=threads: count)
         found.append(mosaic(pair, predictor, 96))
     np.testing.assert_array_equal(*found)
+
+
+def test_a_window_that_is_too_much_for_the_memory_is_predicted_in_parts_with_the_same_result(
+    pair: Pair, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = model.for_pair(*([getattr(sample, side) for sample in pair.samples] for side in ("before", "after")))
+    whole, asked = mosaic(pair, predictor, 512).astype(int), list[tuple[int, int]]()
+
+    class Small(FoldedNet):
+        """Runs out of memory of patches of more than 200² pixels."""
+
+        def forward(self, laid_out: Sequence[torch.Tensor]) -> torch.Tensor:
+            height, width = (side * self.views[0][1] for side in laid_out[0].shape[2:])
+            if height * width > 200**2:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            asked.append((height, width))
+            return super().forward(laid_out)
+
+    monkeypatch.setattr("s2change_plugin.engine.model.FoldedNet", Small)
+    short = replace(model).for_appearance(predictor.appearance)
+    parts = mosaic(pair, short, 512).astype(int)
+    assert len(asked) > 4
+    assert np.abs(whole - parts).max() <= 1
+    assert (whole != parts).mean() < 1e-2
+
+
+def test_memory_that_is_too_short_for_the_smallest_part_of_a_window_ends_the_run(
+    pair: Pair, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(FoldedNet):
+        def forward(self, laid_out: Sequence[torch.Tensor]) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr("s2change_plugin.engine.model.FoldedNet", Full)
+    predictor = model.for_pair(*([getattr(sample, side) for sample in pair.samples] for side in ("before", "after")))
+    with pytest.raises(MemoryError, match=r"2\.00 GiB"):
+        mosaic(pair, predictor, 512)
 
 
 def test_a_raster_too_wide_for_its_blocks_to_be_held_is_walked_in_stripes_with_the_same_result(

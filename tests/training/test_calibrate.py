@@ -108,6 +108,7 @@ def test_reliability_of_honest_probability_is_perfect_and_of_boasting_is_not() -
     assert len(honest["bins"]) == 15
     # Chances uniform between 0.05 and 1: mean 0.525, mean square 0.351, so 1 − (0.525 − 0.351) / (0.525 × 0.475).
     assert honest["skill"] == pytest.approx(0.302, abs=0.005)
+    assert honest["skill_over_all"] > honest["skill"]
     boasting = reliability([(drawn(sigmoid(0.5 * LOGITS)), SAID)])
     assert boasting["slope"] == pytest.approx(0.5, abs=0.02)
     assert boasting["error"] > 0.05
@@ -118,6 +119,16 @@ def test_pixels_of_small_probability_do_not_count() -> None:
     counts[1, 5] = 1000  # wrong, but said to be 0.02
     counts[:, 125] = 100
     assert reliability([(counts, SAID)])["error"] == pytest.approx(0, abs=0.001)
+
+
+def test_brier_skill_is_told_against_the_prevalence_among_what_counts_and_among_all() -> None:
+    counts = np.zeros((2, LEVELS), np.int64)
+    counts[0, 0] = 800
+    counts[:, 125] = 100
+    found = reliability([(counts, SAID)])
+    # Half of them changed, and it says half of each: nothing is known of these. Who says a tenth of all is 0.41 off in the mean square.
+    assert found["skill"] == pytest.approx(0, abs=0.001)
+    assert found["skill_over_all"] == pytest.approx(1 - 0.25 / 0.41, abs=0.001)
 
 
 def test_the_threshold_of_a_fold_does_not_see_it() -> None:

@@ -30,6 +30,7 @@ from training.classical import METHODS
 from training.crosspictures import Line, city_picture, curves_picture, reliability_picture
 from training.crossreport import read_rival
 from training.crossvalidate import crossvalidate, folds_of
+from training.failures import KINDS
 from training.options import FitOptions
 from training.prepare import City, read_city
 
@@ -74,6 +75,28 @@ def test_the_command_writes_a_page_that_holds_all_it_needs_and_the_same_as_json(
         assert f'{mean:.3f} <span class="spread">± {deviation:.3f}</span>' in page
     for name in city_names(data):
         assert f"<h3>{name} " in page
+    assert values["failures"] == scores["failures"]
+    fails = page[page.index("<h2>Where it fails</h2>") : page.index("<h2>What it looks like</h2>")]
+    for kind, one in scores["failures"]["kinds"].items():
+        name = KINDS[kind][0].upper() + KINDS[kind][1:]
+        row = re.search(rf"<tr><td>{re.escape(name)}</td>.*?</tr>", fails)
+        assert row
+        assert f">{one['precision']:.3f}<" in row[0]
+        assert f"{100 * one['share_of_false_change']:.1f} %</td></tr>" in row[0]
+    assert f"{100 * scores['failures']['other']['called_change']:.0f} % of that is called change" in fails
+
+
+def test_a_run_that_was_scored_by_an_earlier_version_makes_no_card_and_is_told_how_to_mend_it(data: Path, tmp_path: Path) -> None:
+    assert run(data, tmp_path / "cv").exit_code == 0
+    path = tmp_path / "cv" / "scores.json"
+    scores = json.loads(path.read_text("utf-8"))
+    del scores["card"]["reliability"]["skill_over_all"]
+    path.write_text(json.dumps(scores), "utf-8")
+    command = ["train", str(data), "--output", str(tmp_path / "run"), "--crossvalidated", str(tmp_path / "cv")]
+    done = CliRunner().invoke(main, command)
+    assert (done.exit_code, "Give its crossvalidate command once more" in done.output) == (1, True)
+    assert run(data, tmp_path / "cv").exit_code == 0
+    assert CliRunner().invoke(main, command).exit_code == 0
 
 
 def test_a_run_that_looks_at_b10_says_nothing_of_level_2a(data: Path, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def network(size: int, steady: float) -> Part:
 
     The margin that the engine's network leaves out on its way up lies within the patch here, and counts as done.
     """
-    model = load_model(MODEL)
+    model = load_model(MODEL, "cpu")
     folded = _folded(model)
     per_pixel = {patch: _seconds_of_each(folded, _patch_of(model, patch), steady) / patch**2 for patch in _patches_within(size)}
     best = min(per_pixel, key=lambda patch: per_pixel[patch])
@@ -218,7 +218,7 @@ def _described(module: nn.Module, given: tuple[int, ...], result: tuple[int, ...
 
 def layers(size: int, steady: float) -> Part:
     """The sum of the network's layers over size² pixels, each timed alone in its fastest precision, a tenth of `steady` seconds."""
-    model = load_model(MODEL)
+    model = load_model(MODEL, "cpu")
     tables = {
         patch: [_timed(layer, times, steady * _LAYER_SHARE) for layer, times in layers_of(model, patch).items()]
         for patch in _patches_within(size)

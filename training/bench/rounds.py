@@ -87,10 +87,9 @@ def measure_round(tiles: dict[str, Tile], folder: Path, number: int, steady: flo
 def _detect(tile: Tile, folder: Path, *options: object) -> Sample:
     folder.mkdir(parents=True, exist_ok=True)
     outputs = [part for name, file in (_RESULTS | _OTHERS).items() for part in (f"--{name}", folder / file)]
-    # Of an option that is said twice the last counts.
-    run = run_module(
-        "s2change_plugin.engine", "detect", tile.before, tile.after, *outputs, "--model", MODEL, *options, "--events"
-    )
+    # On the processor, as all other rows. Of an option that is said twice the last counts.
+    how = ("--model", MODEL, "--device", "cpu", *options, "--events")
+    run = run_module("s2change_plugin.engine", "detect", tile.before, tile.after, *outputs, *how)
     return Sample(run.seconds, run.peak_bytes, first_window_of(run), stages_of(run))
 
 

@@ -176,31 +176,47 @@ def reliability(groups: Sequence[tuple[Counts, Curve]]) -> dict[str, Any]:
     }
 
 
-def summary(seeds: Sequence[dict[str, Codes]], truth: dict[str, Labels], folds: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+def summary(
+    seeds: Sequence[dict[str, Codes]],
+    truth: dict[str, Labels],
+    folds: Sequence[tuple[str, ...]],
+    chosen_on: Sequence[dict[str, Codes]] | None = None,
+) -> dict[str, Any]:
     """Scores of out-of-fold predictions, with every fold's threshold and calibration fitted on the other folds.
 
     Args:
         seeds: for each seed, city to stored probability.
         truth: city to label.
         folds: of cities.
+        chosen_on: the same of the predictions of the other folds to which threshold and calibration are fitted; None has those that are scored.
 
     Returns:
         seeds: scores of each; mean and deviation over them of the pooled scores, and of mean_of_cities, cities, goals and
         calibration; ensemble: what the seeds' mean probability would score.
     """
-    each = [_scored({name: counted(levels[name], truth[name]) for name in truth}, folds) for levels in seeds]
-    mean = {
+    each, every = ([_counts(levels, truth) for levels in one] for one in (seeds, chosen_on or seeds))
+    found = [_scored(one, folds, others) for one, others in zip(each, every, strict=True)]
+    mean, others = (_counts(_mean(one, truth), truth) for one in (seeds, chosen_on or seeds))
+    return {
+        **over_seeds([one["pooled"] for one in found]),
+        "mean_of_cities": over_seeds([one["mean_of_cities"] for one in found]),
+        "cities": {name: over_seeds([one["cities"][name] for one in found]) for name in found[0]["cities"]},
+        "goals": {goal: over_seeds([one["goals"][goal]["pooled"] for one in found]) for goal in GOALS},
+        "calibration": {name: over_seeds([one["calibration"][name] for one in found], MEASURES) for name in CALIBRATIONS},
+        "ensemble": _scored(mean, folds, others),
+        "seeds": found,
+    }
+
+
+def _counts(levels: dict[str, Codes], truth: dict[str, Labels]) -> dict[str, Counts]:
+    return {name: counted(levels[name], truth[name]) for name in truth}
+
+
+def _mean(seeds: Sequence[dict[str, Codes]], truth: dict[str, Labels]) -> dict[str, Codes]:
+    """Of each city's stored probability over seeds, where it is labelled."""
+    return {
         name: np.where(truth[name] == 255, 255, np.rint(np.mean([levels[name] for levels in seeds], axis=0))).astype(np.uint8)
         for name in truth
-    }
-    return {
-        **over_seeds([one["pooled"] for one in each]),
-        "mean_of_cities": over_seeds([one["mean_of_cities"] for one in each]),
-        "cities": {name: over_seeds([one["cities"][name] for one in each]) for name in each[0]["cities"]},
-        "goals": {goal: over_seeds([one["goals"][goal]["pooled"] for one in each]) for goal in GOALS},
-        "calibration": {name: over_seeds([one["calibration"][name] for one in each], MEASURES) for name in CALIBRATIONS},
-        "ensemble": _scored({name: counted(mean[name], truth[name]) for name in truth}, folds),
-        "seeds": each,
     }
 
 
@@ -278,14 +294,15 @@ def threshold_of(level: int) -> float:
     return round(level * STEP, 3)
 
 
-def _scored(counts: dict[str, Counts], folds: Sequence[tuple[str, ...]]) -> dict[str, Any]:
-    """Scores of one set of out-of-fold predictions.
+def _scored(counts: dict[str, Counts], folds: Sequence[tuple[str, ...]], others: dict[str, Counts]) -> dict[str, Any]:
+    """Scores of one set of out-of-fold predictions, with thresholds and calibration of the others'; see `summary`.
 
     A fold for which a goal is out of reach on the others has no threshold for it, and nothing in it is called change then.
     """
-    total = pooled(counts.values())
+    total, known = pooled(counts.values()), pooled(others.values())
     here = [pooled(counts[name] for name in fold) for fold in folds]
-    levels = [goal_levels(total - one) for one in here]
+    elsewhere = [known - pooled(others[name] for name in fold) for fold in folds]
+    levels = [goal_levels(one) for one in elsewhere]
     goals: dict[str, dict[str, Any]] = {}
     for goal in GOALS:
         chosen = {name: at[goal] or LEVELS for fold, at in zip(folds, levels, strict=True) for name in fold}
@@ -297,9 +314,10 @@ def _scored(counts: dict[str, Counts], folds: Sequence[tuple[str, ...]]) -> dict
         "best_f1_in_hindsight": round(confusion_at(total, best_level(total)).f1, 4),
         "cities": best["cities"],
         "goals": {goal: {name: one[name] for name in ("thresholds", "pooled")} for goal, one in goals.items()},
-        "betas": [[round(value, 4) for value in best_beta(total - one)] for one in here],
+        "betas": [[round(value, 4) for value in best_beta(one)] for one in elsewhere],
         "calibration": {
-            name: reliability([(one, calibration(total - one)) for one in here]) for name, calibration in CALIBRATIONS.items()
+            name: reliability([(one, calibration(other)) for one, other in zip(here, elsewhere, strict=True)])
+            for name, calibration in CALIBRATIONS.items()
         },
     }
 

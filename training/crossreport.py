@@ -28,7 +28,6 @@ from .calibrate import (
     over_seeds,
     pooled,
     scores_at,
-    summary,
 )
 from .classical import LIMIT, METHODS, Found, classical_counts
 from .crosspictures import Line, city_picture, curves_picture, ramp, reliability_picture
@@ -41,6 +40,7 @@ from .crossvalidate import (
     mapped,
     read_predictions,
     saved_options,
+    summaries,
     taught_by,
 )
 from .failures import KINDS
@@ -281,10 +281,7 @@ def _read_scores(
     folder: Path, seeds: Sequence[int], truth: dict[str, Labels], split: Sequence[Fold]
 ) -> tuple[dict[str, dict[str, Any]], Counts]:
     """Scores of a run by variant, and the counts of all its cities and seeds."""
-    scores = {
-        variant: summary([read_predictions(folder, seed, truth, variant) for seed in seeds], truth, split) for variant in VARIANTS
-    }
-    return scores, pooled(one for seed in seeds for one in _counts(folder, seed, truth).values())
+    return summaries(folder, seeds, truth, split), pooled(one for seed in seeds for one in _counts(folder, seed, truth).values())
 
 
 def _counts(folder: Path, seed: int, truth: dict[str, Labels]) -> dict[str, Counts]:

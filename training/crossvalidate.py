@@ -123,8 +123,7 @@ def crossvalidate(
         "imitated": imitates_level_2a(level, options.bands),
         "flops_per_pixel": round(flops_per_pixel(options)),
     }
-    for variant in VARIANTS:
-        found[variant] = summary([read_predictions(output, seed, truth, variant) for seed in numbers], truth, split)
+    found.update(summaries(output, numbers, truth, split))
     found["card"] = card_values([read_predictions(output, seed, truth) for seed in numbers], truth, found["l1c"])
     masks = [_masks(output, seed, split, one) for seed, one in zip(numbers, found["l1c"]["seeds"], strict=True)]
     found["failures"] = failures(data, masks, options.bands)
@@ -281,6 +280,13 @@ def is_predicted(output: Path, seed: int, cities: Iterable[str]) -> bool:
 def read_predictions(output: Path, seed: int, cities: Iterable[str], variant: str = VARIANTS[0]) -> dict[str, Codes]:
     """City to stored out-of-fold probability: uint8 (row, col), 0–250, 255 where not seen."""
     return {name: read_levels(_path(output, seed, name, variant)) for name in cities}
+
+
+def summaries(output: Path, seeds: Iterable[int], truth: dict[str, Labels], split: Sequence[Fold]) -> dict[str, dict[str, Any]]:
+    """Scores by variant, all with the thresholds and the calibration that a user has: those of images as they are."""
+    seeds = list(seeds)
+    plain, *_ = stored = [[read_predictions(output, seed, truth, variant) for seed in seeds] for variant in VARIANTS]
+    return {variant: summary(one, truth, split, plain) for variant, one in zip(VARIANTS, stored, strict=True)}
 
 
 def imitates_level_2a(level: str, bands: Iterable[str]) -> bool:

@@ -144,6 +144,18 @@ def test_the_threshold_of_a_fold_does_not_see_it() -> None:
     assert found["mean"] == {name: found["seeds"][0]["pooled"][name] for name in found["mean"]}
 
 
+def test_threshold_and_calibration_can_be_those_of_other_images_of_the_other_folds() -> None:
+    change = np.repeat(np.array([[0, 1]], np.uint8), 50, 1)
+    plain, hazy = (dict.fromkeys("ab", np.where(change, high, 10).astype(np.uint8)) for high in (200, 100))
+    truth, folds = dict.fromkeys("ab", change), [("a",), ("b",)]
+    assert summary([hazy], truth, folds)["mean"]["f1"] == 1
+    # A threshold between 10 and 200 that what is hazy hardly reaches.
+    found = summary([hazy], truth, folds, [dict.fromkeys("ab", np.where(change, 200, 150).astype(np.uint8))])
+    assert found["mean"]["f1"] == found["ensemble"]["pooled"]["f1"] == 0
+    own = summary([plain], truth, folds)
+    assert summary([hazy], truth, folds, [plain])["seeds"][0]["betas"] == own["seeds"][0]["betas"]
+
+
 def test_the_calibration_of_a_fold_does_not_see_it() -> None:
     """Of two folds, one honest and one that boasts, each is calibrated by the other."""
     levels = np.tile(np.arange(LEVELS, dtype=np.uint8), (400, 1))

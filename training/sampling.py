@@ -52,7 +52,7 @@ def band_statistics(cities: Sequence[City]) -> Statistics:
     sums, squares = np.zeros((2, len(cities[0].bands)))
     for city in cities:
         for date in _seen_dates(city):
-            clear = without_haze(date, measure_haze(date))
+            clear = without_haze(date, measure_haze(date, city.bands))
             count += clear.shape[1]
             sums += clear.sum(1, dtype=np.float64)
             squares += np.einsum("bn,bn->b", clear, clear, dtype=np.float64)
@@ -64,7 +64,7 @@ def band_statistics(cities: Sequence[City]) -> Statistics:
 def laid_out(city: City, statistics: Statistics) -> Ground:
     """A city as the engine would show it to a network, laid out for cutting patches."""
     mean, deviation = statistics
-    shown = measure_appearance([city.before], [city.after], deviation).shown(city.before, city.after, mean, deviation)
+    shown = measure_appearance([city.before], [city.after], deviation, city.bands).shown(city.before, city.after, mean, deviation)
     seen = np.asarray(np.isfinite(city.before).all(0) & np.isfinite(city.after).all(0), np.bool_)
     return Ground(shown.permute(0, 2, 3, 1).numpy(), seen, np.where(seen, city.change, UNLABELLED).astype(np.uint8))
 
@@ -78,7 +78,7 @@ def as_level_2a(city: City) -> City:
     dates = []
     for image, seen in zip((city.before, city.after), _seen_dates(city), strict=True):
         gain = 1 + random.normal(0, _CORRECTION, (len(city.bands), 1, 1))
-        dates.append((without_haze(image, measure_haze(seen)) * gain).astype(np.float32))
+        dates.append((without_haze(image, measure_haze(seen, city.bands)) * gain).astype(np.float32))
     return replace(city, before=dates[0], after=dates[1])
 
 

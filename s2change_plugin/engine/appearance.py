@@ -22,8 +22,8 @@ _Floats = NDArray[np.float64]
 # Before, after, difference.
 Images = tuple[Tensor, Tensor, Tensor]
 
-# Dark objects: this share of the pixels, and what they reflect (Chavez 1988: 1 %).
-_DARK_SHARE, _DARK_REFLECTANCE = 0.001, 0.01
+# Dark objects: this share of the pixels, and what they reflect (Chavez 1988: 1 %). In B10 no ground is seen, so all of it is the air's.
+_DARK_SHARE, _DARK_REFLECTANCE, _DARK_B10 = 0.001, 0.01, 0.0
 # The share of the pixels, those that differ most, that is left out of what unchanged ground is; and how often this is refined.
 _CHANGED_SHARE, _ITERATIONS = 0.1, 6
 # In deviations of a band: about ten digital numbers, so that the rounding of equal dates is no difference.
@@ -132,15 +132,17 @@ def _columns(*values: _Floats) -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(one.astype(np.float32))[:, None] for one in values)
 
 
-def measure_haze(reflectance: NDArray[Any]) -> _Floats:
+def measure_haze(reflectance: NDArray[Any], bands: Sequence[str]) -> _Floats:
     """Path radiance of one date's bands as reflectance, (band,): its darkest pixels, less the little that even these reflect.
 
     Args:
         reflectance: (band, n), finite.
+        bands: their names.
 
     Source: Chavez 1988, "An improved dark-object subtraction technique for atmospheric scattering correction".
     """
-    return np.asarray(np.maximum(np.quantile(reflectance, _DARK_SHARE, axis=1) - _DARK_REFLECTANCE, 0), np.float64)
+    dark = [_DARK_B10 if name == "B10" else _DARK_REFLECTANCE for name in bands]
+    return np.asarray(np.maximum(np.quantile(reflectance, _DARK_SHARE, axis=1) - dark, 0), np.float64)
 
 
 def without_haze(reflectance: Array, haze: _Floats) -> Array:
@@ -156,7 +158,9 @@ def without_haze(reflectance: Array, haze: _Floats) -> Array:
     return np.asarray(np.maximum(reflectance - path, 0) / (1 - path) ** 2, np.float32)
 
 
-def measure_appearance(before: Sequence[Array], after: Sequence[Array], deviation: Sequence[float]) -> Appearance:
+def measure_appearance(
+    before: Sequence[Array], after: Sequence[Array], deviation: Sequence[float], bands: Sequence[str]
+) -> Appearance:
     """Measure a pair from parts of it.
 
     The covariance of the difference leaves out the tenth that differs most, which is sought again with what was found.
@@ -164,6 +168,7 @@ def measure_appearance(before: Sequence[Array], after: Sequence[Array], deviatio
     Args:
         before, after: parts, (band, row, col) reflectance, NaN where not observed.
         deviation: of each band, reflectance; what differences are measured in.
+        bands: their names.
 
     Raises:
         NothingObserved: too few pixels are observed on both dates.
@@ -186,7 +191,7 @@ def measure_appearance(before: Sequence[Array], after: Sequence[Array], deviatio
         np.concatenate([part.reshape(len(deviation), -1)[:, chosen] for part, chosen in zip(parts, places, strict=True)], 1)
         for parts in (before, after)
     ]
-    haze = np.stack([measure_haze(date) for date in dates])
+    haze = np.stack([measure_haze(date, bands) for date in dates])
     one, other = (without_haze(date, path) for date, path in zip(dates, haze, strict=True))
     usual, whitening = _unchanged((other - one) / np.asarray(deviation)[:, None])
     return Appearance(haze, usual, whitening)

@@ -66,7 +66,7 @@ class Model:
         Raises:
             NothingObserved: too few pixels are observed on both dates.
         """
-        return self.for_appearance(measure_appearance(before, after, self.card.std), say)
+        return self.for_appearance(measure_appearance(before, after, self.card.std, self.card.bands), say)
 
     def for_appearance(self, appearance: Appearance, say: Callable[[str], None] = lambda text: None) -> PairModel:
         """The model for a pair that looks like that as a whole; `say` as in `for_pair`."""

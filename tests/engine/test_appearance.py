@@ -6,7 +6,7 @@ from s2change_plugin.engine import appearance
 from s2change_plugin.engine.appearance import _asinh, _numpy_is_quick, measure_appearance, measure_haze, without_haze
 from s2change_plugin.engine.errors import NothingObserved
 
-DEVIATION = (0.05, 0.08, 0.1)
+DEVIATION, BANDS = (0.05, 0.08, 0.1), ("B02", "B03", "B04")
 
 
 def ground(seed: int = 0, size: int = 80) -> np.ndarray:
@@ -26,7 +26,7 @@ def changed_by(noise: float, seed: int = 1, share: float = 0.05) -> tuple[np.nda
 
 def shown(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """The difference as a network is shown it."""
-    return measure_appearance([before], [after], DEVIATION).shown(before, after, (0.1,) * 3, DEVIATION)[2]
+    return measure_appearance([before], [after], DEVIATION, BANDS).shown(before, after, (0.1,) * 3, DEVIATION)[2]
 
 
 def test_unchanged_ground_differs_by_about_one_in_every_band_whatever_the_noise() -> None:
@@ -54,7 +54,7 @@ def test_haze_over_one_date_hardly_changes_the_difference() -> None:
 
 def test_dates_are_shown_without_haze_in_deviations_from_the_mean() -> None:
     before, after, _ = changed_by(0.01)
-    found = measure_appearance([before], [after], DEVIATION)
+    found = measure_appearance([before], [after], DEVIATION, BANDS)
     dates = found.shown(before, after, (0.1, 0.2, 0.3), DEVIATION)[:2]
     for date, image, path in zip(dates, (before, after), found.haze, strict=True):
         assert date[1] * 0.08 + 0.2 == pytest.approx(without_haze(image, path)[1], abs=1e-5)
@@ -62,7 +62,7 @@ def test_dates_are_shown_without_haze_in_deviations_from_the_mean() -> None:
 
 def test_a_patch_comes_in_blocks_of_whole_cells_that_are_what_is_shown() -> None:
     before, after = (np.tile(one, (1, 1, 30)) for one in changed_by(0.01)[:2])
-    found = measure_appearance([before], [after], DEVIATION)
+    found = measure_appearance([before], [after], DEVIATION, BANDS)
     blocks = list(found.blocks(before, after, (0.1,) * 3, DEVIATION, 4))
     rows = [row for row, _ in blocks]
     assert len(rows) > 5
@@ -86,12 +86,28 @@ def test_equal_dates_show_no_difference() -> None:
 def test_haze_is_what_the_darkest_pixels_have_too_much_and_comes_off() -> None:
     clear = ground()
     hazy = clear + np.float32([0.1, 0.05, 0.0])[:, None, None]
-    haze = measure_haze(hazy.reshape(3, -1))
-    assert haze - measure_haze(clear.reshape(3, -1)) == pytest.approx([0.1, 0.05, 0], abs=0.001)
+    haze = measure_haze(hazy.reshape(3, -1), BANDS)
+    assert haze - measure_haze(clear.reshape(3, -1), BANDS) == pytest.approx([0.1, 0.05, 0], abs=0.001)
     assert without_haze(hazy, haze).min() >= 0
     hidden = hazy.copy()
     hidden[:, 3, 3] = np.nan
     assert np.isnan(without_haze(hidden, haze)[:, 3, 3]).all()
+
+
+def test_how_much_the_air_scatters_where_no_ground_is_seen_says_nothing_of_change() -> None:
+    """B10 shows the air above the ground, more of it on some dates and in some places than in others."""
+    before, after = ground(), ground(1)
+    bands = ("B02", "B10", "B04")
+    before[1], after[1] = 0.001 + 0.0005 * before[1], 0.001 + 0.0005 * after[1]
+    dry, other = before.copy(), after.copy()
+    dry[1] += 0.005
+    other[1] += 0.008
+    seen = [
+        measure_appearance([one], [two], DEVIATION, bands).shown(one, two, (0.1, 0.001, 0.1), DEVIATION)
+        for one, two in ((before, after), (dry, other))
+    ]
+    torch.testing.assert_close(*seen, atol=0.01, rtol=0)
+    assert measure_haze(dry.reshape(3, -1), bands)[1] == pytest.approx(0.006, abs=0.0002)
 
 
 def test_too_little_to_measure_is_refused() -> None:
@@ -99,7 +115,7 @@ def test_too_little_to_measure_is_refused() -> None:
     before[:, 10:] = np.nan
     before[:, :10, 10:] = np.nan
     with pytest.raises(NothingObserved, match="Only 100 of"):
-        measure_appearance([before], [ground(1)], DEVIATION)
+        measure_appearance([before], [ground(1)], DEVIATION, BANDS)
 
 
 @pytest.mark.parametrize("is_quick", [False, True])

@@ -130,7 +130,7 @@ def test_what_a_pair_looks_like_is_measured_in_the_cards_deviations(model: Path)
     before = random.gamma(4, 0.05, (10, 40, 40)).astype(np.float32)
     after = before + random.normal(0, 0.02, before.shape).astype(np.float32)
     found = load_model("standin").for_pair([before], [after])
-    expected = measure_appearance([before], [after], (0.05,) * 10)
+    expected = measure_appearance([before], [after], (0.05,) * 10, TEN_BANDS)
     assert np.array_equal(found.appearance.whitening, expected.whitening)
     assert found.made_by["appearance"]["path_reflectance"] == np.round(expected.haze, 5).tolist()
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import click
 
 from .errors import Cancelled, NotEnoughMemory, S2ChangeError
-from .events import Events, JsonEvents, TerminalEvents, hand_over, say_in_any_encoding, stop_when_input_closes
+from .events import PLACED, Events, JsonEvents, TerminalEvents, hand_over, say_in_any_encoding, stop_when_input_closes
 from .loading import load_when_used
 from .turns import is_out_of_memory
 
@@ -320,6 +320,7 @@ def telling(as_events: bool, as_json: bool = False) -> Iterator[Events]:
     """
     say_in_any_encoding()
     events: Events = JsonEvents() if as_events else TerminalEvents(as_json)
+    PLACED.clear()
     for number in _stop_signals():
         signal.signal(number, _interrupt)
     try:
@@ -355,7 +356,9 @@ def telling(as_events: bool, as_json: bool = False) -> Iterator[Events]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Stop once: the clean-up that follows is not to be interrupted again."""
+    """Stop once, unless all is done: the clean-up that follows is not to be interrupted again."""
+    if PLACED.is_set():
+        return
     for one in _stop_signals():
         signal.signal(one, signal.SIG_IGN)
     raise KeyboardInterrupt

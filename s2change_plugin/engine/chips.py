@@ -21,7 +21,7 @@ from . import outputs
 from .acquisition import LEVELS
 from .bands import ALL_BANDS, TEN_BANDS
 from .errors import NothingObserved, OutputError, S2ChangeError
-from .events import Events, stage
+from .events import PLACED, Events, stage
 from .findings import check_pair, require_fit, say_findings, scene_findings
 from .grid import Grid, intersect, pixel_size_m, place_of, slices_in
 from .labelled import (
@@ -461,6 +461,7 @@ def _publish(workdir: Path, data: Path, groups: Sequence[str], older: Sequence[s
             undo.callback(os.replace, target, source)
         os.replace(workdir / RECORD, data / RECORD)
         undo.pop_all()
+        PLACED.set()
     # From here on nobody is to put them back; where a file of them is held, the run is done all the same.
     with suppress(OSError):
         aside.rename(workdir / "replaced")

@@ -18,6 +18,9 @@ from .errors import S2ChangeError
 
 T = TypeVar("T")
 
+# Set once all that a run writes is where it was asked for: whoever stops it from then on comes too late.
+PLACED = threading.Event()
+
 _STAGES = {
     "register": "Comparing dates",
     "detect": "Detecting change",

@@ -26,10 +26,22 @@ from rasterio.windows import Window
 from .blocks import BlockCache
 from .clouds import BANDS, REACH, TEST_NAME, can_test, spectral_clouds
 from .errors import GridMismatch, UnreadableInput
-from .grid import Grid, aligned_windows, around, bounds_window, for_pyproj, grow, is_on_earth, pixel_size_m, place_of, slices_in
-from .placement import Placement, placement_of
+from .grid import (
+    Grid,
+    aligned_windows,
+    around,
+    bounds_window,
+    for_pyproj,
+    grow,
+    intersect,
+    is_on_earth,
+    pixel_size_m,
+    place_of,
+    slices_in,
+)
+from .placement import Placement, placement_of, spread
 from .radiometry import Array
-from .reading import SceneReader
+from .reading import ANY_ALPHA, SceneReader
 from .scene import Scene, damaged, is_missing, open_raster
 from .validity import ClassRaster, Codes, Mask, MaskPolygons, Quality, SpectralTest, classes_to_codes, dilate, tells_clouds, worse
 
@@ -98,8 +110,8 @@ def open_mask(source: str) -> Mask:
     origin = f"your mask {Path(source).name}"
     try:
         with rasterio.open(source) as dataset:
-            if dataset.crs is None:
-                raise GridMismatch(f"The mask {source} has no CRS, so its place is unknown. Assign one to the file.")
+            if dataset.crs is None or not is_on_earth(dataset.crs):
+                raise GridMismatch(f"The mask {source} has no CRS on Earth, so its place is unknown. Assign one to the file.")
             if dataset.transform.is_identity or not is_on_earth(dataset.crs):
                 raise GridMismatch(f"The mask {source} has no place on Earth. Georeference it first.")
             if dataset.count > 1:
@@ -146,8 +158,8 @@ def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
     shapes = shapes[~shapes.is_empty]
     if shapes.empty:
         raise UnreadableInput(f"The {what} {source} has no polygons. Choose a layer of polygons.")
-    if shapes.crs is None:
-        raise GridMismatch(f"The {what} {source} has no CRS, so its place is unknown. Assign one, such as {_CRS_WORD}.")
+    if shapes.crs is None or not is_on_earth(CRS.from_user_input(shapes.crs)):
+        raise GridMismatch(f"The {what} {source} has no CRS on Earth, so its place is unknown. Assign one, such as {_CRS_WORD}.")
     return shapes
 
 
@@ -213,6 +225,16 @@ class MaskReader:
         beyond = classes_to_codes(nothing, mask, nodata).item()
         one_at_a_time = threading.Lock()
 
+        def found(there: Window) -> Codes:
+            """Codes of a part of the raster."""
+            own = mask.of_file and not isinstance(dataset, WarpedVRT)
+            try:
+                with one_at_a_time:
+                    values = dataset.read_masks(1, window=there)[None] if own else dataset.read(indexes, window=there)
+            except RasterioError as error:
+                raise damaged(mask.path, error) from error
+            return classes_to_codes(values, mask, nodata)
+
         def read(window: Window) -> Codes:
             codes = np.full((int(window.height), int(window.width)), beyond, np.uint8)
             lines = placement.nearest(window)
@@ -220,17 +242,22 @@ class MaskReader:
             if all(map(len, inside)):
                 rows, cols = (line[places] for line, places in zip(lines, inside, strict=True))
                 there = Window.from_slices((rows[0], rows[-1] + 1), (cols[0], cols[-1] + 1))
-                try:
-                    with one_at_a_time:
-                        own = mask.of_file and not isinstance(dataset, WarpedVRT)
-                        values = dataset.read_masks(1, window=there)[None] if own else dataset.read(indexes, window=there)
-                except RasterioError as error:
-                    raise damaged(mask.path, error) from error
-                found = classes_to_codes(values, mask, nodata)
-                codes[np.ix_(*inside)] = found.take(rows - rows[0], 0).take(cols - cols[0], 1)
+                codes[np.ix_(*inside)] = found(there).take(rows - rows[0], 0).take(cols - cols[0], 1)
             return codes
 
-        return read
+        def read_wider(window: Window) -> Codes:
+            """As `read`; what a file hides of itself reaches into the pixels that are interpolated from it."""
+            codes, wanted = read(window), placement.source(window)
+            inside = intersect(wanted, Window(0, 0, dataset.width, dataset.height))
+            hidden = np.zeros((int(wanted.height), int(wanted.width)), np.bool_)
+            if inside:
+                hidden[slices_in(inside, wanted)] = found(inside) != Quality.OBSERVED
+            if hidden.any():
+                codes[spread(hidden[None], window, placement)[0]] = Quality.NODATA_BEFORE
+            return codes
+
+        hides_alone = list(mask.codes) == [{0: Quality.NODATA_BEFORE}]
+        return read_wider if hides_alone and not placement.exact else read
 
     def _spectral(self, scene: Scene, grid: Grid) -> _Read:
         reader = SceneReader(scene.select(BANDS), grid, blocks=self._blocks)
@@ -275,7 +302,7 @@ def nearest_on(
         width=grid.width,
         resampling=Resampling.nearest,
         tolerance=0.01,
-        **warp,
+        **{"SRC_ALPHA_MAX": ANY_ALPHA, **warp},
     )
     return opened.enter_context(laid), grid.window
 
@@ -358,12 +385,19 @@ def _near(shapes: geopandas.GeoSeries, codes: NDArray[np.uint8], grid: Grid) -> 
     """
     crs = CRS.from_user_input(shapes.crs)
     if crs == grid.crs:
-        return np.asarray(shapes.values, object), codes
+        meets = np.asarray(shapes.intersects(shapely.box(*grid.bounds)))
+        return np.asarray(shapes[meets].values, object), codes[meets]
     left, bottom, right, top = transform_bounds(grid.crs, crs, *grid.bounds)
     if not all(map(math.isfinite, (left, bottom, right, top))):
         # The polygons' CRS has no place for the grid, so none of them is there.
         return np.empty(0, object), np.empty(0, np.uint8)
-    size = max(right - left, top - bottom)
-    meets = np.asarray(shapes.intersects(shapely.box(left, bottom, right, top).buffer(0.1 * size)))
-    cut = shapes[meets].clip_by_rect(left - size / 2, bottom - size / 2, right + size / 2, top + size / 2)
-    return np.asarray(cut.segmentize(size / 50).to_crs(for_pyproj(grid.crs)).values, object), codes[meets]
+    # Across 180° the grid lies on both sides of what has degrees, or beyond either of them.
+    sides = [(left, right)] if left <= right else [(left, right + 360), (left - 360, right)]
+    found, kept = [], []
+    for west, east in sides:
+        size = max(east - west, top - bottom)
+        meets = np.asarray(shapes.intersects(shapely.box(west, bottom, east, top).buffer(0.1 * size)))
+        cut = shapes[meets].clip_by_rect(west - size / 2, bottom - size / 2, east + size / 2, top + size / 2)
+        found.append(np.asarray(cut.segmentize(size / 50).to_crs(for_pyproj(grid.crs)).values, object))
+        kept.append(codes[meets])
+    return np.concatenate(found), np.concatenate(kept)

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import socket
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from .errors import OutputError
+from .events import PLACED
 from .grid import Grid
 from .radiometry import Array
 from .validity import QUALITY_COLOURS, QUALITY_NAMES, Codes, Quality
@@ -78,7 +80,8 @@ def require_apart(inputs: Sequence[str | None], targets: Sequence[Path]) -> None
         OutputError: the text says which.
     """
     resolved = [path.resolve() for path in targets]
-    if len(set(resolved)) < len(resolved):
+    # Many disks do not tell names apart that differ in case, or in how an accent is written.
+    if len({unicodedata.normalize("NFC", str(path)).casefold() for path in resolved}) < len(resolved):
         raise OutputError("Two outputs have the same file name. Give each its own.")
     for source in filter(None, inputs):
         path = Path(source.partition("|")[0]).resolve()
@@ -86,8 +89,17 @@ def require_apart(inputs: Sequence[str | None], targets: Sequence[Path]) -> None
         parts = {
             target for target in resolved if path.suffix.lower() == ".shp" and target.with_suffix("") == path.with_suffix("")
         }
-        if path in resolved or parts:
+        if path in resolved or parts or any(_is_same(path, target) for target in resolved):
             raise OutputError(f"{source} is an input and cannot be an output too. Choose another file name.")
+
+
+def _is_same(path: Path, target: Path) -> bool:
+    """Whether both names are of one file that is there."""
+    try:
+        return path.samefile(target)
+    except (OSError, ValueError):
+        # One of them is not, or is no path, such as a name of GDAL's.
+        return False
 
 
 def require_not_read(scenes: Iterable[Scene], targets: Sequence[Path]) -> None:
@@ -117,12 +129,16 @@ def require_folders(targets: list[Path]) -> None:
     """Refuse targets that cannot be files.
 
     Raises:
-        OutputError: a target is a folder, or its folder is missing; or what `_require_replaceable` refuses.
+        OutputError: a target is a folder, or cannot be moved, or its folder is missing; or what `_require_replaceable` refuses.
     """
     for target in targets:
         _require_replaceable(target)
         if target.is_dir():
             raise OutputError(f"{target} is a folder. Give a file name for the result.")
+        if target.exists():
+            # Windows moves no file that another program has open, as QGIS has its layers' files; better said now than at the end.
+            with _placing(target):
+                os.replace(target, target)
         if not target.parent.is_dir():
             raise OutputError(f"The folder {target.parent} does not exist. Create it, or choose another place for {target.name}.")
 
@@ -340,6 +356,7 @@ def publish(finished: dict[Path, Path]) -> None:
             for beside in (f"{target}{ending}" for ending in _BESIDE):
                 if os.path.lexists(beside):
                     os.unlink(beside)
+        PLACED.set()
     except BaseException:
         for target, older in done:
             target.unlink(missing_ok=True)
@@ -347,19 +364,26 @@ def publish(finished: dict[Path, Path]) -> None:
                 os.replace(older, target)
         raise
     for _, older in done:
-        if older:
-            older.unlink(missing_ok=True)
+        # All is in place; where this is held for a moment, the next run in that folder takes it away.
+        with suppress(OSError):
+            if older:
+                older.unlink(missing_ok=True)
 
 
 def _replace(source: Path, target: Path) -> Path | None:
     """Move a file to its target, and give where an older target was set aside; on failure all is as it was."""
-    older = _set_aside(target)
+    near = _on_the_same_disk(source, target)
     try:
-        _move(source, target)
-    except BaseException:
-        if older:
-            os.replace(older, target)
-        raise
+        older = _set_aside(target)
+        try:
+            os.replace(near, target)
+        except BaseException:
+            if older:
+                os.replace(older, target)
+            raise
+    finally:
+        if near != source:
+            near.unlink(missing_ok=True)
     return older
 
 
@@ -377,24 +401,26 @@ def _placing(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(
-            f"{target} could not be written: {_reason(error)}. Close it where it is open, or choose another name."
-        ) from error
+        advice = (
+            "Free some space and run again"
+            if error.errno == errno.ENOSPC
+            else "Close it where it is open, or choose another name"
+        )
+        raise OutputError(f"{target} could not be written: {_reason(error)}. {advice}.") from error
 
 
-def _move(source: Path, target: Path) -> None:
-    """Replace the target in one step, on another file system too."""
+def _on_the_same_disk(source: Path, target: Path) -> Path:
+    """The file, or a copy of it beside the target where that is on another file system: from there it can take the target's place at once."""
+    if source.stat().st_dev == target.parent.stat().st_dev:
+        return source
+    _remove_stale(target.parent)
+    beside = target.with_name(f"{_MINE}{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        os.replace(source, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        beside = target.with_name(f"{_MINE}{os.getpid()}-{target.name}")
-        try:
-            shutil.copyfile(source, beside)
-            os.replace(beside, target)
-        finally:
-            beside.unlink(missing_ok=True)
+        shutil.copyfile(source, beside)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    return beside
 
 
 def _reason(error: Exception) -> str:

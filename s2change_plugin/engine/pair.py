@@ -330,7 +330,9 @@ class Pair:
         found = self._measured_shift()
         if found.matters:
             self._read_after_on(found.moved_transform(self.grid.transform))
-            found = with_residual(found, self._measured_shift(every=2 if len(self.samples) > _FEW_SAMPLES else 1))
+            left = self._measured_shift(every=2) if len(self.samples) > _FEW_SAMPLES else None
+            # What can be matched may lie in the other half alone.
+            found = with_residual(found, left if left and left.measured else self._measured_shift())
             if not found.measured:
                 self._read_after_on(self.grid.transform)
         self.shift = found

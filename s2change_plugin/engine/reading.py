@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
@@ -31,6 +32,8 @@ _SCALE_OF_DN = 0.01
 # While windows walk along a row of blocks, so many of these are held: its own, the next, and some of the last; where blocks are low, so many
 # rows of the grid, which windows have with their halo, what masks reach, and the first of the next row.
 _PARTS_HELD, _ROWS_HELD = 2.5, 1280
+# To GDAL's warp: whatever an alpha band holds but 0 is data, though it is not full, or is a band of the scene that the file calls alpha.
+ANY_ALPHA = "0.000001"
 # Blocks along a side of a grid from which on it is worth it to move a sample into one of them.
 _FEW_BLOCKS = 4
 
@@ -44,7 +47,7 @@ class _ParallelFile:
         bands: what it holds.
         places: of its bands in the scene.
         placement: of the grid on it.
-        zero_filled: where all its bands are 0, there is no data.
+        zero_filled: where all its bands are 0, there is no data, and it holds all that are read.
     """
 
     blocks: BlockCache
@@ -55,11 +58,17 @@ class _ParallelFile:
 
     def read(self, window: Window) -> Array:
         """The numbers of a window, which may reach beyond the file: float32 (band, row, col), NaN where there is none."""
-        wanted = self.placement.source(window)
-        grid = self.bands[0].grid
-        inside = intersect(wanted, grid.window)
-        if inside is None:
+        values = self._stored(window)
+        if values is None:
             return np.full((len(self.bands), int(window.height), int(window.width)), np.nan, np.float32)
+        return values if self.placement.exact else self._between(values, window)
+
+    def _stored(self, window: Window) -> Array | None:
+        """Its own pixels that a window needs, (band, row, col), NaN beyond its edge; None where that is all."""
+        wanted = self.placement.source(window)
+        inside = intersect(wanted, self.bands[0].grid.window)
+        if inside is None:
+            return None
         values = np.empty((len(self.bands), int(wanted.height), int(wanted.width)), np.float32)
         if inside != wanted:
             values[:] = np.nan
@@ -68,7 +77,15 @@ class _ParallelFile:
             self.blocks.read(self.bands[0].path, [band.index for band in self.bands], inside, values[:, rows, cols])
         except RasterioError as error:
             raise damaged(self.bands[0].path, error) from error
-        return values if self.placement.exact else self._between(values, window)
+        return values
+
+    def is_zero(self, window: Window) -> NDArray[np.bool_]:
+        """Where a pixel of a window comes from any that is 0 in all bands of the file: (row, col)."""
+        values = self._stored(window)
+        if values is None:
+            return np.ones((int(window.height), int(window.width)), np.bool_)
+        zero = np.asarray((values == 0).all(0), np.bool_)
+        return zero if self.placement.exact else spread(zero[None], window, self.placement)[0]
 
     def is_ordinary(self, window: Window) -> bool:
         """See `SceneReader.is_ordinary`."""
@@ -139,6 +156,7 @@ class _WarpedFile:
         lock: one thread at a time reads.
         raw: the same without interpolation; None where no value means saturation.
         reach: pixels of the grid over which an interpolated pixel spreads.
+        zeros: the same without interpolation, where with other files it says where there is no data.
     """
 
     dataset: DatasetReader
@@ -148,6 +166,7 @@ class _WarpedFile:
     lock: threading.Lock = field(default_factory=threading.Lock)
     raw: DatasetReader | None = None
     reach: int = 0
+    zeros: DatasetReader | None = None
 
     def read(self, window: Window) -> Array:
         """As `_ParallelFile.read`."""
@@ -157,6 +176,18 @@ class _WarpedFile:
             rows, cols = slices_in(inside, window)
             with self.lock:
                 found[:, rows, cols] = self._read_inside(inside)
+        return found
+
+    def is_zero(self, window: Window) -> NDArray[np.bool_]:
+        """As `_ParallelFile.is_zero`, of a file that has `zeros`."""
+        found = np.ones((int(window.height), int(window.width)), np.bool_)
+        inside = intersect(window, self.extent)
+        if inside is not None and self.zeros is not None:
+            wide = intersect(grow(inside, self.reach), self.extent) or inside
+            with self.lock:
+                zero = (self._read(self.zeros, wide) == 0).all(0)
+            size = 2 * self.reach + 1
+            found[slices_in(inside, window)] = maximum_filter(zero, (size, size))[slices_in(inside, wide)]
         return found
 
     def _read_inside(self, window: Window) -> Array:
@@ -200,7 +231,12 @@ class SceneReader:
         with ExitStack() as stack:
             self._stack = stack
             self._blocks = blocks or stack.enter_context(closing(BlockCache(open_raster)))
+            self._zero_alike = len(by_path) > 1
             self._files = [self._opened(path, members) for path, members in by_path.items()]
+            # Without interpolation what is read tells it by itself.
+            self._filled_together = self._zero_alike and not all(
+                isinstance(file, _ParallelFile) and file.placement.exact for file in self._files
+            )
             self._added = np.zeros(len(scene.bands), np.float32)
             for file in self._files:
                 if isinstance(file, _ParallelFile):
@@ -218,7 +254,10 @@ class SceneReader:
             dn = np.empty((len(self.scene.bands), int(window.height), int(window.width)), np.float32)
             for file in self._files:
                 dn[file.places] = file.read(window)
-        return self._reflectance(dn, self.is_ordinary(window))
+        ordinary = self.is_ordinary(window)
+        if self._filled_together and not ordinary:
+            dn[:, np.logical_and.reduce([file.is_zero(window) for file in self._files])] = np.nan
+        return self._reflectance(dn, ordinary)
 
     def is_ordinary(self, window: Window) -> bool:
         """Whether each band of a window that was read is known to have a number for each pixel, none of them nodata or saturated.
@@ -277,21 +316,25 @@ class SceneReader:
         band = bands[0]
         placement = placement_of(self.grid, band.grid)
         indexes = [band.index for band in bands]
+        dataset = self._stack.enter_context(open_raster(path))
+        filled, alone = _is_zero_filled(dataset, band), len(members) == len(self.scene.bands)
+        # No ground is 0 in every band; in one of several it may be.
+        self._zero_alike = self._zero_alike and filled and not alone
         if placement and (placement.exact or self._resampling == Resampling.cubic):
             self._blocks.add(path, indexes)
-            with closing(open_raster(path)) as dataset:
-                return _ParallelFile(self._blocks, bands, places, placement, _is_zero_filled(dataset, band))
-        dataset = self._stack.enter_context(open_raster(path))
-        warped = self._warped(dataset, band, self._resampling)
-        if band.rule.scale >= _SCALE_OF_DN or self._resampling != Resampling.cubic:
-            return _WarpedFile(warped, self.grid.window, places, indexes)
+            dataset.close()
+            return _ParallelFile(self._blocks, bands, places, placement, filled and alone)
+        warped = self._warped(dataset, band, self._resampling, filled and alone)
+        if self._resampling != Resampling.cubic:
+            return _WarpedFile(warped, self.grid.window, places, indexes, zeros=warped)
         coarser = max(there / here for there, here in zip(pixel_size_m(band.grid), pixel_size_m(self.grid), strict=True))
         # A cubic kernel has a radius of two pixels, of the coarser of the two grids.
         reach = math.ceil(2 * max(1.0, coarser) - 0.1)
-        raw = self._warped(dataset, band, Resampling.nearest)
-        return _WarpedFile(warped, self.grid.window, places, indexes, raw=raw, reach=reach)
+        nearest = self._warped(dataset, band, Resampling.nearest, filled and alone)
+        raw = None if band.rule.scale >= _SCALE_OF_DN else nearest
+        return _WarpedFile(warped, self.grid.window, places, indexes, raw=raw, reach=reach, zeros=nearest)
 
-    def _warped(self, dataset: DatasetReader, band: BandSource, resampling: Resampling) -> DatasetReader:
+    def _warped(self, dataset: DatasetReader, band: BandSource, resampling: Resampling, zero_filled: bool) -> DatasetReader:
         vrt = WarpedVRT(
             dataset,
             src_crs=band.grid.crs,
@@ -301,8 +344,8 @@ class SceneReader:
             width=self.grid.width,
             resampling=resampling,
             nodata=np.nan,
-            src_nodata=_source_nodata(dataset, band),
-            **_warp_options(dataset, band, self.grid),
+            src_nodata=0.0 if zero_filled else band.nodata,
+            **_warp_options(band, self.grid, zero_filled),
             dtype="float32",
             # GDAL's default lets positions be off by an eighth of a pixel to save time.
             tolerance=0.01,
@@ -340,16 +383,12 @@ def _moved(at: int, length: int, side: int, origin: int, room: int) -> int:
     return at
 
 
-def _source_nodata(dataset: DatasetReader, band: BandSource) -> float:
-    """What a resampling leaves out: the band's nodata; zero for floating point that does not say."""
-    return 0.0 if _is_zero_filled(dataset, band) else band.nodata
-
-
 def _is_zero_filled(dataset: DatasetReader, band: BandSource) -> bool:
+    """Whether 0 is what there is where there is no data: of floating point that does not say."""
     return dataset.nodatavals[band.index - 1] is None and np.isnan(band.nodata)
 
 
-def _warp_options(dataset: DatasetReader, band: BandSource, grid: Grid) -> dict[str, str]:
+def _warp_options(band: BandSource, grid: Grid, zero_filled: bool) -> dict[str, str]:
     """GDAL's options for a band on another grid.
 
     GDAL widens its kernel where it makes pixels coarser, by a factor that it estimates for each window anew: told once, it is
@@ -358,7 +397,8 @@ def _warp_options(dataset: DatasetReader, band: BandSource, grid: Grid) -> dict[
     widths = zip(("YSCALE", "XSCALE"), pixel_size_m(band.grid), pixel_size_m(grid), strict=True)
     # Nearly alike pixels and finer ones are interpolated as they are.
     options = {name: f"{there / here if there < 0.95 * here else 1:.6f}" for name, there, here in widths}
-    if _is_zero_filled(dataset, band):
+    options["SRC_ALPHA_MAX"] = ANY_ALPHA
+    if zero_filled:
         # A pixel of no ground is zero in every band.
         options["UNIFIED_SRC_NODATA"] = "YES"
     return options

@@ -14,7 +14,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from .errors import GridMismatch, UnreadableInput
-from .grid import Grid, intersect, slices_in
+from .grid import Grid, intersect, is_on_earth, slices_in
 from .masks import Area, nearest_on
 from .scene import damaged, open_raster
 from .validity import Codes
@@ -38,9 +38,9 @@ def open_change_mask(source: str, opened: ExitStack) -> tuple[DatasetReader, Gri
     """
     dataset = opened.enter_context(open_raster(source))
     _require_one_layer(dataset, source, "mask")
-    if dataset.crs is None:
+    if not _has_place(dataset):
         raise GridMismatch(
-            f"The mask {source} has no CRS, so its place is unknown. Assign one (gdal_edit.py -a_srs EPSG:… FILE)."
+            f"The mask {source} has no CRS on Earth, so its place is unknown. Assign one (gdal_edit.py -a_srs EPSG:… FILE)."
         )
     grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
     if not grid.north_up:
@@ -91,13 +91,13 @@ def _opened(source: str, grid: Grid, opened: ExitStack, change_value: float | No
         return text, lambda window: (~area.outside(window)).astype(np.uint8)
     _require_one_layer(dataset, source, "reference")
     nodata = dataset.nodata
-    if dataset.crs is None:
+    if not _has_place(dataset):
         if dataset.shape != grid.shape:
             raise GridMismatch(
-                f"The reference {source} has no CRS, and with {dataset.height} × {dataset.width} pixels another shape than the "
+                f"The reference {source} has no CRS on Earth, and with {dataset.height} × {dataset.width} pixels another shape than the "
                 f"mask's {grid.height} × {grid.width}, so its place is unknown. Give one with a CRS and a georeference, or of the mask's shape."
             )
-        text = "The reference has no CRS and the mask's shape, so it is taken pixel by pixel."
+        text = "The reference has no CRS on Earth and the mask's shape, so it is taken pixel by pixel."
         return text, _reads(dataset, source, grid.window, nodata, change_value, "reference")
     try:
         # Beyond the reference nothing is labelled: the alpha layer says where that is, whatever the values are.
@@ -106,6 +106,11 @@ def _opened(source: str, grid: Grid, opened: ExitStack, change_value: float | No
         raise GridMismatch(f"The reference {source} cannot be laid on the mask's grid: {error}.") from error
     where = "on the mask's own pixels" if laid is dataset else "on other pixels; of these the one at each pixel's centre counts"
     return f"The reference lies {where}.", _reads(laid, source, extent, nodata, change_value, "reference")
+
+
+def _has_place(dataset: DatasetReader) -> bool:
+    """Whether a raster's CRS says where on Earth it lies."""
+    return dataset.crs is not None and is_on_earth(dataset.crs)
 
 
 def _require_one_layer(dataset: DatasetReader, source: str, what: str) -> None:

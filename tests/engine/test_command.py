@@ -17,6 +17,7 @@ import pytest
 import rasterio
 from click.testing import CliRunner, Result
 
+from s2change_plugin.engine import outputs
 from s2change_plugin.engine.__main__ import main
 from s2change_plugin.engine.card import SHIPPED
 from s2change_plugin.engine.scores import GOALS
@@ -350,6 +351,29 @@ def test_a_run_that_is_stopped_half_way_leaves_nothing(tmp_path: Path, large_pai
     assert json.loads(done.stdout.readlines()[-1])["kind"] == "Cancelled"
     assert not workdir.exists()
     assert not (tmp_path / "m.tif").exists()
+
+
+def test_a_stop_that_comes_once_all_is_in_place_says_so_and_not_that_nothing_was_written(
+    tmp_path: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = outputs.publish
+
+    def publish_and_stop(finished: dict[Path, Path]) -> None:
+        publish(finished)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(outputs, "publish", publish_and_stop)
+    for _ in range(2):
+        done = detect(*pair, "--mask", tmp_path / "m.tif")
+        assert (done.exit_code, "2,400 pixels" in done.output) == (0, True)
+
+    def stop(finished: dict[Path, Path]) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(outputs, "publish", stop)
+    done = detect(*pair, "--mask", tmp_path / "late.tif")
+    assert (done.exit_code, "nothing was written" in done.output) == (1, True)
+    assert not (tmp_path / "late.tif").exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9")

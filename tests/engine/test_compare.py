@@ -283,6 +283,12 @@ def test_what_cannot_be_compared_is_one_sentence(tmp_path: Path, mask: Path, tru
     assert "holds the value 37" in refusal(write(tmp_path / "odd.tif", np.full((60, 80), 37, np.uint8)), there)
     assert "has 2 layers" in refusal(mask, write_stack(tmp_path / "two.tif", np.zeros((2, 60, 80), np.uint8), None))
     assert "has no CRS" in refusal(write(tmp_path / "bare.tif", truth, crs=None), there)
+    placeless = write_stack(tmp_path / "local.tif", truth[None], None, crs='LOCAL_CS["Unknown",UNIT["metre",1]]')
+    assert "has no CRS on Earth" in refusal(placeless, there)
+    assert (
+        result(mask, placeless)["pixels"]
+        == result(mask, write_stack(tmp_path / "none.tif", truth[None], None, crs=None))["pixels"]
+    )
     assert "no pixel is both" in refusal(mask, write(tmp_path / "far.tif", truth, origin=(700000, TOP))).lower()
     far = draw(tmp_path / "far.gpkg", box(700000, TOP, 700100, TOP + 100))
     assert "does not meet the mask" in refusal(mask, far)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pyproj
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
@@ -22,6 +24,9 @@ from s2change_plugin.engine.scene import Scene, open_scene
 from s2change_plugin.engine.validity import SCL_CODES, ClassRaster, MaskPolygons, Quality, SpectralTest
 from tests.conftest import textured, write_stack
 
+_ENGINEERING = (
+    'ENGCRS["Undefined Cartesian SRS",EDATUM["Unknown"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],LENGTHUNIT["metre",1]]'
+)
 GRID = Grid(CRS.from_epsg(32631), Affine(10, 0, 500000, 0, -10, 5000000), 100, 120)
 
 
@@ -217,6 +222,49 @@ def test_an_area_is_where_its_polygons_are_and_must_meet_the_grid(tmp_path: Path
         Area(
             str(tmp_path / "zone.gpkg"), replace(GRID, crs=CRS.from_epsg(32623), transform=Affine(10, 0, 500000, 0, -10, 110000))
         )
+
+
+def test_what_lies_off_the_grid_counts_as_little_in_its_own_crs_as_in_another(tmp_path: Path) -> None:
+    shapes = geopandas.GeoSeries([box(500200, 4999500, 500400, 4999800), box(500200, 4960000, 500400, 4961000)], crs="EPSG:32631")
+    shapes.to_file(tmp_path / "own.gpkg")
+    shapes.to_crs("EPSG:4326").to_file(tmp_path / "degrees.gpkg")
+    for name in ("own", "degrees"):
+        window = Area(str(tmp_path / f"{name}.gpkg"), GRID).window
+        assert (window.col_off, window.row_off, window.width, window.height) == (20, 20, 20, 30)
+
+
+def test_polygons_in_degrees_meet_a_grid_that_lies_across_180_degrees(tmp_path: Path) -> None:
+    """As in Fiji: one edge of the grid is in the east of the Earth and the other in its west."""
+    here = replace(GRID, crs=CRS.from_epsg(32760), transform=Affine(10, 0, 819200, 0, -10, 8138000))
+    west, middle, east = (box(x, 8137300, x + 100, 8137700) for x in (819300, 819700, 820200))
+    own = geopandas.GeoSeries([west, east], crs="EPSG:32760")
+    degrees = own.to_crs("EPSG:4326")
+    assert degrees.bounds.minx[0] > 179.9
+    assert degrees.bounds.maxx[1] < -179.9
+    degrees.to_file(tmp_path / "both.gpkg")
+    own.to_file(tmp_path / "own.gpkg")
+    found = [~Area(str(tmp_path / f"{name}.gpkg"), here).outside(here.window) for name in ("both", "own")]
+    assert found[1].sum() == 2 * 10 * 40
+    assert (found[0] != found[1]).sum() <= 4
+    # What crosses the line may go on counting beyond 180.
+    beyond = geopandas.GeoSeries([middle], crs="EPSG:32760").to_crs("EPSG:4326")
+    beyond = geopandas.GeoSeries(
+        [shapely.transform(beyond[0], lambda xy: np.column_stack([xy[:, 0] % 360, xy[:, 1]]))], crs="EPSG:4326"
+    )
+    beyond.to_file(tmp_path / "beyond.gpkg")
+    assert (~Area(str(tmp_path / "beyond.gpkg"), here).outside(here.window)).sum() == pytest.approx(400, abs=4)
+
+
+LOCAL = 'LOCAL_CS["Unknown",UNIT["metre",1]]'
+
+
+def test_polygons_and_masks_in_a_crs_that_is_no_place_on_earth_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    geopandas.GeoSeries([box(0, 0, 100, 100)], crs=pyproj.CRS(_ENGINEERING)).to_file(tmp_path / "area.gpkg")
+    with pytest.raises(GridMismatch, match="no CRS on Earth"):
+        Area(str(tmp_path / "area.gpkg"), GRID)
+    path = write_stack(tmp_path / "mask.tif", np.ones((1, 100, 120), np.uint8), None, crs=LOCAL)
+    with pytest.raises(GridMismatch, match="no CRS on Earth"):
+        open_mask(str(path))
 
 
 def test_polygons_far_apart_are_looked_for_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,10 @@
+import errno
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,6 +80,24 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.tif")
     with pytest.raises(OutputError, match="is no file"):
         outputs.require_folders([tmp_path / "pipe.tif"])
+
+
+def test_a_file_that_another_program_holds_is_refused_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows moves none that is open, as the files of QGIS's layers are."""
+    target = tmp_path / "mask.tif"
+    target.write_text("old")
+    outputs.require_folders([target])
+    assert target.read_text() == "old"
+
+    def held(source: Path, _: Path) -> None:
+        raise PermissionError(13, "The process cannot access the file because it is being used by another process", str(source))
+
+    monkeypatch.setattr(outputs.os, "replace", held)
+    with pytest.raises(OutputError, match=r"mask\.tif could not be written.*Close it where it is open"):
+        outputs.require_folders([target])
+    outputs.require_folders([tmp_path / "new.tif"])
 
 
 def test_a_database_with_unsaved_changes_of_another_program_is_not_replaced(tmp_path: Path) -> None:
@@ -190,6 +210,61 @@ def test_results_are_published_all_or_none(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="folder could not be written"):
         outputs.publish({first: tmp_path / "mask.tif", second: blocked})
     assert not (tmp_path / "mask.tif").exists()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_goes_to_another_disk_is_there_before_the_older_one_is_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """So that nothing is lost where the copy is cut short by a full disk, or by the end of the run."""
+    new, folder = tmp_path / "new.tif", tmp_path / "other"
+    folder.mkdir()
+    target = folder / "mask.tif"
+    new.write_text("new")
+    target.write_text("old")
+    stat, copy = Path.stat, outputs.shutil.copyfile
+    there = folder.stat()
+    elsewhere = SimpleNamespace(st_dev=-1, st_mode=there.st_mode, st_ino=there.st_ino)
+
+    def copied(source: Path, to: Path) -> None:
+        assert target.read_text() == "old"
+        if fails:
+            to.write_text("n")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        copy(source, to)
+
+    monkeypatch.setattr(Path, "stat", lambda path, **how: elsewhere if path == folder else stat(path, **how))
+    monkeypatch.setattr(outputs.shutil, "copyfile", copied)
+    if fails:
+        with pytest.raises(OutputError, match=r"No space left on device\. Free some space and run again"):
+            outputs.publish({new: target})
+    else:
+        outputs.publish({new: target})
+    assert target.read_text() == ("old" if fails else "new")
+    assert [path.name for path in folder.iterdir()] == ["mask.tif"]
+
+
+def test_an_older_result_that_is_held_a_moment_longer_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "new.tif").write_text("new")
+    (tmp_path / "mask.tif").write_text("old")
+
+    def held(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "in use", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", held)
+        outputs.publish({tmp_path / "new.tif": tmp_path / "mask.tif"})
+    assert (tmp_path / "mask.tif").read_text() == "new"
+
+
+def test_names_of_one_file_are_no_input_and_output_however_they_are_written(tmp_path: Path) -> None:
+    (tmp_path / "before.tif").write_text("before")
+    (tmp_path / "other.tif").hardlink_to(tmp_path / "before.tif")
+    with pytest.raises(OutputError, match="is an input and cannot be an output too"):
+        outputs.require_apart([str(tmp_path / "before.tif")], [tmp_path / "other.tif"])
+    for one, other in (("Mask.tif", "mask.tif"), ("\u00fc.tif", "u\u0308.tif")):
+        with pytest.raises(OutputError, match="same file name"):
+            outputs.require_apart([], [tmp_path / one, tmp_path / other])
 
 
 def test_a_file_that_does_not_read_back_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

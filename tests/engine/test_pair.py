@@ -5,6 +5,8 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
+from rasterio.enums import ColorInterp
 from rasterio.warp import transform
 from rasterio.windows import Window
 from scipy.ndimage import shift as moved
@@ -115,6 +117,73 @@ def test_a_shift_is_found_and_taken_out(tmp_path: Path, before: Path, ground: np
         assert (pair.shift.rows, pair.shift.cols) == pytest.approx((0.4, -0.7), abs=0.1)
         corrected = pair.read(inner)
     assert np.abs(corrected.before - corrected.after).mean() < 0.25 * np.abs(left.before - left.after).mean()
+
+
+@pytest.mark.parametrize("east", [False, True])
+def test_a_shift_is_taken_out_wherever_the_land_lies(tmp_path: Path, east: bool) -> None:
+    """Whether it helps is looked at on half of the samples, and none of these may show land, as on a coast."""
+    land = np.tile(textured(2, 256, 256, 1), (1, 5, 5))[:, :1200, :1200].astype(float)
+    sea = np.s_[:, :, :880] if east else np.s_[:, :, 320:]
+    land[sea] = 500
+    later = np.stack([moved(band, (0.4, -0.7), order=3, mode="nearest") for band in land])
+    paths = (
+        write_stack(tmp_path / name, values.round().astype(np.uint16), ("B03", "B08"))
+        for name, values in (("a.tif", land), ("b.tif", later))
+    )
+    with open_pair(*scenes(*paths), ("B03", "B08")) as pair:
+        assert (pair.shift.rows, pair.shift.cols) == pytest.approx((0.4, -0.7), abs=0.1)
+        assert pair.shift.residual_px < 0.2
+
+
+@pytest.mark.parametrize("kind", ["mask", "alpha"])
+def test_what_a_file_hides_of_itself_does_not_reach_into_pixels_beside_it(tmp_path: Path, kind: str) -> None:
+    """Such as clouds that keep their numbers under a mask; a pixel that is interpolated from one of them is not usable."""
+    ground = np.full((2, 200, 200), 1000, np.uint16)
+    ground[:, 80:120, 80:120] = 9000
+    before = write_stack(tmp_path / "a.tif", np.full((2, 200, 200), 1000, np.uint16), ("B03", "B08"))
+    seen = np.where(ground[0] == 9000, 0, 255).astype(np.uint16)
+    layers = np.concatenate([ground, seen[None]]) if kind == "alpha" else ground
+    after = write_stack(tmp_path / "b.tif", layers, ("B03", "B08"), origin=(500004, 5000003))
+    with rasterio.open(after, "r+") as raster:
+        if kind == "alpha":
+            raster.colorinterp = [ColorInterp.gray] * 2 + [ColorInterp.alpha]
+        else:
+            raster.write_mask(seen.astype(np.uint8))
+    with open_pair(*scenes(before, after), ("B03", "B08"), PLAIN) as pair:
+        window = pair.read(pair.grid.window)
+    observed = window.quality == Quality.OBSERVED
+    assert window.after[:, observed] == pytest.approx(0.1, abs=1e-5)
+    assert (window.quality == Quality.NODATA_AFTER)[84:116, 84:116].all()
+    assert 0.94 < observed.mean() < 0.96
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32631", "EPSG:32632"])
+def test_water_that_reflects_nothing_in_one_band_is_observed_however_the_bands_are_stored(tmp_path: Path, crs: str) -> None:
+    """Floating point that declares no nodata: no ground is 0 in every band, but in one it may be, and each may be a file of its own."""
+    ground = textured(3, 300, 300, 1).astype(np.float32) / 10000
+    ground[2, :, :150] = 0
+    ground[:, 250:] = 0
+    names = ("B03", "B08", "B12")
+    corner = transform("EPSG:32631", crs, [499000.0], [5001000.0])
+    wide = np.zeros((3, 520, 520), np.float32)
+    wide[:, 97:397, 97:397] = ground
+    folder = tmp_path / "after"
+    folder.mkdir()
+    for name, band in zip(names, wide, strict=True):
+        write_stack(folder / f"T31_{name}.tif", band[None], None, crs=crs, origin=(corner[0][0] + 4, corner[1][0] + 3))
+    stack = write_stack(tmp_path / "after.tif", wide, names, crs=crs, origin=(corner[0][0] + 4, corner[1][0] + 3))
+    before = write_stack(tmp_path / "a.tif", textured(3, 300, 300, 1), names)
+    found = []
+    for after in (folder, stack):
+        with open_pair(*scenes(before, after), names, PLAIN) as pair:
+            found.append(pair.read(pair.grid.window))
+    files, together = found
+    for one in found:
+        assert (one.quality == Quality.OBSERVED)[30:200, 20:110].mean() > 0.99
+        assert (one.quality == Quality.NODATA_AFTER)[285:].all()
+    assert (files.quality == together.quality).mean() > 0.98
+    rim = (files.quality == Quality.OBSERVED) & (together.quality == Quality.OBSERVED)
+    np.testing.assert_allclose(files.after[:, rim], together.after[:, rim], atol=1e-5)
 
 
 def test_another_crs_lies_on_befores_grid(tmp_path: Path) -> None:

@@ -365,12 +365,12 @@ def test_a_fill_that_nobody_declared_and_no_sample_met_is_no_ground(
     assert np.isfinite(shown[:, 10:90, 10:190]).all()
 
 
-@pytest.mark.parametrize("count", [3, 10])
+@pytest.mark.parametrize(("count", "full"), [(3, 65535), (10, 65535), (10, 255), (10, 1)])
 @pytest.mark.parametrize("crs", ["EPSG:32631", "EPSG:32632"], ids=["parallel", "warped"])
-def test_where_the_alpha_band_is_0_there_is_no_data(tmp_path: Path, ground: np.ndarray, crs: str, count: int) -> None:
+def test_where_the_alpha_band_is_0_there_is_no_data(tmp_path: Path, ground: np.ndarray, crs: str, count: int, full: int) -> None:
     """As gdalwarp -dstalpha adds it; GDAL takes it for a mask of three bands alone."""
     bands, ground = TEN_BANDS[:count], ground[:count]
-    alpha = np.full((1, *ground.shape[1:]), 65535, np.uint16)
+    alpha = np.full((1, *ground.shape[1:]), full, np.uint16)
     alpha[:, 100:140, 200:260] = 0
     path = write_stack(tmp_path / "a.tif", np.concatenate([ground, alpha]), None)
     with rasterio.open(path, "r+") as raster:
@@ -383,11 +383,12 @@ def test_where_the_alpha_band_is_0_there_is_no_data(tmp_path: Path, ground: np.n
     shape = round((top - bottom) / 10), round((right - left) / 10)
     grid = Grid(CRS.from_string(crs), Affine(10, 0, left, 0, -10, top), *shape)
     with closing(DateReader(scene, bands, masks_of(scene, "none", None), grid, 0)) as reader:
-        _, codes = reader.read(grid.window)
+        shown, codes = reader.read(grid.window)
     xs, ys = transform("EPSG:32631", crs, [502300, 500500], [4998800, 4999500])
     inside, beside = ((int((top - y) / 10), int((x - left) / 10)) for x, y in zip(xs, ys, strict=True))
     assert codes[inside] == Quality.NODATA_BEFORE
     assert codes[beside] == Quality.OBSERVED
+    assert shown[(slice(None), *beside)] == pytest.approx(ground[:, 50, 50] / 10000, rel=0.3)
     assert 2000 < (codes[: shape[0], : shape[1]] == Quality.NODATA_BEFORE).sum() < 0.3 * codes.size
 
 

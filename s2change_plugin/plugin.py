@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from qgis.core import QgsApplication, QgsProject
-from qgis.PyQt.QtCore import QUrl
+from qgis.gui import QgsProcessingAlgorithmDialogBase
+from qgis.PyQt.QtCore import QCoreApplication, QEvent, QUrl
 from qgis.PyQt.QtGui import QDesktopServices, QIcon
-from qgis.PyQt.QtWidgets import QAction
+from qgis.PyQt.QtWidgets import QAction, QApplication
 
 from .paths import resources
-from .processing.provider import S2ChangeProvider
+from .processing.provider import PROVIDER, S2ChangeProvider
 from .processing.sources import likely_pair
+from .runtime.run import stop_runs
 
 _MENU = "S2Change"
 _HELP = "https://github.com/s2change/s2change#readme"
@@ -44,7 +46,9 @@ class S2ChangePlugin:
         self._iface.addToolBarIcon(detect)
 
     def unload(self) -> None:
-        """Take all of it away."""
+        """Take all of it away: first what runs and what is open, for QGIS deletes the provider that these still ask."""
+        stop_runs()
+        self._close_dialogs()
         for action in self._actions:
             self._iface.removePluginMenu(_MENU, action)
             self._iface.removeToolBarIcon(action)
@@ -52,6 +56,17 @@ class S2ChangePlugin:
         if self._provider is not None:
             QgsApplication.processingRegistry().removeProvider(self._provider)
             self._provider = None
+
+    def _close_dialogs(self) -> None:
+        """Close the dialogs of our algorithms."""
+        for window in QApplication.topLevelWidgets():
+            algorithm = window.algorithm() if isinstance(window, QgsProcessingAlgorithmDialogBase) else None
+            if algorithm is not None and algorithm.provider() is not None and algorithm.provider().id() == PROVIDER:
+                window.close()
+                window.deleteLater()
+        # What has ended tells it now, and what is to be deleted is.
+        QCoreApplication.processEvents()
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
     def _action(self, text: str, run, icon: QIcon | None = None) -> QAction:
         action = QAction(icon or QIcon(), text, self._iface.mainWindow())

@@ -79,7 +79,8 @@ def _tried() -> str:
     try:
         problem = missing_engine()
         if not problem:
-            stderr = run_process(str(engine_python()), engine_arguments(["models", "--json"]), feedback, said.append)
+            arguments = engine_arguments(["models", "--json"])
+            stderr = run_process(str(engine_python()), arguments, feedback, said.append, clicks=False)
             problem = (
                 f"{engine_python()} is no Python with the packages of the engine ({stderr.splitlines()[-1]})." if stderr else ""
             )

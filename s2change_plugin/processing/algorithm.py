@@ -72,9 +72,10 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             if is_choice and shared.choice_of(definition, value):
                 continue
             if not definition.checkValueIsAcceptable(value, context):
-                choose = f" Choose one of {', '.join(shared.choices(definition))}." if is_choice else ""
-                return False, self.invalidRasterError(parameters, definition.name()) if value is None else (
-                    f"{definition.description()}: {value!r} cannot be used.{choose}"
+                if value is None:
+                    return False, self.invalidRasterError(parameters, definition.name())
+                return False, shared.no_choice(definition, value) if is_choice else (
+                    f"{definition.description()}: {value!r} cannot be used."
                 )
             if definition.isDestination():
                 fits, reason = definition.isSupportedOutputValue(value, context)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from qgis.core import (
     Qgis,
     QgsProcessing,
     QgsProcessingContext,
+    QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingOutputNumber,
     QgsProcessingOutputString,
@@ -15,11 +18,13 @@ from qgis.core import (
     QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterString,
+    QgsProcessingUtils,
 )
 
 from . import parameters as shared
 from .algorithm import EngineAlgorithm
 
+_PASSING = "Data folder: QGIS deletes a temporary folder when it closes. Choose one that stays."
 _NUMBERS = {
     "CHANGE_PIXELS": ("change_pixels", "Pixels of change"),
     "NO_CHANGE_PIXELS": ("no_change_pixels", "Pixels of no change"),
@@ -135,11 +140,16 @@ class ExportTrainingData(EngineAlgorithm):
             self.addOutput(QgsProcessingOutputNumber(name, label))
 
     def checkParameterValues(self, parameters: dict, context: QgsProcessingContext) -> tuple[bool, str]:
-        """What is wrong with the parameters, in a sentence. What was labelled by hand is not for a folder that QGIS deletes when it closes."""
+        """What is wrong with the parameters, in a sentence."""
         fits, reason = super().checkParameterValues(parameters, context)
-        if fits and parameters.get("DATA") == QgsProcessing.TEMPORARY_OUTPUT:
-            return False, "Data folder: QGIS deletes a temporary folder when it closes. Choose one that stays."
-        return fits, reason
+        return (False, _PASSING) if fits and parameters.get("DATA") == QgsProcessing.TEMPORARY_OUTPUT else (fits, reason)
+
+    def prepareAlgorithm(self, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> bool:
+        """As of any other, but what was labelled by hand is not for a folder that QGIS deletes; a model checks nothing before."""
+        folder = Path(self.parameterAsFileOutput(parameters, "DATA", context))
+        if Path(QgsProcessingUtils.tempFolder()) in folder.parents:
+            raise QgsProcessingException(_PASSING)
+        return super().prepareAlgorithm(parameters, context, feedback)
 
     def processAlgorithm(self, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict:
         """Run the command and hand on what it says."""

@@ -240,6 +240,11 @@ def choices(definition: QgsProcessingParameterEnum) -> list[str]:
     return list(definition.metadata().get("values", definition.options()))
 
 
+def no_choice(definition: QgsProcessingParameterEnum, value: object) -> str:
+    """A sentence on a value that is none of the choices."""
+    return f"{definition.description()}: {value!r} cannot be used. Choose one of {', '.join(choices(definition))}."
+
+
 def targets(algorithm: QgsProcessingAlgorithm, parameters: dict, context: QgsProcessingContext) -> dict[str, str]:
     """Output to the file or folder that is to be written, of those that are asked for."""
     files = {}
@@ -292,12 +297,10 @@ def _option(
         number = algorithm.parameterAsDouble(parameters, name, context)
         return [] if number == definition.defaultValue() else [option, repr(number)]
     if isinstance(definition, QgsProcessingParameterEnum):
-        text = choice_of(definition, value)
-        if text is None and definition.usesStaticStrings():
-            # Said by an expression of a model.
-            text = algorithm.parameterAsEnumString(parameters, name, context)
-        elif text is None:
-            text = choices(definition)[algorithm.parameterAsEnum(parameters, name, context)]
+        # As a text also what an expression says. QGIS itself takes the default for what is no choice, and a model does not check its steps.
+        text = choice_of(definition, value) or choice_of(definition, algorithm.parameterAsString(parameters, name, context))
+        if text is None:
+            raise QgsProcessingException(no_choice(definition, value))
         return [] if not text or text == choice_of(definition, definition.defaultValue()) else [option, text]
     if isinstance(definition, QgsProcessingParameterString):
         text = algorithm.parameterAsString(parameters, name, context).strip()
@@ -335,7 +338,9 @@ def require_known_crs(
 def _bounds(algorithm: QgsProcessingAlgorithm, name: str, parameters: dict, context: QgsProcessingContext) -> list[str]:
     extent = algorithm.parameterAsExtent(parameters, name, context)
     if extent.isNull():
-        return []
+        raise QgsProcessingException(
+            f"{algorithm.parameterDefinition(name).description()}: {parameters[name]!r} is no extent. Draw one, or pick a layer."
+        )
     edges = (extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum())
     said = ["--bounds", *(repr(value) for value in edges)]
     crs = algorithm.parameterAsExtentCrs(parameters, name, context)

@@ -13,13 +13,15 @@ from .export_training_data import ExportTrainingData
 from .prepare_scene import PrepareScene
 from .setup_engine import SetUpEngine
 
+PROVIDER = "s2change"
+
 
 class S2ChangeProvider(QgsProcessingProvider):
     """Lists the algorithms; needs no engine for that."""
 
     def id(self) -> str:
         """Stable: saved models and scripts name it."""
-        return "s2change"
+        return PROVIDER
 
     def name(self) -> str:
         """For people."""

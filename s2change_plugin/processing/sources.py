@@ -98,11 +98,18 @@ def require_own_crs(layer: QgsMapLayer, label: str) -> None:
         QgsProcessingException: one sentence.
     """
     place = own_crs(layer)
-    if place.isValid() and layer.dataProvider().crs().isValid():
+    has_one = place.isValid() and layer.dataProvider().crs().isValid()
+    if has_one or (place.isValid() and _is_placed(layer)):
         raise QgsProcessingException(
-            f"{label}: the layer {layer.name()!r} has {place.userFriendlyIdentifier()} in QGIS, and its file another CRS. "
+            f"{label}: the layer {layer.name()!r} has {place.userFriendlyIdentifier()} in QGIS, and its file {'another CRS' if has_one else 'none'}. "
             "Write the right one into the file (Raster → Projections → Assign Projection)."
         )
+
+
+def _is_placed(layer: QgsRasterLayer) -> bool:
+    """Whether a raster's pixels have places, as those of a plain picture have not: QGIS may give that the project's CRS by itself."""
+    extent = layer.extent()
+    return (extent.width(), extent.height()) != (layer.width(), layer.height()) or extent.xMinimum() != 0
 
 
 def crs_text(crs: QgsCoordinateReferenceSystem) -> str:

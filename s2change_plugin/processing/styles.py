@@ -73,8 +73,10 @@ def style_outputs(styles: dict[str, Path | None], group: str, context: QgsProces
             details = context.layerToLoadOnCompletionDetails(path)
             style = beside if path in own and alone else shipped
             if style:
-                _STYLERS.append(Styler(style))
-                details.setPostProcessor(_STYLERS[-1])
+                # Its own, not the last one: another run's thread may come in between.
+                styler = Styler(style)
+                _STYLERS.append(styler)
+                details.setPostProcessor(styler)
             # Only within a group does a greater key lie above a lesser one, whatever layer is selected.
             details.groupName = group
             details.layerSortKey = place

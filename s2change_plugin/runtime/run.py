@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from qgis.core import QgsProcessingFeedback
-from qgis.PyQt.QtCore import QProcess
+from qgis.PyQt.QtCore import QCoreApplication, QEventLoop, QProcess, QThread
 
 from .environment import SET_UP, clean_environment, engine_arguments, engine_python, missing_engine
 
 _POLL_MS = 100
 _GRACE_MS = 3000
+# How often a folder is removed, a second apart: on Windows a program that was killed may hold its files a moment longer.
+_REMOVALS = 3
+# In a run's folder, what the engine took out of the way until the new is in place: its `outputs.SET_ASIDE`.
+SET_ASIDE = "older"
 # Where each stage of a command lies in the progress of the whole, percent.
 _STAGES = {
     "detect": {"register": (0, 5), "detect": (5, 90), "polygons": (90, 95), "write": (95, 100)},
@@ -31,6 +36,12 @@ _TITLES = {
     "chips": "Exporting labels",
     "write": "Writing",
 }
+
+
+# How long `stop_runs` waits.
+_PATIENCE_S = 10
+# Of each run there is now.
+_RUNNING: list[QgsProcessingFeedback] = []
 
 
 class EngineError(Exception):
@@ -63,7 +74,7 @@ def run_engine(
     if heard.result is not None:
         return heard.result
     if heard.workdir:
-        shutil.rmtree(heard.workdir, ignore_errors=True)
+        _remove(heard.workdir)
     if feedback.isCanceled():
         raise EngineCancelled("Cancelled; nothing was written.")
     if heard.error:
@@ -72,11 +83,17 @@ def run_engine(
 
 
 def run_process(
-    program: str, arguments: list[str], feedback: QgsProcessingFeedback, line: Callable[[str], None], merge: bool = False
+    program: str,
+    arguments: list[str],
+    feedback: QgsProcessingFeedback,
+    line: Callable[[str], None],
+    merge: bool = False,
+    clicks: bool = True,
 ) -> str:
     """Run a program to its end, with each line of its output handed on, and give the end of its standard error.
 
-    A cancel closes its standard input, and kills it three seconds later. Works in any thread, without an event loop.
+    A cancel closes its standard input, and kills it three seconds later. Works in any thread, without an event loop; in the main thread,
+    where QGIS iterates over features, windows stay alive meanwhile.
 
     Args:
         program: path.
@@ -84,10 +101,34 @@ def run_process(
         feedback: says when to stop.
         line: gets each line of standard output.
         merge: hand on lines of standard error too.
+        clicks: in the main thread, let the user click, such as on Cancel.
 
     Raises:
         EngineError: it cannot be started.
     """
+    _RUNNING.append(feedback)
+    try:
+        return _run_process(program, arguments, feedback, line, merge, clicks)
+    finally:
+        _RUNNING.remove(feedback)
+
+
+def stop_runs() -> None:
+    """Cancel all that is running, and wait for its end; in the main thread."""
+    until = time.monotonic() + _PATIENCE_S
+    while _RUNNING and time.monotonic() < until:
+        for feedback in list(_RUNNING):
+            feedback.cancel()
+        QCoreApplication.processEvents(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents, _POLL_MS)
+        time.sleep(_POLL_MS / 1000)
+
+
+def _run_process(
+    program: str, arguments: list[str], feedback: QgsProcessingFeedback, line: Callable[[str], None], merge: bool, clicks: bool
+) -> str:
+    application = QCoreApplication.instance()
+    is_main = application is not None and QThread.currentThread() == application.thread()
+    handled = QEventLoop.ProcessEventsFlag.AllEvents if clicks else QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents
     process = QProcess()
     process.setProcessEnvironment(clean_environment())
     process.setProcessChannelMode(
@@ -107,6 +148,8 @@ def run_process(
             line(text.decode("utf-8", "replace").rstrip("\r"))
         if not running:
             break
+        if is_main:
+            QCoreApplication.processEvents(handled)
         if feedback.isCanceled():
             _stop(process)
     if rest:
@@ -114,6 +157,16 @@ def run_process(
     if process.exitStatus() == QProcess.ExitStatus.NormalExit and process.exitCode() == 0:
         return ""
     return stderr.decode("utf-8", "replace").strip() or f"exit code {process.exitCode()}"
+
+
+def _remove(workdir: Path) -> None:
+    """Remove a run's folder; not where it holds what was replaced, which the next run in that place puts back."""
+    for removal in range(_REMOVALS):
+        if not workdir.is_dir() or any(workdir.glob(f"{SET_ASIDE}/*")):
+            return
+        if removal:
+            time.sleep(1)
+        shutil.rmtree(workdir, ignore_errors=True)
 
 
 def _stop(process: QProcess) -> None:

@@ -19,6 +19,7 @@ from qgis.core import (
     QgsProcessingModelParameter,
     QgsProcessingParameterRasterLayer,
     QgsProject,
+    QgsProperty,
     QgsRasterLayer,
     QgsVectorLayer,
 )
@@ -256,6 +257,31 @@ def test_the_style_of_an_older_result_does_not_stay_for_another(provider, engine
     }
     processing.run(ALGORITHM, asked | {"POLYGONS": str(tmp_path / "mask.gpkg")})
     assert not (tmp_path / "mask.qml").exists()
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "said"),
+    [
+        ("METHOD", "IRMAD", "Method: 'IRMAD' cannot be used. Choose one of unet, cva"),
+        ("CLOUDS", "None", "'None' cannot be used. Choose one of auto"),
+        ("GOAL", "Precision", "'Precision' cannot be used. Choose one of f1, precision, recall"),
+        ("GOAL", "-1", "'-1' cannot be used"),
+        ("EXTENT", "nowhere", "'nowhere' is no extent"),
+    ],
+)
+def test_in_a_model_which_checks_no_step_what_is_no_choice_is_not_taken_for_the_default(
+    provider, engine, asked: dict, parameter: str, value: str, said: str
+) -> None:
+    step, context, feedback = algorithm().create(), QgsProcessingContext(), QgsProcessingFeedback(False)
+    with pytest.raises(QgsProcessingException, match=said):
+        step.prepareAlgorithm({**asked, parameter: value}, context, feedback)
+
+
+def test_a_choice_that_an_expression_says_counts(provider, engine, asked: dict) -> None:
+    step, context, feedback = algorithm().create(), QgsProcessingContext(), QgsProcessingFeedback(False)
+    step.prepareAlgorithm({**asked, "METHOD": QgsProperty.fromExpression("'ir' || 'mad'")}, context, feedback)
+    options = step._options
+    assert options[options.index("--method") + 1] == "irmad"
 
 
 def test_what_cannot_be_an_input_is_said(provider, engine, asked: dict, pair: Path) -> None:

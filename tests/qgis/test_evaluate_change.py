@@ -8,6 +8,7 @@ import pytest
 from osgeo import gdal
 from qgis.core import (
     QgsApplication,
+    QgsCoordinateReferenceSystem,
     QgsFeature,
     QgsGeometry,
     QgsProcessingContext,
@@ -21,6 +22,7 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterVectorLayer,
     QgsProject,
+    QgsRasterLayer,
     QgsRectangle,
     QgsVectorLayer,
 )
@@ -103,6 +105,29 @@ def test_a_raster_of_other_values_needs_the_value_of_change(provider, engine, fo
     with pytest.raises(QgsProcessingException, match="“Value of change”"):
         processing.run(ALGORITHM, asked)
     assert processing.run(ALGORITHM, {**asked, "CHANGE_VALUE": 2})["F1"] == 1
+
+
+def test_a_crs_that_a_placed_raster_has_in_qgis_alone_is_not_passed_over(provider, engine, folder: Path, tmp_path: Path) -> None:
+    for name in ("placed", "plain"):
+        path = str(tmp_path / f"{name}.tif")
+        plain = gdal.GetDriverByName("GTiff").Create(path, 340, 300)
+        plain.WriteArray(read(folder / "mask.tif"))
+        if name == "placed":
+            plain.SetGeoTransform((600000, 10, 0, 5000000, 0, -10))
+        plain = None
+        reference = QgsRasterLayer(path, name)
+        reference.setCrs(QgsCoordinateReferenceSystem("EPSG:32631"))
+        QgsProject.instance().addMapLayer(reference)
+        asked = {"MASK": str(folder / "mask.tif"), "REFERENCE": reference.id()}
+        if name == "placed":
+            context, step = QgsProcessingContext(), QgsApplication.processingRegistry().createAlgorithmById(ALGORITHM)
+            context.setProject(QgsProject.instance())
+            with pytest.raises(QgsProcessingException, match="'placed' has EPSG:32631.* in QGIS, and its file none"):
+                step.prepareAlgorithm(asked, context, QgsProcessingFeedback(False))
+        else:
+            # A plain picture, which QGIS gives the project's by itself.
+            assert processing.run(ALGORITHM, asked)["F1"] == 1
+    QgsProject.instance().removeAllMapLayers()
 
 
 def test_files_are_written_and_styled(provider, engine, folder: Path, layer, tmp_path: Path) -> None:

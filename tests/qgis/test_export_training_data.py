@@ -8,9 +8,11 @@ from qgis.core import (
     QgsApplication,
     QgsFeature,
     QgsGeometry,
+    QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeatureSourceDefinition,
     QgsProcessingFeedback,
+    QgsProcessingUtils,
     QgsProject,
     QgsRectangle,
     QgsVectorFileWriter,
@@ -103,3 +105,10 @@ def test_a_name_that_is_taken_is_refused_in_the_dialogs_words(provider, engine, 
 def test_what_was_labelled_by_hand_goes_to_no_folder_that_qgis_deletes(provider, engine, dates: dict, layer) -> None:
     with pytest.raises(QgsProcessingException, match="Choose one that stays"):
         processing.run(ALGORITHM, {**dates, "CHANGE": layer(CHANGE), "DATA": "TEMPORARY_OUTPUT"})
+    # A model checks nothing, and names a temporary folder itself.
+    step = QgsApplication.processingRegistry().algorithmById(ALGORITHM).create()
+    for data in ("TEMPORARY_OUTPUT", f"{QgsProcessingUtils.tempFolder()}/steps/data"):
+        with pytest.raises(QgsProcessingException, match="Choose one that stays"):
+            step.prepareAlgorithm(
+                {**dates, "CHANGE": layer(CHANGE), "DATA": data}, QgsProcessingContext(), QgsProcessingFeedback(False)
+            )

@@ -5,11 +5,21 @@ import processing
 import pytest
 from osgeo import gdal
 from qgis.core import QgsApplication, QgsLayerTreeModel, QgsProject, QgsRasterLayer
-from qgis.gui import QgsLayerTreeView
+from qgis.gui import QgsLayerTreeView, QgsProcessingAlgorithmDialogBase
+from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QItemSelectionModel
 
 from s2change_plugin import classFactory
+from s2change_plugin import plugin as plugin_module
 from s2change_plugin.processing.sources import short_name
+
+
+class Dialog(QgsProcessingAlgorithmDialogBase):
+    """Of an algorithm, as Processing shows one."""
+
+    def __init__(self, algorithm: str) -> None:
+        super().__init__()
+        self.setAlgorithm(QgsApplication.processingRegistry().createAlgorithmById(algorithm))
 
 
 class Interface:
@@ -68,6 +78,23 @@ def test_it_can_be_loaded_again(qgis_processing, qgis_iface) -> None:
         plugin = classFactory(Interface(qgis_iface.mainWindow()))
         plugin.initGui()
         plugin.unload()
+
+
+def test_what_runs_and_what_is_open_ends_with_the_plugin(qgis_processing, qgis_iface, monkeypatch: pytest.MonkeyPatch) -> None:
+    """QGIS deletes the provider then, which both still ask for its name."""
+    stopped: list[bool] = []
+    monkeypatch.setattr(plugin_module, "stop_runs", lambda: stopped.append(True))
+    plugin = classFactory(Interface(qgis_iface.mainWindow()))
+    plugin.initGui()
+    names = ("s2change:checkpair", "native:buffer")
+    ours, other = map(Dialog, names)
+    ours.show()
+    other.show()
+    plugin.unload()
+    assert stopped
+    assert (sip.isdeleted(ours), sip.isdeleted(other)) == (True, False)
+    assert other.isVisible()
+    sip.delete(other)
 
 
 @pytest.fixture

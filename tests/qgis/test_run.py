@@ -1,12 +1,15 @@
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from qgis.core import QgsNetworkAccessManager, QgsProcessingFeedback
+from qgis.PyQt.QtCore import QTimer
 from qgis.PyQt.QtNetwork import QNetworkProxy
 
-from s2change_plugin.runtime import environment
-from s2change_plugin.runtime.run import EngineCancelled, EngineError, run_engine
+from s2change_plugin.runtime import environment, run
+from s2change_plugin.runtime.run import EngineCancelled, EngineError, run_engine, stop_runs
+from tests.qgis.conftest import REPOSITORY
 
 
 class Feedback(QgsProcessingFeedback):
@@ -123,6 +126,64 @@ def test_an_engine_that_is_killed_is_one_sentence_and_leaves_nothing(fake_engine
     with pytest.raises(EngineError, match="ended from outside"):
         run_engine(["detect"], Feedback())
     assert not work.exists()
+
+
+def test_what_an_engine_that_died_had_set_aside_is_left_for_the_next_run_to_put_back(fake_engine) -> None:
+    work = fake_engine("""
+start()
+os.makedirs(WORK + "/older/lyon"), os.makedirs(WORK + "/new")
+os.kill(os.getpid(), signal.SIGKILL)
+""")
+    with pytest.raises(EngineError, match="ended from outside"):
+        run_engine(["chips"], Feedback())
+    assert (work / "older" / "lyon").is_dir()
+    assert f'SET_ASIDE = "{run.SET_ASIDE}"' in (REPOSITORY / "s2change_plugin" / "engine" / "outputs.py").read_text("utf-8")
+
+
+def test_a_folder_that_is_held_for_a_moment_is_removed_all_the_same(fake_engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, where what a killed process has open stays a little longer."""
+    work = fake_engine('start(); say(event="error", kind="GridMismatch", text="They do not overlap.")')
+    remove, tries = run.shutil.rmtree, []
+
+    def held(path: Path, ignore_errors: bool) -> None:
+        tries.append(path)
+        if len(tries) > 1:
+            remove(path, ignore_errors)
+
+    monkeypatch.setattr(run.shutil, "rmtree", held)
+    with pytest.raises(EngineError, match="They do not overlap"):
+        run_engine(["detect"], Feedback())
+    assert (len(tries), work.exists()) == (2, False)
+
+
+def test_all_runs_can_be_stopped_and_waited_for(fake_engine) -> None:
+    work = fake_engine("start(); sys.stdin.read()")
+    ended: list[str] = []
+
+    def call() -> None:
+        try:
+            run_engine(["detect"], Feedback())
+        except EngineCancelled as error:
+            ended.append(str(error))
+
+    threads = [threading.Thread(target=call) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    while len(run._RUNNING) < 2 or not work.exists():
+        time.sleep(0.01)
+    stop_runs()
+    assert run._RUNNING == []
+    for thread in threads:
+        thread.join(5)
+    assert ended == ["Cancelled; nothing was written."] * 2
+
+
+def test_in_the_main_thread_a_click_on_cancel_is_heard_while_the_engine_says_nothing(fake_engine) -> None:
+    fake_engine("start(); sys.stdin.read()")
+    feedback = Feedback()
+    QTimer.singleShot(300, feedback.cancel)
+    with pytest.raises(EngineCancelled):
+        run_engine(["detect"], feedback)
 
 
 def test_a_python_that_does_not_start_is_not_taken_for_a_lack_of_memory(fake_engine) -> None:

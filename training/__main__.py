@@ -88,14 +88,14 @@ def train(
 ) -> None:
     """Train a model on the cities in DATA; an interrupted run goes on with --resume."""
     from .crossvalidate import settings_of
-    from .options import options_from
+    from .options import FitOptions, parsed
     from .prepare import fingerprints
     from .train import TrainOptions, fine_tuning, saved_run
     from .train import train as train_model
 
     with one_sentence():
         try:
-            named = {name: value for name, value in given.items() if value is not None}
+            named = {name: value for name, value in given.items() if value is not None} | parsed(settings)
             if crossvalidated and (settings or set(named) - {"seed"}):
                 raise ValueError("With --crossvalidated the settings are those of the cross-validation; leave yours out.")
             held_out = tuple(validation.split(",")) if validation else ()
@@ -106,7 +106,7 @@ def train(
                 if init
                 else {}
             )
-            fit = options_from(settings, {**start, **named})
+            fit = FitOptions(**{**start, **named})
             measured = str(crossvalidated) if crossvalidated else None
             options = TrainOptions(fit, validation_share, held_out, init, measured, teachers)
             if resume and options not in (TrainOptions(), saved_run(run, fingerprints(data))):

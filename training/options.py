@@ -117,24 +117,29 @@ class FitOptions:
         return margin(self.depth, self.view_cells) if self.architecture == "two-date-unets" else _BASELINE_MARGIN
 
 
-def options_from(settings: Sequence[str], given: dict[str, Any] | None = None) -> FitOptions:
+def options_from(settings: Sequence[str]) -> FitOptions:
     """Options from "name=value" texts; bands are a number of bands or names with commas.
-
-    Args:
-        settings: the texts.
-        given: options by name, where no text names them.
 
     Raises:
         ValueError: unknown name, or a value that cannot be.
     """
-    values = dict(given or {})
+    return FitOptions(**parsed(settings))
+
+
+def parsed(settings: Sequence[str]) -> dict[str, Any]:
+    """What "name=value" texts say, by name; see `options_from`.
+
+    Raises:
+        ValueError: unknown name, or a value of another kind.
+    """
     kinds: dict[str, Any] = {name: type(value) for name, value in asdict(FitOptions()).items()}
+    values = {}
     for setting in settings:
         name, _, value = setting.partition("=")
         if name not in kinds:
             raise ValueError(f"There is no training option {name!r}; there are {', '.join(kinds)}")
         values[name] = _PARSED.get(name, kinds[name])(value)
-    return FitOptions(**values)
+    return values
 
 
 def completed(saved: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -44,6 +45,17 @@ class Ground:
     images: Array
     seen: NDArray[np.bool_]
     change: Labels
+
+    @cached_property
+    def labelled(self) -> NDArray[np.int64] | None:
+        """Places of what is labelled, where that is less than half of the ground; None where patches show enough of it anywhere."""
+        found = np.flatnonzero(self.change != UNLABELLED)
+        return found if len(found) < self.change.size / 2 else None
+
+    @property
+    def worth(self) -> int:
+        """How often patches are cut here beside others, where not around change."""
+        return self.change.size if self.labelled is None else len(self.labelled)
 
 
 def band_statistics(cities: Sequence[City]) -> Statistics:
@@ -163,14 +175,15 @@ def _light(options: FitOptions, random: np.random.Generator) -> tuple[Array, Arr
 def _place(
     ground: Sequence[Ground], changed: Sequence[NDArray[np.int64]], options: FitOptions, random: np.random.Generator, size: int
 ) -> tuple[Ground, slice, slice]:
-    """Where a patch of this size is cut: around a changed pixel, or anywhere; smaller where a city is."""
+    """Where a patch of this size is cut: around a changed pixel, or anywhere that may be labelled; smaller where a city is."""
     on_change = random.random() < options.change_share and any(len(places) for places in changed)
-    weights = np.array([len(places) for places in changed] if on_change else [one.change.size for one in ground], float)
+    weights = np.array([len(places) for places in changed] if on_change else [one.worth for one in ground], float)
     chosen = random.choice(len(ground), p=weights / weights.sum())
     shape = ground[chosen].change.shape
     size = min(size, *shape)
-    if on_change:
-        at = divmod(int(random.choice(changed[chosen])), shape[1])
+    around = changed[chosen] if on_change else ground[chosen].labelled
+    if around is not None:
+        at = divmod(int(random.choice(around)), shape[1])
         corner = [place - size // 2 + int(random.integers(-size // 4, size // 4)) for place in at]
     else:
         corner = [int(random.integers(0, length - size + 1)) for length in shape]

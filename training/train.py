@@ -108,19 +108,18 @@ def fine_tuning(
         ModelError, UnreadableInput: no such model, or no data.
     """
     card, places = find_card(init), grids(data)
-    fit = FitOptions(**{name: value for name, value in given.items() if name in ("patch", "batch", "seed")})
-    chosen = TrainOptions(fit, validation_share, validation)
-    training, _ = split(list(places), chosen, sharing_ground(places), trained_near(card, centres(data)))
-    steps = steps_per_epoch(sum(places[name].height * places[name].width for name in training), fit)
-    return {
+    own: dict[str, Any] = {
         "bands": card.bands,
         "views": card.views,
         "width": card.width,
         "depth": card.depth,
         "view_cells": card.view_cells,
-        "epochs": max(_FEWEST_EPOCHS, math.ceil(_FEWEST_STEPS / steps)),
-        "learning_rate": 0.0003,
     }
+    fit = FitOptions(**own, **{name: value for name, value in given.items() if name in ("patch", "batch", "seed")})
+    chosen = TrainOptions(fit, validation_share, validation)
+    training, _ = split(list(places), chosen, sharing_ground(places), trained_near(card, centres(data)))
+    steps = steps_per_epoch(sum(places[name].height * places[name].width for name in training), fit)
+    return {**own, "epochs": max(_FEWEST_EPOCHS, math.ceil(_FEWEST_STEPS / steps)), "learning_rate": 0.0003}
 
 
 def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: Progress, say: Callable[[str], None]) -> None:
@@ -159,9 +158,9 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
         say(f"Left out, as sharing ground with what is trained on and with what is held out: {', '.join(on_both_sides)}.")
     cities = [read_city(data / name, options.fit.bands) for name in training]
     validation = [read_city(data / name, options.fit.bands) for name in held_out]
-    _require_change(training, [city.change for city in cities], "trained on")
+    _require_both(training, [city.change for city in cities], "trained on")
     if held_out:
-        _require_change(held_out, [city.change for city in validation], "held out")
+        _require_both(held_out, [city.change for city in validation], "held out")
     card, whole = _beginning(options, cities, {name: labels[name] for name in training}, held_out, places, extents(data))
     card, teachers = _taught(card, options.teachers)
     if not resume:
@@ -174,10 +173,17 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     too_few = None if start else few_steps(sum(city.change.size for city in ground), options.fit)
     if too_few:
         say(too_few)
+    before = validated(whole.eval(), card, validation).scores["pooled"]["f1"] if start and held_out else None
+    if start and before is not None:
+        say(f"{start.name}, with which it begins, has F1 {before:.3f} there, with the threshold that is best there.")
     for index, (view, network) in enumerate(zip(options.fit.views, whole.networks, strict=True)):
         say(f"Network {index + 1} of {len(options.fit.views)}, of the view {view}:")
         began = time.monotonic()
         alone = ChangeNet(card.bands, [view], card.width, card.depth, whole.cells[index : index + 1])
+        if start and held_out and not (run / BEST.format(index + 1)).exists():
+            # What it begins with is not given away for less.
+            alone.networks[0] = network
+            _keep_best(run / BEST.format(index + 1), validated(alone.eval(), card, validation).scores["pooled"]["f1"], network)
         for epoch in fitting(
             ground, options.fit, network, index, alike(network, teachers), run / STATE.format(index + 1), progress
         ):
@@ -199,6 +205,8 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     now = replace(card, **measured) if measured else validated(whole, card, validation)
     save_model(run, now, whole)
     told = "Out of fold" if measured else "Together, held out"
+    if before is not None and now.scores["pooled"]["f1"] <= before:
+        say("On what is held out it is no better than what it began with: label more ground, or train it longer (--epochs).")
     say(f"{told}: F1 {now.scores['pooled']['f1']:.3f}. Weights and card: {run / WEIGHTS}.safetensors, curves: {run / CURVES}")
 
 
@@ -341,12 +349,13 @@ def beside(names: Sequence[str], others: Sequence[str], groups: Sequence[Sequenc
     return sorted(near & set(names))
 
 
-def _require_change(names: Sequence[str], labels: Sequence[Labels], what: str) -> None:
-    if not any((change == 1).any() for change in labels):
-        raise UnreadableInput(
-            f"Of what is {what}, {', '.join(names)}, no pixel is labelled as change, so nothing can be learnt from it. "
-            "Name other cities with --validation, or label change there."
-        )
+def _require_both(names: Sequence[str], labels: Sequence[Labels], what: str) -> None:
+    for value, kind in ((1, "change"), (0, "no change")):
+        if not any((change == value).any() for change in labels):
+            raise UnreadableInput(
+                f"Of what is {what}, {', '.join(names)}, no pixel is labelled as {kind}, so nothing can be learnt from it. "
+                f"Name other cities with --validation, or label {kind} there."
+            )
 
 
 def validated(network: Any, card: ModelCard, cities: Sequence[City]) -> ModelCard:
@@ -503,6 +512,9 @@ def saved_run(run: Path, cities: Mapping[str, str]) -> TrainOptions:
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise UnreadableInput(f"{run} holds no run to resume. Leave --resume out.") from error
     require_as_before(values.pop("cities", None), cities, run)
+    for name, known in values.pop("models", {}).items():
+        if find_card(name).sha256 != known:
+            raise UnreadableInput(f"{name} is another model than the one with which {run} was begun. Begin another run.")
     fit = {name: _frozen(value) for name, value in completed(values.pop("fit")).items()}
     return TrainOptions(fit=FitOptions(**fit), **values)
 
@@ -511,7 +523,8 @@ def _begin(run: Path, options: TrainOptions, cities: Mapping[str, str]) -> None:
     """Make the run's folder."""
     run.mkdir(parents=True, exist_ok=True)
     part = run / f"{OPTIONS}.part"
-    part.write_text(json.dumps({**asdict(options), "cities": cities}, indent=2) + "\n", encoding="utf-8")
+    models = {name: find_card(name).sha256 for name in (options.init, *options.teachers) if name}
+    part.write_text(json.dumps({**asdict(options), "cities": cities, "models": models}, indent=2) + "\n", encoding="utf-8")
     part.replace(run / OPTIONS)
 
 

@@ -51,6 +51,8 @@ BLOCK_M, _SMALLEST_BLOCK_M, _LARGEST_BLOCK_M = 5000.0, 1000.0, 20000.0
 CONTEXT_PX = 112
 # Pixels on each side of a cut that are not labelled: 320 m in all, more than one building site, which would else be in two groups.
 STRIP_PX = 16
+# A share of change among what is labelled that no ground has.
+_MUCH = 0.3
 _NOT_USED = ("method", "model", "accept_level")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -478,6 +480,12 @@ def _cautions(options: ChipsOptions, tally: Tally, groups: Sequence[str]) -> lis
     if not tally.no_change:
         found.append(
             "Nothing is labelled as no change, so a model cannot learn what that is. Say with --no-change where you looked."
+        )
+    share = tally.change / (tally.change + tally.no_change)
+    if tally.no_change and share > _MUCH:
+        found.append(
+            f"{100 * share:.0f} % of what is labelled is change: a model learns from that how much there is, and would find too much elsewhere. Say "
+            "with --no-change where else you looked."
         )
     sharing = sharing_ground(grids(options.data))
     shared = sorted({other for name in groups for other in sharing[name]} - set(groups))

@@ -116,6 +116,16 @@ def test_without_polygons_of_no_change_the_box_around_the_change_counts_and_it_s
     assert (found[50:100, 50:90] <= 1).all()
 
 
+def test_more_change_than_any_ground_has_is_said(dates: list[Path], tmp_path: Path) -> None:
+    drawn = draw(tmp_path / "two.gpkg", pixels(slice(50, 60), slice(50, 60)), pixels(slice(60, 70), slice(55, 65)))
+    assert "67 % of what is labelled is change" in export(*dates, drawn, tmp_path / "data", "--name", "town").stderr
+    seen = draw(tmp_path / "seen.gpkg", pixels(slice(30, 90), slice(30, 90)))
+    assert (
+        "of what is labelled is change"
+        not in export(*dates, drawn, tmp_path / "other", "--name", "town", "--no-change", seen).stderr
+    )
+
+
 def test_what_is_not_observed_or_not_in_the_area_is_not_labelled(
     ground: np.ndarray, dates: list[Path], change: Path, seen: Path, tmp_path: Path
 ) -> None:

@@ -72,6 +72,19 @@ def test_a_city_is_laid_out_as_the_engine_shows_it_to_a_network() -> None:
     assert laid.seen.mean() == pytest.approx(74 * 76 / 80**2)
 
 
+def test_where_little_is_labelled_every_patch_shows_some_of_it() -> None:
+    whole = city(size=640)
+    little = np.full_like(whole.change, 255)
+    little[300:310, 300:310], little[600:610, 20:40] = 1, 0
+    options = replace(TINY, bands=whole.bands, batch=60, patch=32, change_share=0.0)
+    *_, change, labelled = drawn(options, ground(replace(whole, change=little)))
+    assert (labelled.sum((1, 2, 3)) > 0).all()
+    assert 0.1 < (change.sum((1, 2, 3)) > 0).float().mean() < 0.9
+    # Nobody draws patches for what is labelled throughout otherwise than before.
+    assert ground().labelled is None
+    assert ground().worth == 80 * 80
+
+
 def test_statistics_are_of_reflectance_without_haze_over_both_dates_of_all_cities() -> None:
     mean, deviation = band_statistics([city(0), city(1)])
     hazy = [replace(one, before=one.before * np.float32(0.9**2) + np.float32(0.1)) for one in (city(0), city(1))]

@@ -19,7 +19,7 @@ from s2change_plugin.engine.card import SHIPPED, find_card
 from s2change_plugin.engine.detect import predicted
 from s2change_plugin.engine.errors import ModelError, S2ChangeError, UnreadableInput
 from s2change_plugin.engine.labelled import Origin, city_names, on_ground_of, origins
-from s2change_plugin.engine.model import load_model
+from s2change_plugin.engine.model import load_model, save_model
 from s2change_plugin.engine.outputs import to_levels
 from s2change_plugin.engine.pair import PairOptions, open_pair
 from s2change_plugin.engine.scene import open_scene
@@ -183,10 +183,11 @@ def test_labels_that_cannot_be_on_one_card_are_refused(data: Path, tmp_path: Pat
         run(data, tmp_path / "three", tiny(("essen",)))
 
 
-def test_a_side_without_change_is_refused(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("value", "said"), [(0, "change"), (1, "no change")])
+def test_a_side_without_change_or_with_nothing_else_is_refused(data: Path, tmp_path: Path, value: int, said: str) -> None:
     with rasterio.open(data / "essen" / "change.tif", "r+") as raster:
-        raster.write(np.zeros(GRID.shape, np.uint8), 1)
-    with pytest.raises(UnreadableInput, match="held out, essen, no pixel is labelled as change"):
+        raster.write(np.full(GRID.shape, value, np.uint8), 1)
+    with pytest.raises(UnreadableInput, match=f"held out, essen, no pixel is labelled as {said},"):
         run(data, tmp_path / "run", tiny(("essen",)))
 
 
@@ -426,6 +427,52 @@ def test_a_model_to_begin_with_gives_weights_normalisation_and_network(data: Pat
         run(data, tmp_path / "three", tiny(init=start, width=8))
     with pytest.raises(ModelError, match="no model 'nothing'"):
         fine_tuning("nothing", data, {})
+
+
+def test_what_a_model_begins_with_is_kept_where_no_epoch_is_better(data: Path, tmp_path: Path) -> None:
+    start, said = str(tmp_path / "one" / "model.safetensors"), list[str]()
+    run(data, tmp_path / "one", tiny(("essen",), epochs=4, learning_rate=0.02, ema=0.8))
+    worse = tiny(("essen",), init=start, epochs=1, learning_rate=5.0, ema=0.0)
+    train(data, tmp_path / "two", worse, False, lambda items, _: items, said.append)
+    for name, tensor in tensors(tmp_path / "one").items():
+        assert torch.equal(tensor, tensors(tmp_path / "two")[name]), name
+    before = load_model(start).card.scores["pooled"]["f1"]
+    assert before > 0.1
+    assert load_model(str(tmp_path / "two" / "model.safetensors")).card.scores["pooled"]["f1"] == before
+    assert f"model, with which it begins, has F1 {before:.3f} there, with the threshold that is best there." in said
+    assert said[-2].startswith("On what is held out it is no better than what it began with")
+
+
+def test_steps_are_counted_with_the_settings_however_they_are_given(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_standin(tmp_path, "start")
+    asked: list[FitOptions] = []
+    monkeypatch.setattr("training.train.train", lambda *given: asked.append(given[2].fit))
+    command = ["train", str(data), "--output", str(tmp_path / "run"), "--init", str(tmp_path / "start.safetensors")]
+    for more in (["--patch", "32", "--batch", "4"], ["--set", "patch=32", "--set", "batch=4"], []):
+        done = CliRunner().invoke(main, [*command, *more])
+        assert done.exit_code == 0, done.output
+    assert asked[0] == asked[1]
+    assert (asked[0].patch, asked[2].patch) == (32, 128)
+    assert asked[0].epochs < asked[2].epochs
+
+
+def test_a_run_goes_on_with_the_model_that_it_began_with_alone(data: Path, tmp_path: Path) -> None:
+    start = write_standin(tmp_path, "start")
+    options = TrainOptions(
+        replace(FitOptions(**fine_tuning(str(start), data, {})), epochs=2, batch=4, patch=32),
+        validation=("essen",),
+        init=str(start),
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "run", options, stop_in=2)
+    network = load_model(str(start), device="cpu").network
+    for tensor in network.parameters():
+        tensor.data += 0.01
+    save_model(tmp_path, find_card(str(start)), network)
+    with pytest.raises(UnreadableInput, match="is another model than the one with which"):
+        run(data, tmp_path / "run", TINY, resume=True)
 
 
 def test_small_data_is_walked_over_until_something_is_learned(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from .outputs import CHANGE, PROBABILITY_STEP
 
 LAYER = "change"
 _WINDOW = 2048
+# Outlines in memory at a time, which take some 2.5 kB each: a method without a model may find millions in a tile.
+_MOST_HELD = 100_000
 
 
 def write_polygons(mask: Path, probability: Path, target: Path) -> int:
     """Write the connected areas of change as a GeoPackage and give their number.
 
-    Pixels that share an edge are one area. Each has `area_ha` (geodesic, hectares) and `mean_probability` (0–1). The rasters are
-    walked row by row and window by window, however large they are.
+    Pixels that share an edge are one area. Each has `area_ha` (geodesic, hectares) and `mean_probability` (0–1); the largest come first, of so
+    many at a time as are held in memory. The rasters are walked row by row and window by window, however large they are.
 
     Args:
         mask: the change mask.
@@ -39,23 +42,32 @@ def write_polygons(mask: Path, probability: Path, target: Path) -> int:
     with rasterio.open(mask) as raster:
         band = rasterio.band(raster, 1)
         # Of the mask 0 is left out at once, and what was not observed afterwards.
-        found = [shape(outline) for outline, value in shapes(band, mask=band, transform=raster.transform) if value == CHANGE]
-        crs = raster.crs
-    means = _mean_levels(probability, found) * PROBABILITY_STEP
-    areas = geodesic_areas_m2(found, crs) / 1e4
+        found = (shape(outline) for outline, value in shapes(band, mask=band, transform=raster.transform) if value == CHANGE)
+        part = list(islice(found, _MOST_HELD))
+        # Without any, an empty layer.
+        _write(part, raster.crs, probability, target)
+        count = len(part)
+        while part := list(islice(found, _MOST_HELD)):
+            _write(part, raster.crs, probability, target, append=True)
+            count += len(part)
+    return count
+
+
+def _write(outlines: Sequence[Any], crs: Any, probability: Path, target: Path, append: bool = False) -> None:
+    """Write outlines with their attributes to the layer, or add them to it."""
+    means = _mean_levels(probability, outlines) * PROBABILITY_STEP
+    areas = geodesic_areas_m2(outlines, crs) / 1e4
     table = geopandas.GeoDataFrame(
-        {"area_ha": areas.round(4), "mean_probability": means.round(4)}, geometry=found, crs=for_pyproj(crs)
+        {"area_ha": areas.round(4), "mean_probability": means.round(4)}, geometry=list(outlines), crs=for_pyproj(crs)
     )
     table = table.astype({"area_ha": float, "mean_probability": float}).sort_values("area_ha", ascending=False)
     # Version 1.2 is what every supported QGIS reads without a warning.
-    options = {"VERSION": "1.2"}
+    options = {} if append else {"dataset_options": {"VERSION": "1.2"}}
+    how = {"layer": LAYER, "driver": "GPKG", "engine": "pyogrio", "geometry_type": "Polygon", "index": False, **options}
     try:
-        table.to_file(
-            target, layer=LAYER, driver="GPKG", engine="pyogrio", geometry_type="Polygon", index=False, dataset_options=options
-        )
+        table.to_file(target, mode="a" if append else "w", **how)
     except (DataSourceError, DataLayerError, FeatureError) as error:
         raise OSError(str(error)) from error
-    return len(found)
 
 
 def _mean_levels(probability: Path, outlines: Sequence[Any]) -> NDArray[np.float64]:

@@ -52,6 +52,20 @@ def test_each_polygon_has_its_area_and_mean_probability(tmp_path: Path, levels: 
     assert table.mean_probability.tolist() == pytest.approx([0.8, 0.6, 1.0])
 
 
+def test_more_polygons_than_are_held_at_a_time_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = np.where(np.random.default_rng(0).random((60, 80)) < 0.2, 200, 0).astype(np.uint8)
+    whole = drawn(tmp_path, levels)
+    monkeypatch.setattr("s2change_plugin.engine.polygons._MOST_HELD", 50)
+    parts = drawn(tmp_path, levels)
+    assert len(whole) > 300
+    assert (parts.crs, list(parts)) == (whole.crs, list(whole))
+
+    def rows(table: geopandas.GeoDataFrame) -> list[tuple[object, ...]]:
+        return sorted((row.geometry.wkt, row.area_ha, row.mean_probability) for row in table.itertuples())
+
+    assert rows(parts) == rows(whole)
+
+
 def test_an_area_that_spans_windows_has_one_mean(tmp_path: Path, levels: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     levels[10:20, 20:30] = 150
     whole = drawn(tmp_path, levels)

@@ -48,7 +48,7 @@ class ModelCard:
         trained_on: data, in words.
         detects: in words, what it was trained to find and what not.
         protocol: in words, how the scores were obtained and who chose the thresholds.
-        scores: per city, and pooled, f1, precision, recall, iou, prevalence, pixels.
+        scores: per city, and pooled, f1, precision, recall, iou, prevalence and more.
         training: the options of the run that made it.
         sha256: of the weights' file.
         level: product level of the training images.

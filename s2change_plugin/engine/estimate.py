@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _FLOAT32 = 4
 # While a window is read there is, beside its reflectance, about a copy of it: stored numbers, masks.
 _COPIES = 2
-# Three rasters made Cloud Optimized GeoTIFFs: seconds per pixel of the map, as measured on two cores (docs/BENCHMARK.md).
+# Three rasters made Cloud Optimized GeoTIFFs: seconds per pixel of the map, as measured on two cores.
 _WRITING = 3.2e-8
 # Bytes per pixel at most, compressed: of a probability about one, of mask and quality next to none; overviews add a third.
 _PROBABILITY_BYTES, _CODES_BYTES, _OVERVIEWS = 1.0, 0.1, 4 / 3

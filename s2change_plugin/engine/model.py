@@ -31,7 +31,7 @@ from .unet import ChangeNet
 # 1.23, 1.28 or 1.38 times the pixels that it must.
 _WINDOWS = (864, 736, 552)
 # What a patch and all that is made of it may take of a processor's memory, bytes: with more a tile would come near 2.5 GB, and less of it stays in the
-# cache. On two cores without bfloat16 a tile pair took 112, 125 and 119 s of 736, 552 and 864 pixels, and 2.1, 1.9 and 2.3 GB.
+# cache. On two cores without bfloat16 a tile pair took, when this was chosen, 112, 125 and 119 s with 736, 552 and 864 pixels, and 2.1, 1.9 and 2.3 GB.
 _PATCH_BYTES = 290_000_000
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

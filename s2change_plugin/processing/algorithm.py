@@ -24,7 +24,8 @@ from ..runtime.run import EngineError, run_engine
 from . import parameters as shared
 from .sources import layer_of, require_own_crs, source_of
 
-HELP = "https://github.com/s2change/s2change#in-qgis"
+MANUAL = "https://github.com/s2change/s2change"
+HELP = f"{MANUAL}#in-qgis"
 
 
 class EngineAlgorithm(QgsProcessingAlgorithm):

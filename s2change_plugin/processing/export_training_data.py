@@ -22,7 +22,7 @@ from qgis.core import (
 )
 
 from . import parameters as shared
-from .algorithm import EngineAlgorithm
+from .algorithm import MANUAL, EngineAlgorithm
 
 _PASSING = "Data folder: QGIS deletes a temporary folder when it closes. Choose one that stays."
 _NUMBERS = {
@@ -50,6 +50,10 @@ class ExportTrainingData(EngineAlgorithm):
     def shortDescription(self) -> str:
         """In the toolbox's tooltip."""
         return "Adds two images and the change that you have drawn between them to a folder on which a model can be trained."
+
+    def helpUrl(self) -> str:
+        """The part of the manual that leads from labels to a model."""
+        return f"{MANUAL}#training-on-your-own-labels"
 
     def tags(self) -> list[str]:
         """What people search for."""

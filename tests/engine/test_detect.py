@@ -15,14 +15,14 @@ from s2change_plugin.engine import detect as change
 from s2change_plugin.engine import outputs
 from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.blocks import BlockCache
-from s2change_plugin.engine.card import ModelCard
+from s2change_plugin.engine.card import SHIPPED, ModelCard, find_card
 from s2change_plugin.engine.classical import fit_predictor
 from s2change_plugin.engine.detect import DetectOptions, Predictor, detect, fitted, predicted
 from s2change_plugin.engine.errors import OutputError
 from s2change_plugin.engine.folded import FoldedNet
 from s2change_plugin.engine.grid import slices_in
-from s2change_plugin.engine.model import Model
-from s2change_plugin.engine.outputs import to_levels
+from s2change_plugin.engine.model import Model, load_model
+from s2change_plugin.engine.outputs import to_levels, to_mask
 from s2change_plugin.engine.pair import Pair, PairOptions, PairWindow, open_pair
 from s2change_plugin.engine.reach import halo
 from s2change_plugin.engine.scene import open_scene
@@ -132,6 +132,29 @@ def test_the_result_does_not_depend_on_the_number_of_threads(
         monkeypatch.setattr("s2change_plugin.engine.threads.cores", lambda count=threads: count)
         found.append(mosaic(pair, predictor, 96))
     np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_in_bfloat16_the_models_that_ship_say_the_same_in_windows_of_any_size(tmp_path: Path, name: str) -> None:
+    """Within what bfloat16 is allowed to differ from float32 by."""
+    card = find_card(name)
+    ground = textured(len(card.bands), 300, 340, 1)
+    later = ground.copy()
+    later[:, 100:160, 100:180] += 1500
+    if "B10" in card.bands:
+        for date in (ground, later):
+            date[card.bands.index("B10")] = np.random.default_rng(0).integers(8, 20, date.shape[1:])
+    scenes = [open_scene(str(write_stack(tmp_path / f"{i}.tif", date, card.bands))) for i, date in enumerate((ground, later))]
+    with open_pair(*scenes, card.bands, PairOptions(register=False)) as opened:
+        sampled = ([getattr(sample, side) for sample in opened.ground] for side in ("before", "after"))
+        predictor = load_model(name, "cpu", "bfloat16").for_pair(*sampled)
+        whole, parts = (mosaic(opened, predictor, size).astype(int) for size in (512, 96))
+    assert np.ptp(whole) > 50, "a flat answer would prove nothing"
+    mask, other = (to_mask(levels, predictor.threshold) for levels in (whole, parts))
+    moved = mask != other
+    assert moved.sum() <= 0.01 * (mask == 1).sum()
+    assert (np.abs(whole - parts)[moved] <= 0.02 / 0.004).all()
+    assert (mask == 1).sum() > 1000
 
 
 def test_a_window_that_is_too_much_for_the_memory_is_predicted_in_parts_with_the_same_result(
@@ -290,18 +313,24 @@ def test_windows_are_read_by_several_threads_at_a_time_and_answered_in_their_ord
 
 
 @pytest.mark.parametrize("city", ["hongkong", "beihai"])
-def test_on_real_pairs_bfloat16_moves_few_pixels_and_those_at_the_threshold_alone(oscd: Path, tmp_path: Path, city: str) -> None:
+@pytest.mark.parametrize("name", SHIPPED)
+def test_on_real_pairs_bfloat16_moves_few_pixels_and_those_at_the_threshold_alone(
+    oscd: Path, tmp_path: Path, name: str, city: str
+) -> None:
     found = {}
     for precision in ("float32", "bfloat16"):
-        outputs = {name: tmp_path / f"{precision}-{name}.tif" for name in ("mask", "probability")}
+        outputs = {layer: tmp_path / f"{precision}-{layer}.tif" for layer in ("mask", "probability")}
         dates = {side: str(oscd / city / f"imgs_{number}") for side, number in (("before", 1), ("after", 2))}
-        detect(DetectOptions(**dates, **outputs, precision=precision), Quiet())
-        found[precision] = [read_layer(outputs[name]) for name in ("mask", "probability")]
-    (mask, probability), (other, short) = found["float32"], found["bfloat16"]
-    moved = mask != other
-    assert moved.sum() <= 0.01 * (mask == 1).sum()
-    assert (np.abs(probability.astype(int) - short)[moved] <= 0.02 / 0.004).all()
-    assert (mask == 1).sum() > 1000
+        detect(DetectOptions(**dates, **outputs, model=name, precision=precision), Quiet())
+        found[precision] = read_layer(outputs["probability"])
+    thresholds = find_card(name).thresholds
+    assert set(thresholds) == {"f1", "precision", "recall"}
+    for threshold in thresholds.values():
+        mask, other = (to_mask(levels, threshold) for levels in found.values())
+        moved = mask != other
+        assert moved.sum() <= 0.01 * (mask == 1).sum()
+        assert (np.abs(found["float32"].astype(int) - found["bfloat16"])[moved] <= 0.02 / 0.004).all()
+        assert (mask == 1).sum() > 100
 
 
 def test_an_area_is_the_exact_crop_of_the_whole(pair: Pair, predictor: Predictor) -> None:

@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from threading import Barrier, current_thread
 from typing import Any
@@ -28,6 +29,7 @@ from s2change_plugin.engine.reach import halo
 from s2change_plugin.engine.scene import open_scene
 from s2change_plugin.engine.unet import ChangeNet
 from tests.conftest import textured, write_stack
+from training.products import write_product
 
 
 @pytest.fixture(params=[(), (2, 2), (1, 2)], ids=["pixels", "cells", "both"])
@@ -231,6 +233,29 @@ def test_the_blocks_of_a_pair_are_decoded_once_and_forgotten_behind_the_windows(
     # Two rows of three for each date, one of those before, and what the windows ahead have begun.
     assert max(held) <= 2 * 3 * 3 + 2
     assert held[-1] < 2 * 4 * 3
+
+
+def test_each_block_of_a_products_jpeg_2000_files_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first sample to the last window, each band in blocks of its own resolution."""
+    products = []
+    for day, seed in ((20, 1), (25, 2)):
+        ground = textured(13, 480, 480, seed) / 10000
+        sensed = datetime(2021, 8, day, 10, 55, tzinfo=timezone.utc)
+        products.append(open_scene(str(write_product(tmp_path, ground, sensed=sensed, baseline="03.01", offset=None))))
+    decoded: list[Any] = []
+    read = BlockCache._read
+    monkeypatch.setattr(BlockCache, "_read", lambda self, part: (decoded.append(part), read(self, part))[1])
+    # Else small blocks are decoded several at once.
+    monkeypatch.setattr("s2change_plugin.engine.blocks._SMALLEST", 128)
+    with open_pair(*products, TEN_BANDS, PairOptions(register=False, clouds="none")) as opened:
+        dates = ([getattr(sample, side) for sample in opened.samples] for side in ("before", "after"))
+        mosaic(opened, fit_predictor("cva", *dates, opened.bands), 128)
+    assert len(set(decoded)) == len(decoded)
+    blocks = 0
+    for path in {scene.bands[name].path for scene in products for name in TEN_BANDS}:
+        with rasterio.open(path) as raster:
+            blocks += len(list(raster.block_windows(1)))
+    assert len(decoded) == blocks > 2 * len(TEN_BANDS)
 
 
 def test_what_predicts_is_fitted_to_each_pixel_once_where_samples_overlap(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import repeat
@@ -26,6 +27,7 @@ from s2change_plugin.engine.registration import measure_displacement
 from s2change_plugin.engine.scene import open_scene
 from training.bench import parts, scenes
 from training.bench.__main__ import main
+from training.bench.inside import Clocks
 from training.bench.measure import Measured, run_measured
 from training.bench.parts import cubic_weights, layers_of, write_rasters
 from training.bench.peers import PEERS, missing, starts, tile_count
@@ -204,6 +206,31 @@ def test_the_first_window_and_the_stages_come_from_the_events() -> None:
     assert first_window_of(run) == 4
     assert stages_of(run) == {"start": 1, "register": 1, "detect": 5, "end": 2}
     assert first_window_of(Measured(9, 0)) is None
+
+
+def test_what_runs_inside_of_another_has_its_own_seconds_in_each_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("training.bench.inside.time.perf_counter", lambda: now[0])
+    clocks = Clocks()
+
+    def spend(seconds: float) -> None:
+        now[0] += seconds
+
+    inner = clocks.on("inner", spend)
+
+    def work() -> int:
+        spend(1)
+        inner(2)
+        spend(3)
+        return 7
+
+    outer = clocks.on("outer", work)
+    assert outer() == 7
+    spend(50)
+    thread = threading.Thread(target=outer)
+    thread.start()
+    thread.join()
+    assert dict(clocks.seconds) == {"outer": 8, "inner": 4}
 
 
 def round_of(**seconds: float) -> Round:

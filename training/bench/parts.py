@@ -30,6 +30,7 @@ from s2change_plugin.engine.grid import windows
 from s2change_plugin.engine.model import Model, load_model
 from s2change_plugin.engine.threads import cores, share_cores
 
+from .inside import inside
 from .scenes import BLOCK, MODEL, SHIFT
 
 T = TypeVar("T")
@@ -274,6 +275,7 @@ def _seconds(work: Callable[[], T], least: float) -> float:
 
 
 PARTS: dict[str, Callable[..., Part]] = {
+    "inside": inside,
     "read": read_blocks,
     "resample": resample,
     "network": network,

@@ -38,6 +38,7 @@ ROWS = {
     "detect-1/16": "`detect`, a sixteenth of the tile",
     "detect-window": "`detect --bounds`, a window of 512² in the middle",
     "detect-4": "`detect`, four tiles (first round only)",
+    "inside": "`detect`, whole, in one process with clocks in it, without the start of Python (first round only)",
     "read": "Bare part: read every block of both dates once",
     "resample": "Bare part: resample `after` once",
     "network": "Bare part: the network over the tile's pixels, no halo",
@@ -56,8 +57,20 @@ _PARTS = {
     "detect-jp2": ("read-jp2", "resample-jp2", "network", "write"),
 }
 # Okabe and Ito's colours; the rest in grey.
-_BARS = {"detect": "with registration", "detect-no-register": "without", "detect-jp2": "JPEG 2000"}
-_COLOURS = {"read": "#0072b2", "resample": "#56b4e9", "network": "#d50057", "write": "#009e73", "rest": "#bbbbbb"}
+_BARS = {
+    "inside": "what threads do",
+    "detect": "bare parts, with registration",
+    "detect-no-register": "without",
+    "detect-jp2": "JPEG 2000",
+}
+_COLOURS = {
+    "read": "#0072b2",
+    "resample": "#56b4e9",
+    "prepare": "#e69f00",
+    "network": "#d50057",
+    "write": "#009e73",
+    "rest": "#bbbbbb",
+}
 _LEFT_OUT = ("sse", "avx", "fma", "amx", "neon", "sve", "bf16")
 
 
@@ -153,8 +166,12 @@ def growth(rounds: Sequence[Round], size: int) -> float | None:
 
 
 def shares(rounds: Sequence[Round], row: str) -> dict[str, float]:
-    """Where the median seconds of a whole run go: its bare parts, and the rest, which is never below 0."""
-    found = {part.removesuffix("-jp2"): seconds_of(rounds, part) or 0.0 for part in _PARTS[row]}
+    """Where the median seconds of a whole run go, and the rest, which is never below 0: its bare parts, or what its clocks say."""
+    if row == "inside":
+        names = list(rounds[0][row].stages)
+        found = {name: _median(rounds, lambda one, name=name: one[row].stages[name], row) or 0.0 for name in names}  # type: ignore[misc]
+    else:
+        found = {part.removesuffix("-jp2"): seconds_of(rounds, part) or 0.0 for part in _PARTS[row]}
     return {**found, "rest": max(0.0, (seconds_of(rounds, row) or 0.0) - sum(found.values()))}
 
 
@@ -212,6 +229,7 @@ def page(rounds: Sequence[Round], size: int, missing: Mapping[str, str], about: 
         table(["Row", "s", "least–most", "against `detect`", "peak GB", "note"], _rows(rounds, missing)),
         "## Stages of the whole run",
         table(["Stage", "s"], _stages(rounds)),
+        *_inside(rounds),
         "## Layers of the network",
         "One patch in its best size, each layer alone with its own input in the faster precision, channels last. Batch norm and ReLU "
         "count as nothing, as if they were folded into the convolutions.",
@@ -266,6 +284,19 @@ def _stages(rounds: Sequence[Round]) -> list[list[str]]:
     return [[name, f"{_median(rounds, lambda one, name=name: one['detect'].stages.get(name)) or 0:.2f}"] for name in names]  # type: ignore[misc]
 
 
+def _inside(rounds: Sequence[Round]) -> list[str]:
+    """A section on what the threads of a run spend their time on, where that was measured."""
+    if "inside" not in rounds[0]:
+        return []
+    return [
+        "## What the threads of a run do",
+        "Each second is given to what was called last; those of all threads by their number. *read*: decoding blocks; *resample*: interpolating; "
+        "*prepare*: masks, reflectance, haze, what is usual between the dates, laying out; *network*, with its margin; *write*: the rasters and "
+        "the polygons. The rest is registration, loading, and what a thread waits for.",
+        table(["Work", "s"], [[name, f"{seconds:.1f}"] for name, seconds in shares(rounds, "inside").items()]),
+    ]
+
+
 def _layers(rounds: Sequence[Round]) -> list[list[str]]:
     return [
         [
@@ -311,7 +342,8 @@ def _draw_shares(axes: Axes, rounds: Sequence[Round]) -> None:
     for place, (row, found) in enumerate(runs.items()):
         left = 0.0
         for part, seconds in found.items():
-            axes.barh(place, seconds, left=left, color=_COLOURS[part], label=part if place == 0 else None, height=0.6)
+            drawn = part in {label for each in list(runs.values())[:place] for label in each}
+            axes.barh(place, seconds, left=left, color=_COLOURS[part], label=None if drawn else part, height=0.6)
             if seconds > 0.05 * max(sum(each.values()) for each in runs.values()):
                 axes.text(
                     left + seconds / 2,
@@ -326,7 +358,7 @@ def _draw_shares(axes: Axes, rounds: Sequence[Round]) -> None:
     axes.set_yticks(range(len(runs)), [_BARS[row] for row in runs])
     axes.invert_yaxis()
     axes.margins(x=0.12)
-    axes.set(title="Where the time goes: bare parts, and the rest", xlabel="seconds")
+    axes.set(title="Where the time goes", xlabel="seconds")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=len(_COLOURS), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
 

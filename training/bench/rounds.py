@@ -32,7 +32,7 @@ class Sample:
         seconds: of the whole process; of a part, and of a peer that is our own loop, without the start of Python.
         peak_bytes: of the process, with all that it started.
         first_window: seconds from the start of the process to its first finished window; None where it has none.
-        stages: seconds of each stage of `detect`.
+        stages: seconds of each stage of `detect`; of a run with clocks in it, of each kind of work.
         note: how it was measured.
         layers: of the network, with what was measured of each.
     """
@@ -55,7 +55,7 @@ def measure_round(tiles: dict[str, Tile], folder: Path, number: int, steady: flo
     Args:
         tiles: as `scenes.make_tiles` gives them, and products of it as "jp2", where that is to be measured.
         folder: for results.
-        number: of the round, from 0; four tiles, whose time says nothing new, are run in the first alone.
+        number: of the round, from 0; four tiles, whose time says nothing new, and a run with clocks in it are run in the first alone.
         steady: seconds for which a share of the work is measured, where that is scaled up.
     """
     tile, small = tiles["1"], tiles["1/16"]
@@ -66,6 +66,7 @@ def measure_round(tiles: dict[str, Tile], folder: Path, number: int, steady: flo
     yield "detect-1/4", lambda: _detect(tiles["1/4"], folder / "detect-quarter")
     yield "detect-window", lambda: _detect(tile, folder / "detect-window", "--bounds", *_central(tile))
     if number == 0:
+        yield "inside", lambda: _part("inside", tile.before, tile.after, MODEL, folder / "detect-inside")
         yield "detect-4", lambda: _detect(tiles["4"], folder / "detect-four")
     yield "read", lambda: _part("read", *tile.files)
     yield "resample", lambda: _part("resample", tile.after, len(TEN_BANDS), steady)
@@ -124,7 +125,14 @@ def _central(tile: Tile) -> Sequence[float]:
 
 def _part(name: str, *arguments: object) -> Sample:
     run = run_module("training.bench", "part", name, *arguments)
-    return Sample(run.result["seconds"], run.peak_bytes, note=run.result["note"], layers=tuple(run.result.get("layers", ())))
+    found = run.result
+    return Sample(
+        found["seconds"],
+        run.peak_bytes,
+        stages=found.get("stages", {}),
+        note=found["note"],
+        layers=tuple(found.get("layers", ())),
+    )
 
 
 def _orfeo(tile: Tile) -> Sample:

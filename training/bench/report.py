@@ -59,7 +59,7 @@ _PARTS = {
 # Okabe and Ito's colours; the rest in grey.
 _BARS = {
     "inside": "what threads do",
-    "detect": "bare parts, with registration",
+    "detect": "bare parts,\nwith registration",
     "detect-no-register": "without",
     "detect-jp2": "JPEG 2000",
 }
@@ -344,7 +344,7 @@ def _draw_shares(axes: Axes, rounds: Sequence[Round]) -> None:
         for part, seconds in found.items():
             drawn = part in {label for each in list(runs.values())[:place] for label in each}
             axes.barh(place, seconds, left=left, color=_COLOURS[part], label=None if drawn else part, height=0.6)
-            if seconds > 0.05 * max(sum(each.values()) for each in runs.values()):
+            if seconds > 0.07 * max(sum(each.values()) for each in runs.values()):
                 axes.text(
                     left + seconds / 2,
                     place,

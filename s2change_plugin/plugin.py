@@ -64,9 +64,7 @@ class S2ChangePlugin:
             if algorithm is not None and algorithm.provider() is not None and algorithm.provider().id() == PROVIDER:
                 window.close()
                 window.deleteLater()
-        # What has ended tells it now, and what is to be deleted is.
-        QCoreApplication.processEvents()
-        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+                QCoreApplication.sendPostedEvents(window, QEvent.Type.DeferredDelete)
 
     def _action(self, text: str, run, icon: QIcon | None = None) -> QAction:
         action = QAction(icon or QIcon(), text, self._iface.mainWindow())

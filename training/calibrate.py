@@ -144,8 +144,8 @@ def reliability(groups: Sequence[tuple[Counts, Curve]]) -> dict[str, Any]:
 
     Returns:
         error: mean distance of predicted and true share over 15 bins of equal mass, weighted by mass; slope: of the logistic
-        regression of truth on the logit; skill: Brier skill against the prevalence among these pixels, skill_over_all: against that of
-        all pixels, which is less; bins: (predicted, true).
+        regression of truth on the logit; skill: Brier skill against the prevalence among these pixels, skill_over_all: against the
+        share of change among all pixels, a smaller one; bins: (predicted, true).
         All None where these pixels are all of one kind.
     """
     probability = np.concatenate([curve for _, curve in groups])

@@ -173,9 +173,10 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     too_few = None if start else few_steps(sum(city.change.size for city in ground), options.fit)
     if too_few:
         say(too_few)
-    before = validated(whole.eval(), card, validation).scores["pooled"]["f1"] if start and held_out else None
-    if start and before is not None:
-        say(f"{start.name}, with which it begins, has F1 {before:.3f} there, with the threshold that is best there.")
+    before = validated(whole.eval(), card, validation) if start and held_out else None
+    began_with = {name: tensor.clone() for name, tensor in whole.state_dict().items()}
+    if start and before:
+        say(f"{start.name}, with which it begins, has F1 {_f1(before):.3f} there, with the threshold that is best there.")
     for index, (view, network) in enumerate(zip(options.fit.views, whole.networks, strict=True)):
         say(f"Network {index + 1} of {len(options.fit.views)}, of the view {view}:")
         began = time.monotonic()
@@ -183,7 +184,7 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
         if start and held_out and not (run / BEST.format(index + 1)).exists():
             # What it begins with is not given away for less.
             alone.networks[0] = network
-            _keep_best(run / BEST.format(index + 1), validated(alone.eval(), card, validation).scores["pooled"]["f1"], network)
+            _keep_best(run / BEST.format(index + 1), _f1(validated(alone.eval(), card, validation)), network)
         for epoch in fitting(
             ground, options.fit, network, index, alike(network, teachers), run / STATE.format(index + 1), progress
         ):
@@ -203,11 +204,16 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
         network.load_state_dict(kept)
     whole.eval()
     now = replace(card, **measured) if measured else validated(whole, card, validation)
+    if before and _f1(now) <= _f1(before):
+        # Each network may be better by itself, and their mean not.
+        whole.load_state_dict(began_with)
+        now = before
+        say(
+            "On what is held out nothing is better than what it began with, which is kept: label more ground, or train it longer (--epochs)."
+        )
     save_model(run, now, whole)
     told = "Out of fold" if measured else "Together, held out"
-    if before is not None and now.scores["pooled"]["f1"] <= before:
-        say("On what is held out it is no better than what it began with: label more ground, or train it longer (--epochs).")
-    say(f"{told}: F1 {now.scores['pooled']['f1']:.3f}. Weights and card: {run / WEIGHTS}.safetensors, curves: {run / CURVES}")
+    say(f"{told}: F1 {_f1(now):.3f}. Weights and card: {run / WEIGHTS}.safetensors, curves: {run / CURVES}")
 
 
 def _doubts(
@@ -367,6 +373,10 @@ def validated(network: Any, card: ModelCard, cities: Sequence[City]) -> ModelCar
     thresholds = {goal: threshold_of(level) for goal, level in levels.items()}
     scores = {name: confusion_at(one, levels["f1"]).as_dict() for name, one in counts.items()}
     return replace(card, thresholds=thresholds, scores=scores)
+
+
+def _f1(card: ModelCard) -> float:
+    return float(card.scores["pooled"]["f1"])
 
 
 def _beginning(

@@ -110,8 +110,8 @@ def open_mask(source: str) -> Mask:
     origin = f"your mask {Path(source).name}"
     try:
         with rasterio.open(source) as dataset:
-            if dataset.crs is None or not is_on_earth(dataset.crs):
-                raise GridMismatch(f"The mask {source} has no CRS on Earth, so its place is unknown. Assign one to the file.")
+            if dataset.crs is None:
+                raise GridMismatch(f"The mask {source} has no CRS, so its place is unknown. Assign one to the file.")
             if dataset.transform.is_identity or not is_on_earth(dataset.crs):
                 raise GridMismatch(f"The mask {source} has no place on Earth. Georeference it first.")
             if dataset.count > 1:
@@ -247,11 +247,15 @@ class MaskReader:
 
         def read_wider(window: Window) -> Codes:
             """As `read`; what a file hides of itself reaches into the pixels that are interpolated from it."""
-            codes, wanted = read(window), placement.source(window)
+            wanted = placement.source(window)
             inside = intersect(wanted, Window(0, 0, dataset.width, dataset.height))
-            hidden = np.zeros((int(wanted.height), int(wanted.width)), np.bool_)
+            codes = np.full((int(wanted.height), int(wanted.width)), beyond, np.uint8)
+            hidden = np.zeros(codes.shape, np.bool_)
             if inside:
-                hidden[slices_in(inside, wanted)] = found(inside) != Quality.OBSERVED
+                codes[slices_in(inside, wanted)] = there = found(inside)
+                hidden[slices_in(inside, wanted)] = there != Quality.OBSERVED
+            rows, cols = placement.nearest(window)
+            codes = codes.take(rows - int(wanted.row_off), 0).take(cols - int(wanted.col_off), 1)
             if hidden.any():
                 codes[spread(hidden[None], window, placement)[0]] = Quality.NODATA_BEFORE
             return codes
@@ -349,9 +353,10 @@ class _Shapes:
     @property
     def window(self) -> Window | None:
         """The part of the grid that they reach into; None where they do not."""
-        if not len(self._shapes):
+        there = self._shapes[self._tree.query(shapely.box(*self._grid.bounds), "intersects")]
+        if not len(there):
             return None
-        left, bottom, right, top = shapely.total_bounds(self._shapes)
+        left, bottom, right, top = shapely.total_bounds(there)
         return bounds_window(self._grid, (left, bottom, right, top), self._grid.crs)
 
     def burnt(self, window: Window) -> Codes:
@@ -384,10 +389,12 @@ def _near(shapes: geopandas.GeoSeries, codes: NDArray[np.uint8], grid: Grid) -> 
     Cut before they are transformed: a CRS holds only so far around its place, and long edges keep their place by corners on them.
     """
     crs = CRS.from_user_input(shapes.crs)
+    # As far around it as what is masked may reach.
+    here = grid.crop(grow(grid.window, math.ceil(_LARGEST_BUFFER_M / min(pixel_size_m(grid)))))
     if crs == grid.crs:
-        meets = np.asarray(shapes.intersects(shapely.box(*grid.bounds)))
+        meets = np.asarray(shapes.intersects(shapely.box(*here.bounds)))
         return np.asarray(shapes[meets].values, object), codes[meets]
-    left, bottom, right, top = transform_bounds(grid.crs, crs, *grid.bounds)
+    left, bottom, right, top = transform_bounds(grid.crs, crs, *here.bounds)
     if not all(map(math.isfinite, (left, bottom, right, top))):
         # The polygons' CRS has no place for the grid, so none of them is there.
         return np.empty(0, object), np.empty(0, np.uint8)

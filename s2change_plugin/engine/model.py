@@ -24,7 +24,7 @@ from .radiometry import Array
 from .reach import halo
 from .scores import calibrated
 from .threads import window_threads
-from .turns import Turns
+from .turns import Turns, is_out_of_memory
 from .unet import ChangeNet
 
 # Sides of windows, the largest first: of a tile they leave no narrow ones, 13, 15 or 20 along a side. With a margin of 48 pixels the network sees
@@ -161,9 +161,9 @@ class PairModel:
         """
         try:
             return self._at_once(before, after)
-        except MemoryError:
+        except (MemoryError, RuntimeError) as error:
             # Too much for one window by itself: its halves, each with its halo.
-            cut = self._halved(before.shape[1:])
+            cut = self._halved(before.shape[1:]) if is_out_of_memory(error) else None
             if cut is None:
                 raise
         axis, at = cut

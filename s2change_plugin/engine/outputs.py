@@ -372,18 +372,21 @@ def publish(finished: dict[Path, Path]) -> None:
 
 def _replace(source: Path, target: Path) -> Path | None:
     """Move a file to its target, and give where an older target was set aside; on failure all is as it was."""
-    near = _on_the_same_disk(source, target)
+    beside = target.with_name(f"{_MINE}{os.getpid()}-{secrets.token_hex(4)}")
+    older = None
     try:
+        # First beside it, for which it may have to be copied: the older one is away for no longer than a moment.
+        _move(source, beside)
         older = _set_aside(target)
-        try:
-            os.replace(near, target)
-        except BaseException:
-            if older:
-                os.replace(older, target)
-            raise
-    finally:
-        if near != source:
-            near.unlink(missing_ok=True)
+        os.replace(beside, target)
+    except BaseException:
+        if older:
+            os.replace(older, target)
+        if source.exists():
+            beside.unlink(missing_ok=True)
+        elif beside.exists():
+            os.replace(beside, source)
+        raise
     return older
 
 
@@ -409,18 +412,15 @@ def _placing(target: Path) -> Iterator[None]:
         raise OutputError(f"{target} could not be written: {_reason(error)}. {advice}.") from error
 
 
-def _on_the_same_disk(source: Path, target: Path) -> Path:
-    """The file, or a copy of it beside the target where that is on another file system: from there it can take the target's place at once."""
-    if source.stat().st_dev == target.parent.stat().st_dev:
-        return source
-    _remove_stale(target.parent)
-    beside = target.with_name(f"{_MINE}{os.getpid()}-{secrets.token_hex(4)}")
+def _move(source: Path, target: Path) -> None:
+    """Give a file another name; on another file system a copy of it has that."""
     try:
-        shutil.copyfile(source, beside)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    return beside
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _remove_stale(target.parent)
+        shutil.copyfile(source, target)
 
 
 def _reason(error: Exception) -> str:

@@ -47,7 +47,7 @@ class _ParallelFile:
         bands: what it holds.
         places: of its bands in the scene.
         placement: of the grid on it.
-        zero_filled: where all its bands are 0, there is no data, and it holds all that are read.
+        zero_filled: where all its bands are 0, there is no data, unless other files hold more of the scene's; see `SceneReader`.
     """
 
     blocks: BlockCache
@@ -80,12 +80,13 @@ class _ParallelFile:
         return values
 
     def is_zero(self, window: Window) -> NDArray[np.bool_]:
-        """Where a pixel of a window comes from any that is 0 in all bands of the file: (row, col)."""
-        values = self._stored(window)
+        """Where a pixel of a window lies in one that is 0 in all bands of the file: (row, col)."""
+        values, wanted = self._stored(window), self.placement.source(window)
         if values is None:
-            return np.ones((int(window.height), int(window.width)), np.bool_)
+            return np.zeros((int(window.height), int(window.width)), np.bool_)
+        rows, cols = self.placement.nearest(window)
         zero = np.asarray((values == 0).all(0), np.bool_)
-        return zero if self.placement.exact else spread(zero[None], window, self.placement)[0]
+        return zero.take(rows - int(wanted.row_off), 0).take(cols - int(wanted.col_off), 1)
 
     def is_ordinary(self, window: Window) -> bool:
         """See `SceneReader.is_ordinary`."""
@@ -156,7 +157,7 @@ class _WarpedFile:
         lock: one thread at a time reads.
         raw: the same without interpolation; None where no value means saturation.
         reach: pixels of the grid over which an interpolated pixel spreads.
-        zeros: the same without interpolation, where with other files it says where there is no data.
+        zeros: the same without interpolation, where 0 may be a number as good as any; see `SceneReader`.
     """
 
     dataset: DatasetReader
@@ -167,6 +168,11 @@ class _WarpedFile:
     raw: DatasetReader | None = None
     reach: int = 0
     zeros: DatasetReader | None = None
+
+    @property
+    def zero_filled(self) -> bool:
+        """As `_ParallelFile.zero_filled`."""
+        return self.zeros is not None
 
     def read(self, window: Window) -> Array:
         """As `_ParallelFile.read`."""
@@ -180,14 +186,11 @@ class _WarpedFile:
 
     def is_zero(self, window: Window) -> NDArray[np.bool_]:
         """As `_ParallelFile.is_zero`, of a file that has `zeros`."""
-        found = np.ones((int(window.height), int(window.width)), np.bool_)
+        found = np.zeros((int(window.height), int(window.width)), np.bool_)
         inside = intersect(window, self.extent)
         if inside is not None and self.zeros is not None:
-            wide = intersect(grow(inside, self.reach), self.extent) or inside
             with self.lock:
-                zero = (self._read(self.zeros, wide) == 0).all(0)
-            size = 2 * self.reach + 1
-            found[slices_in(inside, window)] = maximum_filter(zero, (size, size))[slices_in(inside, wide)]
+                found[slices_in(inside, window)] = (self._read(self.zeros, inside) == 0).all(0)
         return found
 
     def _read_inside(self, window: Window) -> Array:
@@ -231,12 +234,7 @@ class SceneReader:
         with ExitStack() as stack:
             self._stack = stack
             self._blocks = blocks or stack.enter_context(closing(BlockCache(open_raster)))
-            self._zero_alike = len(by_path) > 1
             self._files = [self._opened(path, members) for path, members in by_path.items()]
-            # Without interpolation what is read tells it by itself.
-            self._filled_together = self._zero_alike and not all(
-                isinstance(file, _ParallelFile) and file.placement.exact for file in self._files
-            )
             self._added = np.zeros(len(scene.bands), np.float32)
             for file in self._files:
                 if isinstance(file, _ParallelFile):
@@ -255,9 +253,31 @@ class SceneReader:
             for file in self._files:
                 dn[file.places] = file.read(window)
         ordinary = self.is_ordinary(window)
-        if self._filled_together and not ordinary:
-            dn[:, np.logical_and.reduce([file.is_zero(window) for file in self._files])] = np.nan
+        if not ordinary and len(self._files) > 1:
+            self._give_zeros_back(dn, window)
         return self._reflectance(dn, ordinary)
+
+    def _give_zeros_back(self, dn: Array, window: Window) -> None:
+        """Let 0 be a number again where it was taken for no data in one file of several, and another has data there.
+
+        No ground is 0 in every band, but in one it may be, as water is that is cut off at 0 in the short-wave infrared. Where
+        pixels are interpolated each file is read by itself, and 0 left out.
+        """
+        doubtful = [file for file in self._files if file.zero_filled and not _is_exact(file)]
+        if not any(np.isnan(dn[file.places]).any() for file in doubtful):
+            return
+        missing, bands = np.isnan(dn), tuple(self.scene.bands.values())
+        for file in filter(_is_exact, self._files):
+            for place in file.places:
+                missing[place] |= dn[place] == (0 if file.zero_filled else bands[place].nodata)
+        empty = missing.all(0)
+        for file in doubtful:
+            lost = np.isnan(dn[file.places]).all(0) & ~empty
+            if lost.any():
+                lost &= file.is_zero(window)
+                for place in file.places:
+                    dn[place][lost] = self._added[place]
+        dn[:, empty] = np.nan
 
     def is_ordinary(self, window: Window) -> bool:
         """Whether each band of a window that was read is known to have a number for each pixel, none of them nodata or saturated.
@@ -317,22 +337,19 @@ class SceneReader:
         placement = placement_of(self.grid, band.grid)
         indexes = [band.index for band in bands]
         dataset = self._stack.enter_context(open_raster(path))
-        filled, alone = _is_zero_filled(dataset, band), len(members) == len(self.scene.bands)
-        # No ground is 0 in every band; in one of several it may be.
-        self._zero_alike = self._zero_alike and filled and not alone
+        zero_filled = _is_zero_filled(dataset, band)
         if placement and (placement.exact or self._resampling == Resampling.cubic):
             self._blocks.add(path, indexes)
             dataset.close()
-            return _ParallelFile(self._blocks, bands, places, placement, filled and alone)
-        warped = self._warped(dataset, band, self._resampling, filled and alone)
-        if self._resampling != Resampling.cubic:
-            return _WarpedFile(warped, self.grid.window, places, indexes, zeros=warped)
+            return _ParallelFile(self._blocks, bands, places, placement, zero_filled)
+        warped = self._warped(dataset, band, self._resampling, zero_filled)
+        by_number = band.rule.scale < _SCALE_OF_DN and self._resampling == Resampling.cubic
+        raw = self._warped(dataset, band, Resampling.nearest, zero_filled) if by_number else None
+        zeros = self._warped(dataset, band, Resampling.nearest, False) if zero_filled else None
         coarser = max(there / here for there, here in zip(pixel_size_m(band.grid), pixel_size_m(self.grid), strict=True))
         # A cubic kernel has a radius of two pixels, of the coarser of the two grids.
         reach = math.ceil(2 * max(1.0, coarser) - 0.1)
-        nearest = self._warped(dataset, band, Resampling.nearest, filled and alone)
-        raw = None if band.rule.scale >= _SCALE_OF_DN else nearest
-        return _WarpedFile(warped, self.grid.window, places, indexes, raw=raw, reach=reach, zeros=nearest)
+        return _WarpedFile(warped, self.grid.window, places, indexes, raw=raw, reach=reach, zeros=zeros)
 
     def _warped(self, dataset: DatasetReader, band: BandSource, resampling: Resampling, zero_filled: bool) -> DatasetReader:
         vrt = WarpedVRT(
@@ -368,6 +385,11 @@ class SceneReader:
             if saturated is not None:
                 layer[saturated] = np.inf
         return dn
+
+
+def _is_exact(file: _ParallelFile | _WarpedFile) -> bool:
+    """Whether a file is read as it is."""
+    return isinstance(file, _ParallelFile) and file.placement.exact
 
 
 def _moved(at: int, length: int, side: int, origin: int, room: int) -> int:

@@ -28,6 +28,7 @@ from qgis.core import (
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
+    QgsProperty,
     QgsRasterLayer,
     QgsVectorLayer,
 )
@@ -44,6 +45,8 @@ _GOALS = {"f1": "Best balance (F1)", "precision": "Few false alarms (precision 0
 _CLOUDS = ["auto", "product", "spectral", "none"]
 # Formats that the engine reads as they are; others are copied to the first.
 _VECTOR_FILES = ["gpkg", "shp", "geojson", "fgb"]
+# What is given as a value and not by its place.
+_CHOSEN = (QgsProcessingParameterBoolean, QgsProcessingParameterEnum, QgsProcessingParameterNumber)
 
 
 def scene(name: str, label: str, which: str) -> QgsProcessingParameterDefinition:
@@ -267,6 +270,14 @@ def is_empty(value: object) -> bool:
     return value is None or value == NULL or (isinstance(value, str) and not value.strip())
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def option_name(name: str) -> str:
     """A parameter's option on the engine's command line."""
     return f"--{name.lower().replace('_', '-')}"
@@ -286,7 +297,16 @@ def _option(
         return [option, crs_text(place)] if place.isValid() else []
     if is_empty(value):
         return []
+    # QGIS itself takes a default for what it cannot read, and a model does not check its steps.
+    if isinstance(value, QgsProperty) and isinstance(definition, _CHOSEN):
+        value = value.valueAsString(context.expressionContext(), "")[0]
+        if is_empty(value):
+            raise QgsProcessingException(
+                f"{definition.description()}: its expression says nothing. Correct it, or choose a value."
+            )
     if isinstance(definition, QgsProcessingParameterBoolean):
+        if isinstance(value, str) and value.strip().lower() not in ("true", "false", "1", "0"):
+            raise QgsProcessingException(f"{definition.description()}: {value!r} cannot be used. Choose one of true, false.")
         on = algorithm.parameterAsBoolean(parameters, name, context)
         if on == bool(definition.defaultValue()):
             return []
@@ -294,11 +314,12 @@ def _option(
     if isinstance(definition, QgsProcessingParameterExtent):
         return _bounds(algorithm, name, parameters, context)
     if isinstance(definition, QgsProcessingParameterNumber):
+        if isinstance(value, str) and not _is_number(value):
+            raise QgsProcessingException(f"{definition.description()}: {value!r} is no number. Give one such as 0.5.")
         number = algorithm.parameterAsDouble(parameters, name, context)
         return [] if number == definition.defaultValue() else [option, repr(number)]
     if isinstance(definition, QgsProcessingParameterEnum):
-        # As a text also what an expression says. QGIS itself takes the default for what is no choice, and a model does not check its steps.
-        text = choice_of(definition, value) or choice_of(definition, algorithm.parameterAsString(parameters, name, context))
+        text = choice_of(definition, value)
         if text is None:
             raise QgsProcessingException(no_choice(definition, value))
         return [] if not text or text == choice_of(definition, definition.defaultValue()) else [option, text]

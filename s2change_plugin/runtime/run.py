@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from qgis.core import QgsProcessingFeedback
+from qgis.core import QgsApplication, QgsProcessingFeedback
 from qgis.PyQt.QtCore import QCoreApplication, QEventLoop, QProcess, QThread
 
 from .environment import SET_UP, clean_environment, engine_arguments, engine_python, missing_engine
@@ -38,10 +39,10 @@ _TITLES = {
 }
 
 
-# How long `stop_runs` waits.
-_PATIENCE_S = 10
-# Of each run there is now.
-_RUNNING: list[QgsProcessingFeedback] = []
+# How long `stop_runs` waits for runs, and for what is left to be told once they have ended.
+_PATIENCE_S, _MOMENT_S = 10.0, 2.0
+# Of each run there is now its feedback, and whether it is in the main thread.
+_RUNNING: list[tuple[QgsProcessingFeedback, bool]] = []
 
 
 class EngineError(Exception):
@@ -70,11 +71,12 @@ def run_engine(
     if problem:
         raise EngineError(problem)
     heard = _Heard(feedback, _STAGES.get(arguments[0], {}), messages, words)
-    stderr = run_process(str(engine_python()), engine_arguments([*arguments, "--events"]), feedback, heard.line)
+    with _counted(feedback):
+        stderr = run_process(str(engine_python()), engine_arguments([*arguments, "--events"]), feedback, heard.line)
+        if heard.result is None and heard.workdir:
+            _remove(heard.workdir)
     if heard.result is not None:
         return heard.result
-    if heard.workdir:
-        _remove(heard.workdir)
     if feedback.isCanceled():
         raise EngineCancelled("Cancelled; nothing was written.")
     if heard.error:
@@ -106,28 +108,49 @@ def run_process(
     Raises:
         EngineError: it cannot be started.
     """
-    _RUNNING.append(feedback)
-    try:
+    with _counted(feedback):
         return _run_process(program, arguments, feedback, line, merge, clicks)
+
+
+@contextmanager
+def _counted(feedback: QgsProcessingFeedback) -> Iterator[None]:
+    """Count a run among those that can be stopped."""
+    _RUNNING.append((feedback, _is_main_thread()))
+    try:
+        yield
     finally:
-        _RUNNING.remove(feedback)
+        _RUNNING.remove((feedback, _is_main_thread()))
+
+
+def _is_main_thread() -> bool:
+    application = QCoreApplication.instance()
+    return application is not None and QThread.currentThread() == application.thread()
 
 
 def stop_runs() -> None:
-    """Cancel all that is running, and wait for its end; in the main thread."""
+    """Cancel all that is running, and wait for the end of what runs in other threads, and for a moment more; in the main thread."""
     until = time.monotonic() + _PATIENCE_S
-    while _RUNNING and time.monotonic() < until:
-        for feedback in list(_RUNNING):
+    while True:
+        for feedback, _ in list(_RUNNING):
             feedback.cancel()
+        # One of the main thread ends when that goes on.
+        if all(is_main for _, is_main in _RUNNING):
+            until = min(until, time.monotonic() + _MOMENT_S)
+        if time.monotonic() >= until or not _active_tasks():
+            return
         QCoreApplication.processEvents(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents, _POLL_MS)
         time.sleep(_POLL_MS / 1000)
+
+
+def _active_tasks() -> bool:
+    """Whether something runs that may be ours: a run, or the task around one, which tells QGIS of its end."""
+    return bool(_RUNNING) or QgsApplication.taskManager().countActiveTasks() > 0
 
 
 def _run_process(
     program: str, arguments: list[str], feedback: QgsProcessingFeedback, line: Callable[[str], None], merge: bool, clicks: bool
 ) -> str:
-    application = QCoreApplication.instance()
-    is_main = application is not None and QThread.currentThread() == application.thread()
+    is_main = _is_main_thread()
     handled = QEventLoop.ProcessEventsFlag.AllEvents if clicks else QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents
     process = QProcess()
     process.setProcessEnvironment(clean_environment())

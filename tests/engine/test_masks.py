@@ -233,6 +233,15 @@ def test_what_lies_off_the_grid_counts_as_little_in_its_own_crs_as_in_another(tm
         assert (window.col_off, window.row_off, window.width, window.height) == (20, 20, 20, 30)
 
 
+@pytest.mark.parametrize("crs", ["EPSG:32631", "EPSG:4326"])
+def test_a_cloud_beside_the_grid_reaches_into_it(crs: str) -> None:
+    cloud = geopandas.GeoSeries([box(499780, 4999500, 499980, 4999800)], crs="EPSG:32631").to_crs(crs)
+    mask = MaskPolygons(CRS.from_string(crs), ((cloud[0], Quality.CLOUD),), "a cloud")
+    assert (read(mask) == Quality.CLOUD).sum() == 0
+    assert (read(mask, buffer=60) == Quality.CLOUD)[25:45, :3].all()
+    assert (read(mask, buffer=5000) == Quality.CLOUD).all()
+
+
 def test_polygons_in_degrees_meet_a_grid_that_lies_across_180_degrees(tmp_path: Path) -> None:
     """As in Fiji: one edge of the grid is in the east of the Earth and the other in its west."""
     here = replace(GRID, crs=CRS.from_epsg(32760), transform=Affine(10, 0, 819200, 0, -10, 8138000))
@@ -263,7 +272,7 @@ def test_polygons_and_masks_in_a_crs_that_is_no_place_on_earth_are_refused_in_a_
     with pytest.raises(GridMismatch, match="no CRS on Earth"):
         Area(str(tmp_path / "area.gpkg"), GRID)
     path = write_stack(tmp_path / "mask.tif", np.ones((1, 100, 120), np.uint8), None, crs=LOCAL)
-    with pytest.raises(GridMismatch, match="no CRS on Earth"):
+    with pytest.raises(GridMismatch, match="no place on Earth"):
         open_mask(str(path))
 
 

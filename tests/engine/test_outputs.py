@@ -4,7 +4,6 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -222,9 +221,12 @@ def test_what_goes_to_another_disk_is_there_before_the_older_one_is_taken_away(
     target = folder / "mask.tif"
     new.write_text("new")
     target.write_text("old")
-    stat, copy = Path.stat, outputs.shutil.copyfile
-    there = folder.stat()
-    elsewhere = SimpleNamespace(st_dev=-1, st_mode=there.st_mode, st_ino=there.st_ino)
+    replace, copy = os.replace, outputs.shutil.copyfile
+
+    def within_a_disk(source: Path, to: Path) -> None:
+        if source.parent != to.parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        replace(source, to)
 
     def copied(source: Path, to: Path) -> None:
         assert target.read_text() == "old"
@@ -233,7 +235,7 @@ def test_what_goes_to_another_disk_is_there_before_the_older_one_is_taken_away(
             raise OSError(errno.ENOSPC, "No space left on device")
         copy(source, to)
 
-    monkeypatch.setattr(Path, "stat", lambda path, **how: elsewhere if path == folder else stat(path, **how))
+    monkeypatch.setattr(outputs.os, "replace", within_a_disk)
     monkeypatch.setattr(outputs.shutil, "copyfile", copied)
     if fails:
         with pytest.raises(OutputError, match=r"No space left on device\. Free some space and run again"):

@@ -267,10 +267,15 @@ def test_the_style_of_an_older_result_does_not_stay_for_another(provider, engine
         ("GOAL", "Precision", "'Precision' cannot be used. Choose one of f1, precision, recall"),
         ("GOAL", "-1", "'-1' cannot be used"),
         ("EXTENT", "nowhere", "'nowhere' is no extent"),
+        ("THRESHOLD", "0,5", "'0,5' is no number"),
+        ("MASK_BUFFER", "sixty", "'sixty' is no number"),
+        ("REGISTER", "nope", "'nope' cannot be used. Choose one of true, false"),
+        ("METHOD", QgsProperty.fromExpression("'ir' || NULL"), "its expression says nothing"),
+        ("METHOD", QgsProperty.fromExpression("'ir'"), "'ir' cannot be used. Choose one of unet"),
     ],
 )
 def test_in_a_model_which_checks_no_step_what_is_no_choice_is_not_taken_for_the_default(
-    provider, engine, asked: dict, parameter: str, value: str, said: str
+    provider, engine, asked: dict, parameter: str, value: object, said: str
 ) -> None:
     step, context, feedback = algorithm().create(), QgsProcessingContext(), QgsProcessingFeedback(False)
     with pytest.raises(QgsProcessingException, match=said):

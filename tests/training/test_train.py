@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from matplotlib.pyplot import close
 
 from s2change_plugin.engine.bands import TEN_BANDS
-from s2change_plugin.engine.card import SHIPPED, find_card
+from s2change_plugin.engine.card import SHIPPED, ModelCard, find_card
 from s2change_plugin.engine.detect import predicted
 from s2change_plugin.engine.errors import ModelError, S2ChangeError, UnreadableInput
 from s2change_plugin.engine.labelled import Origin, city_names, on_ground_of, origins
@@ -440,7 +440,28 @@ def test_what_a_model_begins_with_is_kept_where_no_epoch_is_better(data: Path, t
     assert before > 0.1
     assert load_model(str(tmp_path / "two" / "model.safetensors")).card.scores["pooled"]["f1"] == before
     assert f"model, with which it begins, has F1 {before:.3f} there, with the threshold that is best there." in said
-    assert said[-2].startswith("On what is held out it is no better than what it began with")
+    assert said[-2].startswith("On what is held out nothing is better than what it began with, which is kept")
+
+
+def test_what_a_model_begins_with_is_kept_where_its_networks_gain_and_their_mean_does_not(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, two = str(tmp_path / "one" / "model.safetensors"), {"views": ("dates", "difference")}
+    run(data, tmp_path / "one", tiny(("essen",), epochs=2, **two))
+    told = []
+
+    def said_of(network: Any, card: ModelCard, cities: object) -> ModelCard:
+        # The whole, and each of its networks before and after an epoch.
+        told.append(len(network.networks))
+        worth = {1: 0.1 * len(told), 2: 0.5 - 0.01 * len(told)}[len(network.networks)]
+        return replace(card, scores={"pooled": {"f1": worth, "precision": 0.5, "recall": 0.5}})
+
+    monkeypatch.setattr("training.train.validated", said_of)
+    run(data, tmp_path / "two", tiny(("essen",), init=start, epochs=1, learning_rate=0.01, **two))
+    assert told == [2, 1, 1, 1, 1, 2]
+    for name, tensor in tensors(tmp_path / "one").items():
+        assert torch.equal(tensor, tensors(tmp_path / "two")[name]), name
+    assert load_model(str(tmp_path / "two" / "model.safetensors")).card.scores["pooled"]["f1"] == 0.49
 
 
 def test_steps_are_counted_with_the_settings_however_they_are_given(

@@ -13,11 +13,10 @@ from typing import Any, TypeVar
 from unittest.mock import patch
 
 from s2change_plugin.engine import detect as run
-from s2change_plugin.engine import polygons, reading
+from s2change_plugin.engine import reading
 from s2change_plugin.engine.blocks import BlockCache
 from s2change_plugin.engine.events import JsonEvents
 from s2change_plugin.engine.folded import FoldedNet
-from s2change_plugin.engine.outputs import RasterWriter
 from s2change_plugin.engine.pair import Pair
 from s2change_plugin.engine.threads import window_threads
 
@@ -25,12 +24,16 @@ T = TypeVar("T")
 
 # What counts as what; of what is called inside of another, each has its own seconds.
 _CALLS: dict[str, tuple[tuple[Any, str], ...]] = {
+    # For what another thread decodes; not told, but it is not what is around it.
+    "wait": ((BlockCache, "_decoded"), (BlockCache, "fetch")),
     "read": ((BlockCache, "_read"),),
     "resample": ((reading, "interpolated"),),
     "prepare": ((Pair, "read"), (FoldedNet, "laid_out")),
     "network": ((FoldedNet, "forward"),),
-    "write": ((RasterWriter, "write"), (RasterWriter, "finish"), (polygons, "write_polygons")),
+    # Once all windows are done, by the main thread, which waits for the others: finishing the rasters, polygons.
+    "write": ((run, "_finish"),),
 }
+_BY_ONE = ("write",)
 
 
 class Clocks:
@@ -111,5 +114,6 @@ def inside(before: Path, after: Path, model: Path, folder: Path) -> dict[str, An
         options = run.DetectOptions(before=str(before), after=str(after), model=str(model), device="cpu", **outputs)
         run.detect(options, _Silent())
         seconds = time.perf_counter() - begin
-    stages = {name: clocks.seconds[name] / window_threads() for name in _CALLS}
+    told = [name for name in _CALLS if name != "wait"]
+    stages = {name: clocks.seconds[name] / (1 if name in _BY_ONE else window_threads()) for name in told}
     return {"seconds": seconds, "note": f"{window_threads()} threads", "stages": stages}

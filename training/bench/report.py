@@ -290,9 +290,10 @@ def _inside(rounds: Sequence[Round]) -> list[str]:
         return []
     return [
         "## What the threads of a run do",
-        "Each second is given to what was called last; those of all threads by their number. *read*: decoding blocks; *resample*: interpolating; "
-        "*prepare*: masks, reflectance, haze, what is usual between the dates, laying out; *network*, with its margin; *write*: the rasters and "
-        "the polygons. The rest is registration, loading, and what a thread waits for.",
+        "Each second is given to what was called last, those of the windows' threads divided by their number. *read*: decoding blocks; *resample*: "
+        "interpolating; both of registration's samples too; *prepare*: masks, reflectance, haze, what is usual between the dates, laying out; "
+        "*network*, with its margin; *write*: finishing the rasters beside the polygons, once all windows are done. The rest is loading, registration "
+        "itself, and waiting.",
         table(["Work", "s"], [[name, f"{seconds:.1f}"] for name, seconds in shares(rounds, "inside").items()]),
     ]
 

@@ -18,6 +18,8 @@ _POLL_MS = 100
 _GRACE_MS = 3000
 # How often a folder is removed, a second apart: on Windows a program that was killed may hold its files a moment longer.
 _REMOVALS = 3
+# How long `stop_runs` waits for runs, and for what is left to be told once they have ended.
+_PATIENCE_S, _MOMENT_S = 10.0, 2.0
 # In a run's folder, what the engine took out of the way until the new is in place: its `outputs.SET_ASIDE`.
 SET_ASIDE = "older"
 # Where each stage of a command lies in the progress of the whole, percent.
@@ -37,10 +39,6 @@ _TITLES = {
     "chips": "Exporting labels",
     "write": "Writing",
 }
-
-
-# How long `stop_runs` waits for runs, and for what is left to be told once they have ended.
-_PATIENCE_S, _MOMENT_S = 10.0, 2.0
 # Of each run there is now its feedback, and whether it is in the main thread.
 _RUNNING: list[tuple[QgsProcessingFeedback, bool]] = []
 

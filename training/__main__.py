@@ -179,6 +179,11 @@ def export(run: Path, name: str, ship: bool, force: bool) -> None:
     help="Output of another run on the same data and folds, whose networks those of the same view learn from.",
 )
 @click.option(
+    "--init",
+    metavar="MODEL",
+    help="Begin every fit with this model: what train --init would make, out of fold. Its name or file.",
+)
+@click.option(
     "--against", type=_FOLDER, multiple=True, help="Output of another run on the same data, for the report's tables; repeatable."
 )
 def crossvalidate(
@@ -189,23 +194,25 @@ def crossvalidate(
     workers: int,
     settings: tuple[str, ...],
     teachers: Path | None,
+    init: str | None,
     against: tuple[Path, ...],
 ) -> None:
     """Predict every city in DATA by networks that never saw it nor its neighbours, score that, and write a report."""
     from .crossreport import PAGE, read_rival, write_report
     from .crossvalidate import as_text, folds_of
     from .crossvalidate import crossvalidate as run
-    from .options import options_from
+    from .options import options_from, parsed
+    from .train import fine_tuning
 
     with one_sentence():
         try:
-            options = options_from(settings)
+            options = options_from(settings, fine_tuning(init, data, parsed(settings), folds=folds) if init else {})
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         # What cannot be compared is refused before hours of fitting.
         rivals = [read_rival(folder, data, folds_of(data, folds), options) for folder in against]
         try:
-            found = run(data, output, options, folds, seeds, workers, click.echo, teachers)
+            found = run(data, output, options, folds, seeds, workers, click.echo, teachers, init)
         except KeyboardInterrupt:
             raise S2ChangeError("Stopped. The same command goes on with the folds that are not done.") from None
         click.echo(as_text(found))

@@ -35,6 +35,7 @@ from .crossvalidate import SCORES as SCORES_FILE
 from .crossvalidate import (
     VARIANTS,
     Fold,
+    begun_with,
     is_predicted,
     labels_of,
     mapped,
@@ -129,9 +130,8 @@ def read_rival(folder: Path, data: Path, split: Sequence[Fold], options: FitOpti
 
 
 def _lesson(saved: dict[str, Any]) -> str:
-    """A sentence on what learned from others, where something did."""
-    taught = taught_by(saved)
-    return f"{taught[:1].upper()}{taught[1:]}. " if taught else ""
+    """Sentences on what learned from others, and on what it began with, where something did."""
+    return "".join(f"{one[:1].upper()}{one[1:]}. " for one in (taught_by(saved), begun_with(saved)) if one)
 
 
 def _in_words(value: Any) -> str:
@@ -179,7 +179,7 @@ def write_report(
     _require_pixels(own, rivals)
     methods = [own, *rivals, *_plain_methods(plain)]
     values = {
-        "settings": {**asdict(options), "teachers": taught_by(saved) or "none"},
+        "settings": {**asdict(options), "teachers": taught_by(saved) or "none", "init": begun_with(saved) or "none"},
         "sources": list(dict.fromkeys(one.source for one in origins(data, truth).values())),
         "level": found["level"],
         "imitated": found["imitated"],

@@ -19,12 +19,15 @@ import torch
 from numpy.typing import NDArray
 
 from s2change_plugin.engine.bands import L2A_BANDS
+from s2change_plugin.engine.card import ModelCard, find_card
 from s2change_plugin.engine.errors import S2ChangeError, UnreadableInput
-from s2change_plugin.engine.labelled import NEIGHBOURS_KM, centres, city_names, neighbours, origins, require_one_level
+from s2change_plugin.engine.labelled import NEIGHBOURS_KM, Places, centres, city_names, neighbours, origins, require_one_level
+from s2change_plugin.engine.model import load_model
 from s2change_plugin.engine.outputs import NOT_OBSERVED, to_mask
 from s2change_plugin.engine.validity import Codes
 
 from .calibrate import card_values, summary
+from .evaluate import trained_near
 from .failures import failures
 from .fit import few_steps, fit, flops_per_pixel, new_network, predict, save_state
 from .options import FitOptions, completed
@@ -32,6 +35,8 @@ from .prepare import City, Labels, fingerprints, read_city, require_as_before
 from .sampling import as_level_2a, band_statistics, laid_out
 
 OPTIONS, SCORES = "options.json", "scores.json"
+# What is saved beside the options of the fits.
+_BESIDE = ("folds", "teachers", "init", "cities")
 # How each held-out city is predicted: as it is, and as Level-2A might show it.
 VARIANTS = ("l1c", "l2a")
 
@@ -80,6 +85,7 @@ def crossvalidate(
     workers: int,
     say: Callable[[str], None],
     teachers: Path | None = None,
+    init: str | None = None,
 ) -> dict[str, Any]:
     """Predict every city of a data folder out of fold, once for each seed, and score the predictions.
 
@@ -94,27 +100,31 @@ def crossvalidate(
         workers: folds that are fitted at a time, each on its share of the processor's cores.
         say: tells a sentence.
         teachers: output folder of a cross-validation of the same data and folds, whose networks these learn from.
+        init: model to begin every fit with, by name or path, of the options' networks; else random weights.
 
     Raises:
-        S2ChangeError: the cities are of several levels, the output folder holds a run with other options or on other data, or that of
-            the teachers none to learn from.
+        S2ChangeError: the cities are of several levels, the output folder holds a run with other options or on other data, that of
+            the teachers none to learn from, or the model to begin with knows one of the places.
     """
     level = require_one_level(origins(data, city_names(data)))
     split = folds_of(data, folds)
     cities = fingerprints(data)
     taught = teachers_in(teachers, cities, split, options) if teachers else None
-    _begin(output, options, folds, taught, cities)
+    start = find_card(init) if init else None
+    if start:
+        _require_new_places(start, centres(data), data)
+    _begin(output, options, folds, taught, start, cities)
     for number, fold in enumerate(split):
         say(f"Fold {number}: {', '.join(fold)}")
     truth = labels_of(data)
     fewest = min(sum(change.size for name, change in truth.items() if name not in fold) for fold in split)
-    too_few = few_steps(fewest, options)
+    too_few = None if start else few_steps(fewest, options)
     if too_few:
         say(too_few)
     numbers = range(options.seed, options.seed + seeds)
     open_tasks = [(seed, fold) for seed in numbers for fold in split if not is_predicted(output, seed, fold)]
     with mapped(workers) as walk:
-        for seed, fold, seconds in walk(partial(_fold, data, output, options, taught), open_tasks):
+        for seed, fold, seconds in walk(partial(_fold, data, output, options, taught, init), open_tasks):
             say(f"Seed {seed}, {', '.join(fold)}: {seconds:.0f} s")
     found: dict[str, Any] = {
         "folds": split,
@@ -132,7 +142,7 @@ def crossvalidate(
 
 
 def saved_options(folder: Path) -> dict[str, Any]:
-    """All that a cross-validation was made with: options of its fits, number of folds, teachers, fingerprints of its cities.
+    """All that a cross-validation was made with: options of its fits, number of folds, teachers, the model that it began with, fingerprints of its cities.
 
     Raises:
         UnreadableInput: none is there.
@@ -141,7 +151,7 @@ def saved_options(folder: Path) -> dict[str, Any]:
         values = json.loads((folder / OPTIONS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UnreadableInput(f"{folder} holds no cross-validation. Make one with: python -m training crossvalidate") from error
-    return {"teachers": None, "cities": None, **completed(values)}
+    return {**dict.fromkeys(_BESIDE), **completed(values)}
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
@@ -151,17 +161,18 @@ def settings_of(folder: Path) -> dict[str, Any]:
         UnreadableInput: none is there.
     """
     there = saved_options(folder)
-    return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in there.items()
-        if name not in ("folds", "teachers", "cities")
-    }
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in there.items() if name not in _BESIDE}
 
 
 def taught_by(saved: dict[str, Any]) -> str:
     """Which networks learned from how many others, as the options of a cross-validation were saved; nothing where none did."""
     teachers = saved["teachers"]
     return lesson(len(teachers["seeds"]), teachers["views"], saved["views"]) if teachers else ""
+
+
+def begun_with(saved: dict[str, Any]) -> str:
+    """With which model every fit began, as the options of a cross-validation were saved; nothing where with none."""
+    return f"every fit begins with {saved['init']['name']}" if saved["init"] else ""
 
 
 def lesson(teachers: int, taught: Iterable[str], views: Iterable[str]) -> str:
@@ -332,16 +343,18 @@ def mapped(workers: int) -> Iterator[Callable[..., Any]]:
 
 
 def _fold(
-    data: Path, output: Path, options: FitOptions, teachers: Teachers | None, task: tuple[int, Fold]
+    data: Path, output: Path, options: FitOptions, teachers: Teachers | None, init: str | None, task: tuple[int, Fold]
 ) -> tuple[int, Fold, float]:
     """Fit on all cities but a fold's, predict these, and give the task and the seconds that it took."""
     seed, fold = task
     began = time.monotonic()
     cities = _cities(data, options.bands)
     training = [city for name, city in cities.items() if name not in fold]
-    statistics = band_statistics(training)
+    start = load_model(init, device="cpu") if init else None
+    statistics = (start.card.mean, start.card.std) if start else band_statistics(training)
     learned = teachers.of(fold) if teachers else []
-    network = fit([laid_out(city, statistics) for city in training], replace(options, seed=seed), learned)
+    weights = start.network.state_dict() if start else {}
+    network = fit([laid_out(city, statistics) for city in training], replace(options, seed=seed), learned, weights)
     kept = _network_path(output, seed, fold)
     kept.parent.mkdir(parents=True, exist_ok=True)
     save_state(kept, {"network": network.state_dict(), "held_out": list(fold)})
@@ -389,10 +402,23 @@ def _write(target: Path, levels: NDArray[np.uint8], like: Path) -> None:
     beside.replace(target)
 
 
-def _begin(output: Path, options: FitOptions, folds: int, teachers: Teachers | None, cities: dict[str, str]) -> None:
+def _require_new_places(start: ModelCard, places: Places, data: Path) -> None:
+    """Refuse a model to begin with that was trained where it would be scored."""
+    known = trained_near(start, places)
+    if known:
+        raise UnreadableInput(
+            f"{start.name} was trained within {NEIGHBOURS_KM:g} km of {', '.join(known)}, so that scores there would prove nothing. Take what lies there "
+            f"out of {data}, or leave --init out."
+        )
+
+
+def _begin(
+    output: Path, options: FitOptions, folds: int, teachers: Teachers | None, start: ModelCard | None, cities: dict[str, str]
+) -> None:
     """Make the output folder, or check that the run in it is this one."""
     taught = teachers and {"folder": str(teachers.folder), "seeds": teachers.seeds, "views": teachers.options.views}
-    wanted = json.loads(json.dumps({"folds": folds, "teachers": taught, **asdict(options)}))
+    began = start and {"name": start.name, "sha256": start.sha256}
+    wanted = json.loads(json.dumps({"folds": folds, "teachers": taught, "init": began, **asdict(options)}))
     saved = output / OPTIONS
     if saved.exists():
         there = saved_options(output)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -48,18 +49,26 @@ class Epoch:
 Progress = Callable[[Sequence[int], str], Iterable[int]]
 
 
-def fit(cities: Sequence[Ground], options: FitOptions, teachers: Sequence[nn.Module] = ()) -> Any:
+def fit(
+    cities: Sequence[Ground],
+    options: FitOptions,
+    teachers: Sequence[nn.Module] = (),
+    start: Mapping[str, Tensor] = MappingProxyType({}),
+) -> Any:
     """Fit every network by itself; the moving average of its weights at the end of the schedule is the result.
 
     Args:
         cities: as `laid_out` gives them.
         options: how.
         teachers: networks as this gives them. Those of a view that they have learn from them, the others from the labels.
+        start: weights of the whole to begin with; none is random ones.
 
     Returns:
         the networks as one, in evaluation mode.
     """
     whole = new_network(options)
+    if start:
+        whole.load_state_dict(start)
     for index, network in enumerate(parts_of(whole)):
         *_, last = fitting(cities, options, network, index, alike(network, teachers))
         network.load_state_dict(last.network.state_dict())

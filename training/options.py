@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -117,13 +118,13 @@ class FitOptions:
         return margin(self.depth, self.view_cells) if self.architecture == "two-date-unets" else _BASELINE_MARGIN
 
 
-def options_from(settings: Sequence[str]) -> FitOptions:
-    """Options from "name=value" texts; bands are a number of bands or names with commas.
+def options_from(settings: Sequence[str], start: Mapping[str, Any] = MappingProxyType({})) -> FitOptions:
+    """Options from "name=value" texts; bands are a number of bands or names with commas. What they leave open is as in `start`.
 
     Raises:
         ValueError: unknown name, or a value that cannot be.
     """
-    return FitOptions(**parsed(settings))
+    return FitOptions(**{**start, **parsed(settings)})
 
 
 def parsed(settings: Sequence[str]) -> dict[str, Any]:

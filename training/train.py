@@ -38,6 +38,8 @@ from s2change_plugin.engine.unet import ChangeNet
 from .calibrate import ABOVE, MEASURES, confusion_at, counted, goal_levels, pooled, threshold_of
 from .crossvalidate import (
     SCORES,
+    begun_with,
+    folds_of,
     imitates_level_2a,
     lesson,
     require_alike,
@@ -67,8 +69,8 @@ class TrainOptions:
         validation_share: of the cities, held out whole where `validation` names none.
         validation: cities held out.
         init: model to begin with, by name or path; else random weights.
-        crossvalidated: folder of a cross-validation with the same options, whose scores, calibration and thresholds the card gets;
-            then no city is held out.
+        crossvalidated: folder of a cross-validation with the same options, teachers and model to begin with, whose scores, calibration and
+            thresholds the card gets; then no city is held out.
         teachers: models, by name or path. A network of a view that they have learns from theirs, the others from the labels.
     """
 
@@ -89,12 +91,17 @@ class TrainOptions:
             raise ValueError("validation_share lies between 0 and 1")
         if (self.fit.architecture, self.fit.turns) != ("two-date-unets", 1):
             raise ValueError("architecture and turns of a model that the engine runs are two-date-unets and 1")
-        if self.crossvalidated and (self.validation or self.init):
-            raise ValueError("validation and init are no options of a model whose cross-validation is there")
+        if self.crossvalidated and self.validation:
+            raise ValueError("validation is no option of a model whose cross-validation is there")
 
 
 def fine_tuning(
-    init: str, data: Path, given: Mapping[str, Any], validation_share: float = 0.2, validation: tuple[str, ...] = ()
+    init: str,
+    data: Path,
+    given: Mapping[str, Any],
+    validation_share: float = 0.2,
+    validation: tuple[str, ...] = (),
+    folds: int = 0,
 ) -> dict[str, Any]:
     """Options of a fit that begins with a model: its own network, small steps, and few epochs, but enough of them for small data.
 
@@ -103,6 +110,7 @@ def fine_tuning(
         data: as in `train`.
         given: options of the fit that are chosen already.
         validation_share, validation: what will be held out, as in `TrainOptions`.
+        folds: of a cross-validation, if it is one: the most that one of these holds is held out.
 
     Raises:
         ModelError, UnreadableInput: no such model, or no data.
@@ -116,9 +124,14 @@ def fine_tuning(
         "view_cells": card.view_cells,
     }
     fit = FitOptions(**own, **{name: value for name, value in given.items() if name in ("patch", "batch", "seed")})
-    chosen = TrainOptions(fit, validation_share, validation)
-    training, _ = split(list(places), chosen, sharing_ground(places), trained_near(card, centres(data)))
-    steps = steps_per_epoch(sum(places[name].height * places[name].width for name in training), fit)
+    sizes = {name: place.height * place.width for name, place in places.items()}
+    if folds:
+        trained = sum(sizes.values()) - max(sum(sizes[name] for name in fold) for fold in folds_of(data, folds))
+    else:
+        chosen = TrainOptions(fit, validation_share, validation)
+        training, _ = split(list(places), chosen, sharing_ground(places), trained_near(card, centres(data)))
+        trained = sum(sizes[name] for name in training)
+    steps = steps_per_epoch(trained, fit)
     return {**own, "epochs": max(_FEWEST_EPOCHS, math.ceil(_FEWEST_STEPS / steps)), "learning_rate": 0.0003}
 
 
@@ -166,7 +179,7 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     if not resume:
         # What is refused leaves no run behind.
         _begin(run, options, there)
-    for honest in _doubts(held_out, training, places, start, known):
+    for honest in _doubts(held_out, training, places, card.level, start, known):
         card = replace(card, protocol=f"{card.protocol} {honest}")
         say(honest)
     ground = [laid_out(city, (card.mean, card.std)) for city in cities]
@@ -217,14 +230,20 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
 
 
 def _doubts(
-    held_out: Sequence[str], training: Sequence[str], places: Places, start: ModelCard | None, known: Sequence[str]
+    held_out: Sequence[str], training: Sequence[str], places: Places, level: str, start: ModelCard | None, known: Sequence[str]
 ) -> list[str]:
-    """Sentences on why scores on the cities that are held out say little; `start` is the model to begin with, `known` as in `split`."""
+    """Sentences on why scores on the cities that are held out say little, or the model may; `level` is that of the labels, `start` the model to
+    begin with, `known` as in `split`.
+    """
     doubts = []
     close, seen = beside(held_out, training, neighbours(places)), sorted(set(held_out) & set(known))
     if close:
         doubts.append(
             f"Within {NEIGHBOURS_KM:g} km of what it was trained on lie {', '.join(close)}: scores there say little of other places."
+        )
+    if start and level not in (start.level, *start.simulated_levels):
+        doubts.append(
+            f"{start.name}, with which it began, is for Level-{start.level[1:]}, and these labels are of Level-{level[1:]}."
         )
     if start and seen:
         doubts.append(
@@ -310,6 +329,8 @@ def evidence(folder: Path, cities: Mapping[str, Origin], there: Mapping[str, str
     require_as_before(options["cities"], there, folder)
     taught = taught_by(options)
     learned = f"{taught}, fitted to the same cities; " if taught else ""
+    if begun_with(options):
+        learned += f"{begun_with(options)}; "
     seeds, deviation = len(found["l1c"]["seeds"]), found["l1c"]["deviation"]["f1"]
     shared = " with the same teachers" if taught else ""
     fitted = f"mean of {seeds} seeds from {options['seed']}{shared}" if seeds > 1 else f"one seed, {options['seed']}"
@@ -441,11 +462,11 @@ def _beginning(
 
 
 def _require_teachers(options: TrainOptions) -> None:
-    """Refuse teachers that cannot teach, or that a model's cross-validation did not have.
+    """Refuse teachers that cannot teach, or that a model's cross-validation did not have, as a model to begin with that it did not have.
 
     Raises:
         ModelError: no such model.
-        UnreadableInput: it looks at nothing that is to be learned, or the cross-validation had others.
+        UnreadableInput: it looks at nothing that is to be learned, or the cross-validation had others, or began with another.
     """
     cards = [find_card(name) for name in options.teachers]
     if len({card.sha256 for card in cards}) < len(cards):
@@ -454,7 +475,14 @@ def _require_teachers(options: TrainOptions) -> None:
         require_alike(name, ("two-date-unets", card.views, card.bands, 2**card.depth), options.fit)
     if options.crossvalidated:
         folder = Path(options.crossvalidated)
-        wanted = saved_options(folder)["teachers"]
+        saved = saved_options(folder)
+        began = saved["init"]
+        if (began and began["sha256"]) != (options.init and find_card(options.init).sha256):
+            raise UnreadableInput(
+                f"The networks in {folder} began with {began['name'] if began else 'random weights'}. "
+                + (f"Give it with --init {began['name']}." if began else "Leave --init out.")
+            )
+        wanted = saved["teachers"]
         expected = [wanted["views"]] * len(wanted["seeds"]) if wanted else []
         if [list(card.views) for card in cards] != expected:
             asked = f"{len(wanted['seeds'])} of {', '.join(wanted['views'])}" if wanted else "none"

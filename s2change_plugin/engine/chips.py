@@ -244,8 +244,9 @@ def origin_of(options: ChipsOptions, before: Scene, after: Scene) -> Origin:
         S2ChangeError: the processing level is unclear, or not one.
     """
     file = Path(options.change.partition("|")[0]).name
+    shown = ", which was brought to the radiometry of the first: --normalise does so" if options.normalise else ""
     return Origin(
-        source=f"own labels ({file}, on {before.label} and {after.label})",
+        source=f"own labels ({file}, on {before.label} and {after.label}{shown})",
         licence=options.licence or "not stated by whoever drew the labels",
         level=_level(options, before, after),
         detects=options.detects or f"What was drawn as change in {file}.",

@@ -224,7 +224,10 @@ def test_the_record_says_where_labels_come_from_without_folders(
     data = tmp_path / "data"
     export(*dates, change, data, "--no-change", seen, "--name", "a")
     export(*dates, seen, data, "--name", "b", "--licence", "CC BY 4.0", "--detects", "New solar parks.")
-    found = origins(data, ["a", "b"])
+    # What a model of these labels has to be shown.
+    export(*dates, change, data, "--no-change", seen, "--name", "c", "--normalise")
+    found = origins(data, ["a", "b", "c"])
+    assert "--normalise" in found["c"].source
     assert found["a"].source == "own labels (change.gpkg, on before_L1C.tif and after_L1C.tif)"
     assert (found["a"].level, found["a"].licence) == ("L1C", "not stated by whoever drew the labels")
     assert found["a"].detects == "What was drawn as change in change.gpkg."

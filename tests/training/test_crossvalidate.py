@@ -12,18 +12,21 @@ from click.testing import CliRunner
 from s2change_plugin.engine.bands import ALL_BANDS, L2A_BANDS, TEN_BANDS
 from s2change_plugin.engine.errors import S2ChangeError, UnreadableInput
 from s2change_plugin.engine.labelled import centres, city_names, neighbours
+from tests.standin import write_standin
 from tests.training.conftest import ORIGIN, write_record
 from training.__main__ import main
 from training.crossvalidate import (
     _cities,
     as_text,
     balanced_folds,
+    begun_with,
     crossvalidate,
     imitates_level_2a,
     read_predictions,
+    saved_options,
     settings_of,
 )
-from training.fit import fit, predict
+from training.fit import fit, new_network, predict
 from training.options import FitOptions
 from training.prepare import fingerprints, read_city
 from training.sampling import band_statistics, laid_out
@@ -115,6 +118,43 @@ def test_a_city_is_predicted_by_a_network_that_never_saw_its_labels(
     crossvalidate(data, tmp_path / "two", TINY, 2, 1, 1, lambda text: None)
     same = [(tmp_path / run / "seed-0" / "l1c" / f"{folds[0][0]}.tif").read_bytes() for run in ("one", "two")]
     assert same[0] == same[1]
+
+
+def test_every_fit_begins_with_the_model_that_is_given_and_sees_as_it_does(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart(monkeypatch)
+    start = str(write_standin(tmp_path, "start"))
+    options = replace(TINY, views=("dates",), width=10, depth=1, epochs=1)
+
+    def unfitted(cities: object, options: FitOptions, teachers: object, weights: dict[str, torch.Tensor]) -> torch.nn.Module:
+        network = new_network(options)
+        if weights:
+            network.load_state_dict(weights)
+        return network.eval()
+
+    monkeypatch.setattr("training.crossvalidate.fit", unfitted)
+    found = crossvalidate(data, tmp_path / "begun", options, 2, 1, 1, lambda text: None, init=start)
+    # What the model itself finds, by its own statistics: all of it.
+    assert found["l1c"]["mean"]["f1"] > 0.99
+    assert begun_with(saved_options(tmp_path / "begun")) == "every fit begins with start"
+    at_random = crossvalidate(data, tmp_path / "not", options, 2, 1, 1, lambda text: None)
+    assert at_random["l1c"]["mean"]["f1"] < 0.5
+    assert begun_with(saved_options(tmp_path / "not")) == ""
+    with pytest.raises(S2ChangeError, match="holds a run with other options .init"):
+        crossvalidate(data, tmp_path / "begun", options, 2, 1, 1, lambda text: None)
+
+
+def test_a_model_is_not_scored_where_it_was_trained_before(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    apart(monkeypatch)
+    place = {"rome": centres(data)["bern"]}
+    start = str(write_standin(tmp_path, "start", training={"cities": ["rome"], "centres": place}))
+    monkeypatch.setattr(
+        "training.crossvalidate.centres", lambda data: {**dict.fromkeys(city_names(data), (80, 0)), "bern": place["rome"]}
+    )
+    with pytest.raises(UnreadableInput, match="start was trained within 50 km of bern, so that"):
+        crossvalidate(data, tmp_path / "cv", TINY, 2, 1, 1, lambda text: None, init=start)
+    assert not (tmp_path / "cv").exists()
 
 
 @pytest.mark.parametrize(

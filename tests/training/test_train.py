@@ -429,6 +429,19 @@ def test_a_model_to_begin_with_gives_weights_normalisation_and_network(data: Pat
         fine_tuning("nothing", data, {})
 
 
+def test_labels_of_another_level_than_that_of_the_model_to_begin_with_are_told(data: Path, tmp_path: Path) -> None:
+    write_record(data, {name: replace(ORIGIN, level="L2A") for name in city_names(data)})
+    told = "is for Level-1C, and these labels are of Level-2A."
+    for levels in ((), ("L2A",)):
+        name = f"start{len(levels)}"
+        start = str(write_standin(tmp_path, name, level="L1C", simulated_levels=levels))
+        options = TrainOptions(
+            replace(FitOptions(**fine_tuning(start, data, {})), epochs=1, batch=4, patch=32), validation=("essen",), init=start
+        )
+        run(data, tmp_path / name, options)
+        assert (told in find_card(str(tmp_path / name / "model.safetensors")).protocol) == (not levels)
+
+
 def test_what_a_model_begins_with_is_kept_where_no_epoch_is_better(data: Path, tmp_path: Path) -> None:
     start, said = str(tmp_path / "one" / "model.safetensors"), list[str]()
     run(data, tmp_path / "one", tiny(("essen",), epochs=4, learning_rate=0.02, ema=0.8))
@@ -504,6 +517,8 @@ def test_small_data_is_walked_over_until_something_is_learned(tmp_path: Path) ->
         for group, origin in (("a", (500000, 5000000)), ("b", (600000, 5000000))):
             (tmp_path / name / group).mkdir(parents=True)
             write_stack(tmp_path / name / group / "change.tif", np.zeros((1, side, side), np.uint8), None, origin=origin)
+    # Of two folds one is held out at a time, as one of two groups is.
+    assert fine_tuning(str(start), tmp_path / "few", {}, folds=2)["epochs"] == 300
     # A walk over the other is one step of 16 patches of 128, four of 4 patches of 32, or 36 of 16 of 128.
     assert fine_tuning(str(start), tmp_path / "few", {})["epochs"] == 300
     assert fine_tuning(str(start), tmp_path / "few", {"patch": 32, "batch": 4})["epochs"] == 75
@@ -604,6 +619,37 @@ def test_a_cross_validated_model_is_trained_on_all_cities_and_its_card_says_what
         assert refused.exit_code == 2, refused.output
     nothing = CliRunner().invoke(main, ["train", str(data), "--output", str(tmp_path / "two"), "--crossvalidated", str(tmp_path)])
     assert (nothing.exit_code, "holds no cross-validation" in nothing.output) == (1, True)
+
+
+def test_a_model_that_began_with_another_is_measured_out_of_fold_too(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.crossvalidate.centres", lambda data: {name: (i, 0) for i, name in enumerate(city_names(data))})
+    start, few = write_standin(tmp_path, "start"), ["--set", "epochs=1", "--set", "batch=2", "--set", "patch=32"]
+
+    def command(*arguments: object) -> Any:
+        return CliRunner().invoke(main, [str(one) for one in arguments])
+
+    begun = ("--init", start)
+    done = command("crossvalidate", data, "--output", tmp_path / "cv", "--folds", 2, "--seeds", 1, *begun, *few)
+    assert done.exit_code == 0, done.output
+    assert "Every fit begins with start." in (tmp_path / "cv" / "report.html").read_text()
+    saved = json.loads((tmp_path / "cv" / "options.json").read_text())
+    # As `train --init` has it, for as many steps.
+    assert (saved["width"], saved["learning_rate"], saved["init"]["name"]) == (10, 0.0003, "start")
+    train_it = ("train", data, "--output", tmp_path / "run", "--crossvalidated", tmp_path / "cv")
+    for other, told in (((), "began with start. Give it with --init start"), (("--init", "oscd-urban-6"), "began with start")):
+        refused = command(*train_it, *other)
+        assert (refused.exit_code, told in refused.output) == (1, True), refused.output
+    assert not (tmp_path / "run").exists()
+    done = command(*train_it, *begun)
+    assert done.exit_code == 0, done.output
+    assert "held out: none" in done.output
+    card = load_model(str(tmp_path / "run" / "model.safetensors")).card
+    assert card.mean == (0.0,) * 10, "it sees as the model does with which it began"
+    assert "every fit begins with start; 2 folds, one seed, 0, threshold" in card.protocol
+    assert "Begun with start" in card.trained_on
+    assert card.calibration == tuple(json.loads((tmp_path / "cv" / "scores.json").read_text())["card"]["calibration"])
 
 
 def test_the_commands_lead_from_oscd_to_a_model_that_the_engine_finds(

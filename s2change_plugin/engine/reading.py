@@ -420,7 +420,6 @@ def _warp_options(band: BandSource, grid: Grid, zero_filled: bool) -> dict[str, 
     # Nearly alike pixels and finer ones are interpolated as they are.
     options = {name: f"{there / here if there < 0.95 * here else 1:.6f}" for name, there, here in widths}
     options["SRC_ALPHA_MAX"] = ANY_ALPHA
-    if zero_filled:
-        # A pixel of no ground is zero in every band.
-        options["UNIFIED_SRC_NODATA"] = "YES"
+    # A pixel of no ground is zero in every band; what is declared as nodata is so in each band by itself, which is not rasterio's default.
+    options["UNIFIED_SRC_NODATA"] = "YES" if zero_filled else "NO"
     return options

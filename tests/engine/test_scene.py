@@ -121,6 +121,8 @@ def test_a_cirrus_band_of_which_nothing_was_seen_stays_one(tmp_path: Path) -> No
 
 def test_numbers_alone_are_not_taken_for_bands(tmp_path: Path, ground: np.ndarray) -> None:
     path = write_stack(tmp_path / "a.tif", ground, [f"B{number}" for number in range(1, 11)])
+    with pytest.raises(BandsUnknown, match="only numbers its layers"):
+        open_scene(str(write_stack(tmp_path / "three.tif", ground[:3], ("b1", "b2", "b3"))))
     with pytest.raises(BandsUnknown, match="B8A"):
         open_scene(str(path))
 
@@ -449,6 +451,19 @@ def test_a_saturated_pixel_stays_one_when_it_is_resampled(tmp_path: Path, size: 
     np.testing.assert_allclose(whole[~saturated], 0.15, atol=1e-4)
     assert saturated.sum() <= (2 * size + 8) ** 2
     np.testing.assert_array_equal(part, whole[20:60, 20:26])
+
+
+def test_where_one_band_has_no_data_nothing_of_it_is_mixed_with_the_ground_beside(tmp_path: Path) -> None:
+    """Read on a grid of another zone, for which GDAL resamples it."""
+    values = np.full((2, 80, 80), 1500, np.uint16)
+    values[0, 30:50, 30:50] = 0
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", values, ("B02", "B03"), nodata=0)))
+    bounds = transform_bounds(scene.grid.crs, "EPSG:32632", *scene.grid.bounds)
+    reader = SceneReader(scene, Grid(CRS.from_epsg(32632), Affine(10, 0, bounds[0], 0, -10, bounds[3]), 80, 80))
+    first, second = reader.read(reader.grid.window)
+    reader.close()
+    assert np.isnan(first).sum() > np.isnan(second).sum() + 300
+    np.testing.assert_allclose(first[np.isfinite(first)], 0.15, atol=1e-4)
 
 
 @pytest.mark.parametrize(("dtype", "fill"), [("float32", -9999), ("int16", -32768), ("uint16", 0)])

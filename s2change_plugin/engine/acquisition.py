@@ -28,6 +28,8 @@ _ORBIT = re.compile(rf"{_START}R(\d{{3}}){_END}", re.IGNORECASE)
 _DATE = r"(20\d\d)([-_]?)(\d\d)\2(\d\d)(?:[T-](\d{6}))?(?!\d)"
 _ANY_DATE = re.compile(rf"(?<!\d){_DATE}")
 _SAFE_DATE = re.compile(rf"{_START}S2[A-D]_MSI\w{{3}}_{_DATE}", re.IGNORECASE)
+# NASA's Harmonized Landsat Sentinel-2, of surface reflectance, though B10 comes with it: year and day of the year (HLS Product User Guide, file names).
+_HLS = re.compile(rf"{_START}HLS\.S30\.T{_TILE}\.(20\d{{2}})(\d{{3}})T(\d{{6}}){_END}", re.IGNORECASE)
 # Names before December 2016: _V<sensing>_<sensing> in a product's, nothing but the time of making in a granule's or a file's.
 _OLD_NAME = re.compile(r"_(?:OPER|USER)_", re.IGNORECASE)
 _OLD_DATE = re.compile(rf"_V{_DATE}", re.IGNORECASE)
@@ -71,6 +73,9 @@ def acquisition_of_name(name: str) -> Acquisition:
     """
     name = re.split(r"[/\\]", name.rstrip("/\\"))[-1]
     # Underscores are no letters here, as \b would have them.
+    harmonized = _HLS.search(name)
+    if harmonized:
+        return _of_hls(harmonized)
     levels = {level.upper() for level in _LEVEL.findall(name)}
     platform = _PLATFORM.search(name)
     tile = _TILE_TOKEN.search(name) or _BARE_TILE.search(name)
@@ -139,6 +144,15 @@ def parse_number(text: str | None) -> float | None:
 
 def _tag(name: str) -> str:
     return f"S2CHANGE_{name.upper()}"
+
+
+def _of_hls(found: re.Match[str]) -> Acquisition:
+    tile, year, day, clock = found.groups()
+    try:
+        sensed = datetime.strptime(f"{year}{day}{clock}", "%Y%j%H%M%S").replace(tzinfo=timezone.utc)
+    except ValueError:
+        sensed = None
+    return Acquisition(level="L2A", sensed=sensed, tile=tile.upper(), origin="name")
 
 
 def _date_of_name(name: str) -> datetime | None:

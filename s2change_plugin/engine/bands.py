@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -80,6 +81,7 @@ _COMMON_NAMES = {
     "nir": "B08",
     "nir1": "B08",
     "nearinfrared": "B08",
+    "broadnir": "B08",
     "nir08": "B8A",
     "nir2": "B8A",
     "rededge4": "B8A",
@@ -97,10 +99,13 @@ _COMMON_NAMES = {
 _BAND_CODE = re.compile(r"(?<![a-z0-9])b(0?[1-9]|1[0-2]|0?8a)(?![a-z0-9])", re.IGNORECASE)
 # How other sensors' products spell theirs: Landsat's B05 is its near infrared (USGS, Landsat 8-9 Collection 2 Level 2 Science Product Guide, and NASA,
 # HLS Product User Guide, tables of bands), and would be taken for a red edge.
-_OF_LANDSAT = re.compile(r"(?<![a-z0-9])(?:(?:sr_b[1-7]|st_b(?:6|10))(?![a-z0-9])|hls\.l30|l[coet]0[4-9]_l)", re.IGNORECASE)
+_OF_LANDSAT = re.compile(
+    r"(?<![a-z0-9])(?:(?:sr_b[1-7]|st_b(?:6|10))(?![a-z0-9])|hls\.l30|l[coet]0[4-9]_l|l[cemot][4-9]\d{13}[a-z]{3}\d\d)",
+    re.IGNORECASE,
+)
 _WAVELENGTH = re.compile(r"(\d{3,4}(?:\.\d+)?)\s*nm", re.IGNORECASE)
-# "(Raw)" is how the Copernicus Browser ends the names of single bands.
-_FILE = re.compile(r"(?:^|[_\-. ])(B\d\d|B8A)(?:_(?:10|20|60)m|_\(Raw\))?$", re.IGNORECASE)
+# "(Raw)" is how the Copernicus Browser ends the names of single bands; Theia and SNAP write B2 for B02.
+_FILE = re.compile(r"(?:^|[_\-. ])(?i:B(\d\d|8A)|(?-i:B)([1-9]))(?i:_(?:10|20|60)m|_\(Raw\))?$")
 # What tells one scene's files from another's: days, other long numbers, tiles.
 _DAY_IN_PARTS = re.compile(r"(\d{4})[-_.](\d\d)[-_.](\d\d)(?!\d)")
 _MARKS = re.compile(r"\d{4,}|(?<![A-Z0-9])T?\d\d[A-Z]{3}(?![A-Z0-9])", re.IGNORECASE)
@@ -121,11 +126,22 @@ def band_of_description(text: str | None) -> str | None:
     return common or _band_of_wavelength(text)
 
 
+def bands_of_descriptions(texts: Sequence[str | None]) -> tuple[str | None, ...]:
+    """The bands that the descriptions of a stack's layers name, each as `band_of_description` has it.
+
+    Beside a broad near infrared "NIR" is the narrow one, as FORCE names them (Frantz 2019, "FORCE").
+    """
+    found = tuple(map(band_of_description, texts))
+    plain = [re.sub(r"[^a-z]", "", (text or "").lower()) for text in texts]
+    narrow = plain.index("nir") if {"nir", "broadnir"} <= set(plain) else None
+    return tuple("B8A" if place == narrow else band for place, band in enumerate(found))
+
+
 def band_of_file(path: str) -> str | None:
-    """The band that a single-band file's name ends with ("…_B02.tif", "…_B02_10m.jp2"), or None."""
+    """The band that a single-band file's name ends with ("…_B02.tif", "…_B02_10m.jp2", "…_B2.img"), or None."""
     name = PurePosixPath(path.replace("\\", "/")).stem
     found = None if _OF_LANDSAT.search(name) else _FILE.search(name)
-    return found.group(1).upper() if found else None
+    return _canonical(found[1] or found[2]) if found else None
 
 
 def marks_of_file(path: str) -> tuple[str, ...]:

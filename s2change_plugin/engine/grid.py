@@ -143,6 +143,11 @@ def bounds_window(grid: Grid, bounds: Bounds, crs: CRS) -> Window | None:
             raise GridMismatch(f"Bounds {bounds} in {name_of(crs)} cannot be placed in {name_of(grid.crs)}: {error}.") from error
     if not all(math.isfinite(value) for value in bounds):
         return None
+    if crs != grid.crs and grid.crs.is_geographic and bounds[0] > bounds[2]:
+        # Across 180°: the grid may lie on either side of it, or count on beyond.
+        west, south, east, north = bounds
+        sides = ((west, south, east + 360, north), (west - 360, south, east, north))
+        return next(filter(None, (bounds_window(grid, side, grid.crs) for side in sides)), None)
     left, top = ~grid.transform @ (bounds[0], bounds[3])
     right, bottom = ~grid.transform @ (bounds[2], bounds[1])
     slack = 0.01

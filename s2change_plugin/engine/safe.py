@@ -29,7 +29,7 @@ _QUANTIFICATION = {"L1C": ("QUANTIFICATION_VALUE",), "L2A": ("BOA_QUANTIFICATION
 _OFFSET_LIST = {"L1C": "Radiometric_Offset_List", "L2A": "BOA_ADD_OFFSET_VALUES_LIST"}
 _OFFSET = {"L1C": "RADIO_ADD_OFFSET", "L2A": "BOA_ADD_OFFSET"}
 
-_PRODUCT_FILE = re.compile(r"(?:MTD_MSIL|S2\w_\w{4}_MTD_SAFL)(?:0|1A|1B|1C|2A)\w*\.xml", re.IGNORECASE)
+_PRODUCT_FILE = re.compile(r"(?:MTD_MSIL|S2\w_\w{4}_MTD_SAFL)(?:0|1A|1B|1C|2[A-Z])\w*\.xml", re.IGNORECASE)
 _TILE_FILE = re.compile(r"(?:MTD_TL|S2\w_\w{4}_MTD_L(?:1B|1C|2A)_(?!DS_)[\w.]*)\.xml", re.IGNORECASE)
 _SUBDATASET = re.compile(r'SENTINEL2_L\w+:"?(.+?)"?(?::(?:\d+m|TCI|PREVIEW|SCL))?(?::EPSG_\d+)?', re.IGNORECASE)
 _GRANULE_IN_PATH = re.compile(r"^(.*?)[/\\]GRANULE(?:[/\\]([^/\\]+))?(?:[/\\][^/\\]+){0,2}$", re.IGNORECASE)

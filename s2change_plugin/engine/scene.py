@@ -21,7 +21,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from .acquisition import Acquisition, acquisition_of_name, acquisition_of_tags, parse_number
-from .bands import ALL_BANDS, BANDS, USUAL_ORDERS, band_of_description, band_of_file, marks_of_file
+from .bands import ALL_BANDS, BANDS, USUAL_ORDERS, band_of_file, bands_of_descriptions, marks_of_file
 from .errors import BandsUnknown, GridMismatch, UnitsUnclear, UnreadableInput, option_of
 from .files import Files, open_files
 from .grid import Grid, is_on_earth, name_of, place_of, sample_windows
@@ -387,7 +387,7 @@ def _stack_layers(source: str, bands: tuple[str | None, ...] | None, side: str) 
             raise BandsUnknown(
                 f"{source} holds one band only. Give a stack with all bands, or the folder that holds the band files."
             )
-        bands = tuple(band_of_description(text) for text in descriptions)
+        bands = bands_of_descriptions(descriptions)
         _require_named(source, descriptions, bands, side)
     elif len(bands) != count:
         raise BandsUnknown(
@@ -401,7 +401,7 @@ def _require_named(source: str, descriptions: tuple[str | None, ...], bands: tup
     known = [name for name in bands if name]
     twice = sorted({name for name in known if known.count(name) > 1})
     numbers = [number for number in map(_plain_number, descriptions) if number is not None]
-    numbered = len(numbers) > 3 and "B8A" not in known and numbers == list(range(1, len(numbers) + 1))
+    numbered = len(numbers) > 1 and "B8A" not in known and numbers == list(range(1, len(numbers) + 1))
     if len(known) >= 2 and not twice and not numbered:
         return
     usual = USUAL_ORDERS.get(len(bands))
@@ -456,7 +456,9 @@ def _finest(source: str, band: str, names: list[str]) -> str:
         return names[0]
     by_gsd = {int(gsd.group(1)): name for name in names if (gsd := re.search(r"_(10|20|60)m$", PurePosixPath(name).stem))}
     if len(by_gsd) != len(names):
-        raise BandsUnknown(f"{source} holds {band} more than once ({names[0]}, {names[1]}). Give a folder with one date.")
+        raise BandsUnknown(
+            f"{source} holds {band} more than once ({names[0]}, {names[1]}). Give a folder with one file of each band."
+        )
     return by_gsd[min(by_gsd)]
 
 

@@ -44,6 +44,11 @@ def test_sensing_and_making_may_be_days_apart_in_a_products_name() -> None:
         ("2023-12-17.tif", Acquisition(sensed=utc(2023, 12, 17), origin="name")),
         ("city_2023_12_17.tif", Acquisition(sensed=utc(2023, 12, 17), origin="name")),
         ("scene_20200717_L2A.tif", Acquisition("L2A", utc(2020, 7, 17), origin="name")),
+        (
+            "HLS.S30.T31TDK.2021032T105441.v2.0.B10.tif",
+            Acquisition("L2A", utc(2021, 2, 1, 10, 54, 41), tile="31TDK", origin="name"),
+        ),
+        ("HLS.S30.T31TDK.2021999T105441.v2.0.B10.tif", Acquisition("L2A", tile="31TDK", origin="name")),
         ("S2A_31TDH_20180101_0_L2A", Acquisition("L2A", utc(2018, 1, 1), "S2A", "31TDH", origin="name")),
         (
             "SENTINEL2B_20180101-105441-457_L2A_T31TDH_D",

@@ -1,6 +1,14 @@
 import pytest
 
-from s2change_plugin.engine.bands import ALL_BANDS, BANDS, TEN_BANDS, band_of_description, band_of_file, parse_layers
+from s2change_plugin.engine.bands import (
+    ALL_BANDS,
+    BANDS,
+    TEN_BANDS,
+    band_of_description,
+    band_of_file,
+    bands_of_descriptions,
+    parse_layers,
+)
 
 
 @pytest.mark.parametrize(
@@ -48,10 +56,21 @@ def test_a_description_that_names_no_band_gives_none(text: str | None) -> None:
         ("HLS.S30.T31TDK.2021001T105441.v2.0.B05.tif", "B05"),
         ("HLS.L30.T31TDK.2021001T103941.v2.0.B05.tif", None),
         ("LC08_L1TP_198030_20210101_20210308_02_T1_B10.TIF", None),
+        ("LC81960302014022LGN00_B2.TIF", None),
+        ("SENTINEL2A_20180101-105441-457_L2A_T31TDH_C_V2-2_FRE_B2.tif", "B02"),
+        ("B4.img", "B04"),
+        ("b8a.tif", "B8A"),
+        ("sheet_b4.tif", None),
     ],
 )
 def test_a_single_band_file_is_known_by_the_end_of_its_name(name: str, band: str | None) -> None:
     assert band_of_file(name) == band
+
+
+def test_beside_a_broad_near_infrared_nir_is_the_narrow_one() -> None:
+    names = ["BLUE", "GREEN", "RED", "REDEDGE1", "REDEDGE2", "REDEDGE3", "BROADNIR", "NIR", "SWIR1", "SWIR2"]
+    assert bands_of_descriptions(names) == TEN_BANDS
+    assert bands_of_descriptions(["red", None, "NIR"]) == ("B04", None, "B08")
 
 
 def test_the_ten_bands_are_those_of_10_and_20_metres() -> None:

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import geopandas
 import numpy as np
 import pytest
 from affine import Affine
 from pyproj import Geod, Transformer
 from rasterio.crs import CRS
+from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 from shapely.geometry import box
 
@@ -191,6 +194,15 @@ def test_a_raster_smaller_than_a_sample_is_one_sample() -> None:
 def test_a_place_across_180_degrees_keeps_its_zone(left: float, right: float) -> None:
     degrees = Grid(CRS.from_epsg(4326), Affine((right - left) / 100, 0, left, 0, -0.002, -17.0), 100, 100)
     assert utm_grid(degrees).crs.to_epsg() in (32701, 32760)
+
+
+@pytest.mark.parametrize("left", [179.8, -180.2, -179.95, 180.05])
+def test_bounds_across_180_degrees_meet_a_grid_in_degrees_on_either_side(left: float) -> None:
+    degrees = Grid(CRS.from_epsg(4326), Affine(0.001, 0, left, 0, -0.001, -17.0), 100, 100)
+    around = transform_bounds("EPSG:4326", "EPSG:32760", 179.5, -17.5, 180.5, -16.5)
+    assert bounds_window(degrees, around, CRS.from_epsg(32760)) == degrees.window
+    elsewhere = replace(degrees, transform=Affine(0.001, 0, 100.0, 0, -0.001, -17.0))
+    assert bounds_window(elsewhere, around, CRS.from_epsg(32760)) is None
 
 
 def test_a_utm_scene_across_180_degrees_keeps_its_zone() -> None:

@@ -385,6 +385,14 @@ def test_other_levels_are_refused(tmp_path: Path, level: str) -> None:
         find_product(str(safe))
 
 
+def test_a_product_of_sen2like_is_whole_and_of_another_level(tmp_path: Path) -> None:
+    safe = write_product(tmp_path, ground(), level="L2A")
+    edit(safe / "MTD_MSIL2A.xml", lambda text: text.replace(">Level-2A<", ">Level-2F<"))
+    (safe / "MTD_MSIL2A.xml").rename(safe / "MTD_MSIL2F.xml")
+    with pytest.raises(UnreadableInput, match=r"\(Level-2F\)\. Give a Level-1C or Level-2A product"):
+        find_product(str(safe))
+
+
 def test_the_level_is_known_without_its_own_element(tmp_path: Path) -> None:
     safe = write_product(tmp_path, ground(), level="L2A")
     edit(safe / "MTD_MSIL2A.xml", lambda text: re.sub(r"<PROCESSING_LEVEL>.*\n", "", text))

@@ -33,6 +33,8 @@ _SEASON_DAYS = 45
 _SUN_DEGREES = 10.0
 _LEAST_OVERLAP = 0.1
 _LEAST_USABLE = 0.5
+# Of what any band shows; at the edge of a swath bands end at different lines, which is less of a scene.
+_FEW_GAPS = 0.002
 # Metres; a band of 10 m in degrees has pixels of up to 13 m one way.
 _COARSE_M = 15.0
 # Below it the network sees little but the rim.
@@ -49,7 +51,7 @@ class Finding:
     """One thing about a pair.
 
     Attributes:
-        topic: "level", "model", "baseline", "units", "platform", "dates", "season", "sun", "overlap", "usable", "clouds",
+        topic: "level", "model", "baseline", "units", "platform", "dates", "season", "sun", "overlap", "usable", "gaps", "clouds",
             "shift", "brightness", "normalisation", "resolution", "run", or "input".
         severity: "ok", "warning" or "stop".
         text: one sentence.
@@ -94,6 +96,7 @@ def check_pair(pair: Pair, card: ModelCard | None, accept_level: bool = False, t
         units_finding(pair, trust_units),
         overlap_finding(pair),
         usable_finding(*_looked_at(pair)),
+        *gap_findings(pair),
         clouds_finding(pair),
         shift_finding(pair),
         brightness_finding(pair.ground, pair.bands, pair.normalisation.done),
@@ -354,6 +357,23 @@ def usable_finding(samples: Sequence[PairWindow], part: Window, what: str = "the
     if share < _LEAST_USABLE:
         return Finding("usable", WARNING, text, "Pick scenes with fewer clouds.", values)
     return Finding("usable", OK, text, values=values)
+
+
+def gap_findings(pair: Pair) -> tuple[Finding, ...]:
+    """That a date lacks some bands where it has others, so that nothing is observed there; nothing where it does not."""
+    found = []
+    for side, scene, gaps in zip(("before", "after"), (pair.before, pair.after), pair.gaps, strict=True):
+        lacking = {name: share for name, share in gaps.items() if share > _FEW_GAPS}
+        # Products tell no data by 0 and cut nothing off there.
+        if not lacking or scene.product:
+            continue
+        text = f"In {100 * max(lacking.values()):.1f} % of what {side} shows it has no data in {', '.join(lacking)}, so nothing is observed there."
+        advice = (
+            "Where that is water or deep shadow, which exports cut off at 0, another nodata than 0 has it observed, such as "
+            "with gdal_edit.py -a_nodata 65535 FILE."
+        )
+        found.append(Finding("gaps", WARNING, text, advice, {"side": side, "lacking": lacking}))
+    return tuple(found)
 
 
 def clouds_finding(pair: Pair) -> Finding:

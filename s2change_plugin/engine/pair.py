@@ -13,6 +13,7 @@ from time import perf_counter
 
 import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from .bands import TEN_BANDS
@@ -188,6 +189,8 @@ class Pair:
         self.samples: list[PairWindow] = []
         self.sampling_s = 0.0
         self._sampled_before: dict[Window, _Seen] = {}
+        # Of each date and sample: how many pixels lack each band and have another, and how many have any.
+        self._lacking: tuple[dict[Window, NDArray[np.int64]], ...] = ({}, {})
         self._spread: list[PairWindow] | None = None
         with ExitStack() as stack:
             self._blocks = stack.enter_context(closing(BlockCache(open_raster)))
@@ -243,6 +246,16 @@ class Pair:
     def spread(self) -> list[PairWindow]:
         """See `Pair`."""
         return self.ground if self._spread is None else self._spread
+
+    @property
+    def gaps(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Of each date: for each band the share of the sampled pixels that it lacks, of those that any band has."""
+        before, after = (sum(of_date[window] for window in self.sampled) for of_date in self._lacking)
+        one, other = (
+            dict(zip(self.bands, (counts[:-1] / max(1, counts[-1])).tolist(), strict=True))
+            for counts in (np.asarray(before), np.asarray(after))
+        )
+        return one, other
 
     def set_aside(self, folder: Path) -> None:
         """Before windows are read: what was decoded for the samples waits for them in memory, or in a folder if it is much."""
@@ -352,7 +365,10 @@ class Pair:
             self._sampled_before[window] = self._before.read(window)
         reflectance, codes = self._sampled_before[window]
         self._blocks.fetch(self._after.wanted(window))
-        return self._together(window, (reflectance.copy(), codes), self._after.read(window))
+        after = self._after.read(window)
+        for of_date, shown in zip(self._lacking, (reflectance, after[0]), strict=True):
+            of_date[window] = _lacking(shown)
+        return self._together(window, (reflectance.copy(), codes), after)
 
     def _measured_shift(self, every: int = 1) -> Shift:
         """From every so many-th sample; half of many are enough to see whether it helps to take the shift out."""
@@ -361,6 +377,13 @@ class Pair:
         centres = [(window.row_off + window.height / 2, window.col_off + window.width / 2) for window in self.sampled]
         before, after = ([getattr(sample, side)[chosen] for sample in self.samples[::every]] for side in ("before", "after"))
         return measure_displacement(before, after, centres[::every], self.grid.shape)
+
+
+def _lacking(reflectance: Array) -> NDArray[np.int64]:
+    """Of each band, how many pixels it lacks that another has; then how many any has."""
+    missing = np.isnan(reflectance)
+    any_there = ~missing.all(0)
+    return np.array([*(missing & any_there).sum((1, 2)), any_there.sum()])
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from s2change_plugin.engine.findings import (
     brightness_finding,
     dates_finding,
     day_of_year_gap,
+    gap_findings,
     level_finding,
     model_finding,
     require_fit,
@@ -43,6 +44,30 @@ BEFORE = Acquisition(
 )
 AFTER = replace(BEFORE, sensed=datetime(2023, 6, 25, tzinfo=timezone.utc), baseline="05.09", platform="S2B")
 CARD = ModelCard("m", ("B03", "B04"), ("dates",), 4, 1, (0.1, 0.1), (0.1, 0.1), {"f1": 0.5}, "none", "nothing", halo=halo(1))
+
+
+def gaps(tmp_path: Path, after: np.ndarray, bands: tuple[str, ...] = ("B03", "B04", "B12"), **profile: object) -> list[Finding]:
+    """Of a pair whose second date is this."""
+    before = write_stack(tmp_path / "before.tif", textured(len(bands), 200, 200, 1), bands)
+    later = write_stack(tmp_path / "after.tif", after, bands, **profile)
+    with open_pair(open_scene(str(before)), open_scene(str(later)), bands, PairOptions(register=False)) as pair:
+        return list(gap_findings(pair))
+
+
+def test_where_one_band_alone_is_cut_off_at_nodata_it_is_said_and_how_to_see_it(tmp_path: Path) -> None:
+    """As water in the short-wave infrared, in exports that take the offset off and leave nothing below 0."""
+    after = textured(3, 200, 200, 2)
+    assert gaps(tmp_path, after) == []
+    # Without any number in any band it is not there at all.
+    after[:, :, :20] = 0
+    assert gaps(tmp_path, after) == []
+    after[2, 50:100, 50:100] = 0
+    (found,) = gaps(tmp_path, after)
+    assert (found.topic, found.severity) == ("gaps", WARNING)
+    assert "In 6.9 % of what after shows it has no data in B12, so" in found.sentence
+    assert found.values == {"side": "after", "lacking": {"B12": pytest.approx(2500 / (180 * 200))}}
+    # As it advises.
+    assert gaps(tmp_path, after, nodata=65535) == []
 
 
 def scene(acquisition: Acquisition, bands: tuple[str, ...] = ("B03", "B04"), **more: object) -> Scene:

@@ -9,7 +9,7 @@ import torch
 from scipy import special
 
 from s2change_plugin.engine.bands import L2A_BANDS
-from s2change_plugin.engine.card import SHIPPED, ModelCard, find_card
+from s2change_plugin.engine.card import SHIPPED, ModelCard, find_card, weights_of
 from s2change_plugin.engine.errors import S2ChangeError
 from s2change_plugin.engine.model import Model
 from s2change_plugin.engine.reach import halo
@@ -250,6 +250,28 @@ def test_the_readmes_commands_are_the_recipes_of_the_shipped_models(name: str) -
     shipped = completed(find_card(name).training)
     asked = json.loads(json.dumps(asdict(options_from(settings))))
     assert {option: shipped[option] for option in asked} == asked
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_ships_is_small_and_cheap_and_the_readme_says_what_its_card_says(name: str) -> None:
+    card = find_card(name)
+    options = {option: card.training[option] for option in asdict(FitOptions()) if option in card.training}
+    assert (
+        flops_per_pixel(FitOptions(**{key: tuple(one) if isinstance(one, list) else one for key, one in options.items()}))
+        <= 250_000
+    )
+    assert weights_of(name).stat().st_size <= 10_000_000
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    row = re.search(rf"\| `{name}` \|(.*)\|", readme)
+    assert row
+    pooled = card.scores["pooled"]
+    cities = [one["f1"] for city, one in card.scores.items() if city in card.training["cities"]]
+    told = [pooled["precision"], pooled["recall"], min(cities), max(cities), card.scores["goal precision"]["precision"]]
+    spread = re.search(r"F1 (0\.\d{3} ± 0\.\d{3})", card.protocol)
+    assert spread
+    assert re.findall(r"0\.\d{3} ± 0\.\d{3}", row[1]) == [spread[1]]
+    in_two_places = re.findall(r"(?<!\d)0\.\d\d(?!\d)", re.sub(r"0\.3 %", "", row[1]))
+    assert in_two_places == [f"{one:.2f}" for one in told]
 
 
 def test_the_network_of_each_view_may_walk_the_cities_as_often_as_it_needs() -> None:

@@ -6,6 +6,7 @@ the plain way, so that a slow engine has no slow measure.
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections import Counter
@@ -38,8 +39,13 @@ Floats = npt.NDArray[np.float32]
 Part = dict[str, Any]
 
 PATCHES = (256, 512, 1024)
-# There are tens of layers, and three sizes of patch for each.
-_LAYER_SHARE = 0.1
+# There are tens of layers, and three sizes of patch and four ways for each.
+_LAYER_SHARE = 0.05
+_WAYS = {
+    f"{number}, {layout}": (kind, order)
+    for number, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
+    for layout, order in (("channels last", torch.channels_last), ("channels first", torch.contiguous_format))
+}
 _CORES = cores()
 
 
@@ -138,12 +144,18 @@ def network(size: int, steady: float) -> Part:
     The margin that the engine's network leaves out on its way up lies within the patch here, and counts as done.
     """
     model = load_model(MODEL, "cpu")
+    best, per_pixel = _best_patch(model, size, steady)
+    flops = sum(layer.flops * times for layer, times in layers_of(model, best).items()) / best**2
+    note = f"{best}² patches, {model.precision}, {flops / per_pixel / 1e9:,.0f} GFLOP/s, scaled up from {steady:g} s"
+    return {"seconds": per_pixel * size**2, "note": note}
+
+
+def _best_patch(model: Model, size: int, steady: float) -> tuple[int, float]:
+    """The side of the patches in which the network is fastest, and its seconds for a pixel of one."""
     folded = _folded(model)
     per_pixel = {patch: _seconds_of_each(folded, _patch_of(model, patch), steady) / patch**2 for patch in _patches_within(size)}
     best = min(per_pixel, key=lambda patch: per_pixel[patch])
-    flops = sum(layer.flops * times for layer, times in layers_of(model, best).items()) / best**2
-    note = f"{best}² patches, {model.precision}, {flops / per_pixel[best] / 1e9:,.0f} GFLOP/s, scaled up from {steady:g} s"
-    return {"seconds": per_pixel[best] * size**2, "note": note}
+    return best, per_pixel[best]
 
 
 def _patches_within(size: int) -> list[int]:
@@ -183,6 +195,11 @@ class Layer:
     shape: tuple[int, ...]
     flops: int
 
+    @property
+    def name(self) -> str:
+        """What it does, whatever the size of the patch."""
+        return f"{self.kind} {self.side}×{self.side}, {self.inputs} → {self.outputs}"
+
     def build(self) -> nn.Module:
         """A layer like it, with random weights and a bias."""
         if self.kind == "up":
@@ -218,37 +235,40 @@ def _described(module: nn.Module, given: tuple[int, ...], result: tuple[int, ...
 
 
 def layers(size: int, steady: float) -> Part:
-    """The sum of the network's layers over size² pixels, each timed alone in its fastest precision, a tenth of `steady` seconds."""
+    """The sum of the network's layers over size² pixels, each timed alone, a twentieth of `steady` seconds.
+
+    Each has the work that it has in the network's best patch, and the rate of the patch, precision and layout in which it is fastest.
+    """
     model = load_model(MODEL, "cpu")
-    tables = {
-        patch: [_timed(layer, times, steady * _LAYER_SHARE) for layer, times in layers_of(model, patch).items()]
-        for patch in _patches_within(size)
-    }
-    sums = {patch: sum(row["times"] * row["seconds"] for row in table) / patch**2 for patch, table in tables.items()}
-    best = min(sums, key=lambda patch: sums[patch])
-    work = sum(row["times"] * row["gflop"] for row in tables[best]) / best**2
-    note = f"{best}² patches, {work / sums[best]:,.0f} GFLOP/s, scaled up from {steady * _LAYER_SHARE:g} s each"
-    return {"seconds": sums[best] * size**2, "note": note, "layers": tables[best]}
+    best, _ = _best_patch(model, size, steady)
+    # A cell of its output is the same work in any patch.
+    fastest: dict[str, tuple[float, str]] = {}
+    for patch in _patches_within(size):
+        for layer in layers_of(model, patch):
+            for way, how in _WAYS.items():
+                each = _layer_seconds(layer, *how, steady * _LAYER_SHARE) / layer.flops
+                fastest[layer.name] = min(fastest.get(layer.name, (math.inf, "")), (each, f"{way}, {patch}²"))
+    rows = [_row(layer, times, *fastest[layer.name]) for layer, times in layers_of(model, best).items()]
+    seconds, work = (sum(row["times"] * row[what] for row in rows) / best**2 for what in ("seconds", "gflop"))
+    note = f"{best}² patches, {work / seconds:,.0f} GFLOP/s, scaled up from {steady * _LAYER_SHARE:g} s each"
+    return {"seconds": seconds * size**2, "note": note, "layers": rows}
 
 
-def _timed(layer: Layer, times: int, steady: float) -> Part:
-    precisions = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    found = {name: _layer_seconds(layer, kind, steady) for name, kind in precisions.items()}
-    fastest = min(found, key=lambda name: found[name])
+def _row(layer: Layer, times: int, each: float, way: str) -> Part:
     n, channels, height, width = layer.shape
     return {
-        "name": f"{layer.kind} {layer.side}×{layer.side}, {layer.inputs} → {layer.outputs}",
+        "name": layer.name,
         "input": f"{n} × {channels} × {height} × {width}",
         "times": times,
-        "precision": fastest,
-        "seconds": found[fastest],
+        "way": way,
+        "seconds": each * layer.flops,
         "gflop": layer.flops / 1e9,
     }
 
 
-def _layer_seconds(layer: Layer, kind: torch.dtype, steady: float) -> float:
-    module = layer.build().to(kind).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    given = torch.randn(layer.shape).to(kind).to(memory_format=torch.channels_last)
+def _layer_seconds(layer: Layer, kind: torch.dtype, layout: torch.memory_format, steady: float) -> float:
+    module = layer.build().to(kind).eval().to(memory_format=layout)  # type: ignore[call-overload]
+    given = torch.randn(layer.shape).to(kind).to(memory_format=layout)
     return _seconds_of_each(module, given, steady)
 
 

@@ -231,9 +231,9 @@ def page(rounds: Sequence[Round], size: int, missing: Mapping[str, str], about: 
         table(["Stage", "s"], _stages(rounds)),
         *_inside(rounds),
         "## Layers of the network",
-        "One patch in its best size, each layer alone with its own input in the faster precision, channels last. Batch norm and ReLU "
-        "count as nothing, as if they were folded into the convolutions.",
-        table(["Layer", "input", "times", "precision", "ms", "GFLOP/s"], _layers(rounds)),
+        "Each alone, with its work in the best patch of the network, at the rate of the precision, layout and patch that are fastest for it. Batch norm and ReLU count as nothing, as if they "
+        "were folded into the convolutions.",
+        table(["Layer", "input", "times", "how", "ms", "GFLOP/s"], _layers(rounds)),
         "## Machine",
         "\n".join(f"- {name}: {text}" for name, text in about.items()),
         "## How it was measured",
@@ -304,7 +304,7 @@ def _layers(rounds: Sequence[Round]) -> list[list[str]]:
             str(layer["name"]),
             str(layer["input"]),
             str(layer["times"]),
-            str(layer["precision"]),
+            str(layer["way"]),
             f"{1000 * layer['seconds']:.2f}",
             f"{layer['gflop'] / layer['seconds']:,.0f}" if layer["gflop"] else "–",
         ]

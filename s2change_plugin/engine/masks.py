@@ -54,6 +54,8 @@ BUFFER_M, _LARGEST_BUFFER_M = 60.0, 5000.0
 # Polygons are laid out on so many pixels along a side at a time.
 _PIECE = 2048
 _CRS_WORD = "EPSG:32631"
+# In the names of GDAL's kinds of geometry that hold polygons, or may.
+_KINDS = ("Polygon", "GeometryCollection", "Unknown")
 # Of a grid on a raster that has its pixels.
 _AS_IT_IS = Placement(1, 0.0, 0.0)
 _NOTHING: Mapping[str, Array] = MappingProxyType({})
@@ -131,7 +133,7 @@ def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
         what: what they are for, as an error names it.
 
     Raises:
-        UnreadableInput: no vector file, or no polygons in it.
+        UnreadableInput: no vector file, or no polygons in it, or several layers of them and none named.
         GridMismatch: no CRS.
     """
     # Slow to load, and seldom needed.
@@ -146,6 +148,7 @@ def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
         raise UnreadableInput(f"There is no file {path}, which should hold the {what}. Choose another.")
     layer = int(said["layerid"]) if said.get("layerid", "").isdecimal() else said.get("layername")
     try:
+        layer = _layer_of_polygons(path, what) if layer is None else layer
         table = geopandas.read_file(path, layer=layer, where=said.get("subset"))
     except (DataSourceError, DataLayerError, OSError, ValueError) as error:
         kinds = "a raster or polygons" if what in ("mask", "reference") else "polygons"
@@ -161,6 +164,23 @@ def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
     if shapes.crs is None or not is_on_earth(CRS.from_user_input(shapes.crs)):
         raise GridMismatch(f"The {what} {source} has no CRS on Earth, so its place is unknown. Assign one, such as {_CRS_WORD}.")
     return shapes
+
+
+def _layer_of_polygons(path: str, what: str) -> str | None:
+    """The layer of a vector file that holds polygons, or may; None without any.
+
+    Raises:
+        UnreadableInput: several do.
+    """
+    from pyogrio import list_layers
+
+    names = [name for name, kind in list_layers(path) if kind and any(word in kind for word in _KINDS)]
+    if len(names) > 1:
+        raise UnreadableInput(
+            f"The {what} {path} has several layers that hold polygons, or may: {', '.join(names)}. Name the one that is meant, "
+            f"such as {path}|layername={names[0]}."
+        )
+    return names[0] if names else None
 
 
 class MaskReader:

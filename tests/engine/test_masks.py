@@ -333,3 +333,16 @@ def test_a_filter_that_qgis_puts_on_a_layer_is_kept_to(tmp_path: Path) -> None:
     codes = read(open_mask(f"{tmp_path / 'm.gpkg'}|layername=ar|subset=n = 2"))
     assert (codes == Quality.CLOUD).sum() == 100
     assert codes[45, 45] == Quality.CLOUD
+
+
+def test_of_a_file_with_several_layers_the_one_with_polygons_is_taken_and_of_several_such_one_must_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "project.gpkg"
+    geopandas.GeoSeries.from_xy([500250], [4999550], crs="EPSG:32631").to_file(path, layer="points")
+    geopandas.GeoSeries([box(500200, 4999500, 500300, 4999600)], crs="EPSG:32631").to_file(path, layer="clouds")
+    assert (read(open_mask(str(path))) == Quality.CLOUD).sum() == 100
+    collection = GeometryCollection([box(500400, 4999500, 500600, 4999600)])
+    geopandas.GeoSeries([collection], crs="EPSG:32631").to_file(path, layer="town")
+    with pytest.raises(UnreadableInput, match=r"several layers .*: clouds, town\. Name .*project\.gpkg\|layername=clouds"):
+        open_mask(str(path))
+    for named in ("layername=town", "layerid=2"):
+        assert (read(open_mask(f"{path}|{named}")) == Quality.CLOUD).sum() == 200

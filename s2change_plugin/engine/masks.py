@@ -149,7 +149,8 @@ def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
     layer = int(said["layerid"]) if said.get("layerid", "").isdecimal() else said.get("layername")
     try:
         layer = _layer_of_polygons(path, what) if layer is None else layer
-        table = geopandas.read_file(path, layer=layer, where=said.get("subset"))
+        # A ring that is left open, or has but two corners, is no reason to refuse the others.
+        table = geopandas.read_file(path, layer=layer, where=said.get("subset"), on_invalid="fix")
     except (DataSourceError, DataLayerError, OSError, ValueError) as error:
         kinds = "a raster or polygons" if what in ("mask", "reference") else "polygons"
         raise UnreadableInput(f"The {what} {source} cannot be read as {kinds}. Choose another file.") from error

@@ -1,3 +1,4 @@
+import json
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -346,3 +347,22 @@ def test_of_a_file_with_several_layers_the_one_with_polygons_is_taken_and_of_sev
         open_mask(str(path))
     for named in ("layername=town", "layerid=2"):
         assert (read(open_mask(f"{path}|{named}")) == Quality.CLOUD).sum() == 200
+
+
+def test_rings_that_are_open_are_closed_and_those_without_ground_keep_no_other_polygon_out(tmp_path: Path) -> None:
+    def write(*rings: list[list[float]]) -> str:
+        kinds = [{"type": "Polygon", "coordinates": [ring]} for ring in rings]
+        features = [{"type": "Feature", "properties": {}, "geometry": kind} for kind in kinds]
+        crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32631"}}
+        path = tmp_path / "drawn.geojson"
+        path.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
+        return str(path)
+
+    closed, left_open = ([[x, 4999500], [x, 4999600], [x + 100, 4999600], [x + 100, 4999500]] for x in (500200, 500400))
+    line, point = [[500600, 4999500], [500700, 4999550]], [[500600, 4999500]]
+    codes = read(open_mask(write([*closed, closed[0]], left_open, line, point)))
+    expected = np.zeros(GRID.shape, bool)
+    expected[40:50, 20:30] = expected[40:50, 40:50] = True
+    np.testing.assert_array_equal(codes == Quality.CLOUD, expected)
+    with pytest.raises(UnreadableInput, match="has no polygons"):
+        open_mask(write(line, point))

@@ -30,6 +30,7 @@ from .grid import (
     Grid,
     aligned_windows,
     around,
+    base_grid,
     bounds_window,
     for_pyproj,
     grow,
@@ -56,8 +57,6 @@ _PIECE = 2048
 _CRS_WORD = "EPSG:32631"
 # In the names of GDAL's kinds of geometry that hold polygons, or may.
 _KINDS = ("Polygon", "GeometryCollection", "Unknown")
-# Of a grid on a raster that has its pixels.
-_AS_IT_IS = Placement(1, 0.0, 0.0)
 _NOTHING: Mapping[str, Array] = MappingProxyType({})
 # A mask's codes of a window, which may be told what is known of a part of it; see `MaskReader.read`.
 _Read = Callable[[Window, Window, Mapping[str, Array]], Codes]
@@ -80,6 +79,7 @@ def masks_of(scene: Scene, clouds: str, own: str | None) -> tuple[Mask, ...]:
 
     Raises:
         UnreadableInput: the mask that is asked for is not there.
+        GridMismatch: the user's own lies elsewhere.
     """
     found: list[Mask] = []
     test = SpectralTest(TEST_NAME) if can_test(scene.bands) else None
@@ -96,6 +96,7 @@ def masks_of(scene: Scene, clouds: str, own: str | None) -> tuple[Mask, ...]:
         found.append(test)
     if own:
         found.append(open_mask(own))
+        _require_place(found[-1], _north_up(scene.grid))
     return *found, *scene.own_masks
 
 
@@ -122,7 +123,7 @@ def open_mask(source: str) -> Mask:
     except RasterioError:
         polygons = read_polygons(source, "mask")
     shapes = tuple((shape, Quality.CLOUD) for shape in polygons)
-    return MaskPolygons(CRS.from_user_input(polygons.crs), shapes, origin, own=True)
+    return MaskPolygons(CRS.from_user_input(polygons.crs), shapes, origin)
 
 
 def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
@@ -222,7 +223,7 @@ class MaskReader:
     def _opened(self, scene: Scene, mask: Mask, grid: Grid) -> _Read:
         if isinstance(mask, SpectralTest):
             return self._spectral(scene, grid)
-        codes = self._classes(mask, grid) if isinstance(mask, ClassRaster) else _polygons(mask, grid)
+        codes = self._classes(mask, grid) if isinstance(mask, ClassRaster) else _laid(mask, grid).burnt
         return lambda window, *_: codes(window)
 
     def _classes(self, mask: ClassRaster, grid: Grid) -> Callable[[Window], Codes]:
@@ -231,15 +232,13 @@ class MaskReader:
         crs = mask.crs or dataset.crs
         if dataset.count < indexes[-1] or crs is None:
             raise UnreadableInput(f"The mask {mask.path} is damaged: it has {dataset.count} layers, and CRS {crs}.")
-        here = Grid(crs, dataset.transform, dataset.height, dataset.width)
-        if mask.other is not None and bounds_window(grid, here.bounds, here.crs) is None:
-            raise _elsewhere(mask.origin, grid)
-        placement = placement_of(grid, here)
+        placement = placement_of(grid, Grid(crs, dataset.transform, dataset.height, dataset.width))
         if not placement:
             # Of what is warped the last layer says where the file has data.
-            dataset, _ = nearest_on(dataset, grid, self._stack, crs, **({"add_alpha": True} if mask.of_file else {}))
+            more, wide = _surroundings(grid)
+            dataset, _ = nearest_on(dataset, wide, self._stack, crs, **({"add_alpha": True} if mask.of_file else {}))
             indexes = [dataset.count] if mask.of_file else indexes
-            placement = _AS_IT_IS
+            placement = Placement(1, more, more)
         nodata = dataset.nodata
         # What GDAL, too, takes a raster to hold beyond its edge: of a scene classification that is no data.
         nothing = np.full((len(indexes), 1, 1), 0 if nodata is None else nodata)
@@ -390,18 +389,35 @@ class _Shapes:
         return np.asarray(rasterize(burnt, part.shape, transform=part.transform, dtype="uint8"), np.uint8)
 
 
-def _polygons(mask: MaskPolygons, grid: Grid) -> Callable[[Window], Codes]:
+def _laid(mask: MaskPolygons, grid: Grid) -> _Shapes:
     import geopandas
 
     polygons = geopandas.GeoSeries([shape for shape, _ in mask.shapes], crs=for_pyproj(mask.crs))
-    shapes = _Shapes(polygons, [code for _, code in mask.shapes], grid)
-    if mask.own and shapes.window is None:
-        raise _elsewhere(mask.origin, grid)
-    return shapes.burnt
+    return _Shapes(polygons, [code for _, code in mask.shapes], grid)
 
 
-def _elsewhere(origin: str, grid: Grid) -> GridMismatch:
-    return GridMismatch(f"{origin[0].upper()}{origin[1:]} does not meet the scene, {place_of(grid)}. Give one of the same place.")
+def _require_place(mask: Mask, grid: Grid) -> None:
+    """Refuse a mask of the user's own that does not meet the scene; of a part of the scene it may say nothing."""
+    if isinstance(mask, ClassRaster):
+        with open_raster(mask.path) as dataset:
+            here = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+        meets = bounds_window(grid, here.bounds, here.crs)
+    else:
+        meets = _laid(mask, grid).window if isinstance(mask, MaskPolygons) else grid.window
+    if meets is None:
+        origin = f"{mask.origin[0].upper()}{mask.origin[1:]}"
+        raise GridMismatch(f"{origin} does not meet the scene, {place_of(grid)}. Give one of the same place.")
+
+
+def _north_up(grid: Grid) -> Grid:
+    """A grid as polygons and rasters can be laid on it."""
+    return grid if grid.north_up else base_grid(grid)
+
+
+def _surroundings(grid: Grid) -> tuple[int, Grid]:
+    """How many pixels around a grid what is masked may reach into it, and the grid with these."""
+    more = math.ceil(_LARGEST_BUFFER_M / min(pixel_size_m(grid)))
+    return more, grid.crop(grow(grid.window, more))
 
 
 def _near(shapes: geopandas.GeoSeries, codes: NDArray[np.uint8], grid: Grid) -> tuple[NDArray[Any], NDArray[np.uint8]]:
@@ -410,8 +426,7 @@ def _near(shapes: geopandas.GeoSeries, codes: NDArray[np.uint8], grid: Grid) -> 
     Cut before they are transformed: a CRS holds only so far around its place, and long edges keep their place by corners on them.
     """
     crs = CRS.from_user_input(shapes.crs)
-    # As far around it as what is masked may reach.
-    here = grid.crop(grow(grid.window, math.ceil(_LARGEST_BUFFER_M / min(pixel_size_m(grid)))))
+    _, here = _surroundings(grid)
     if crs == grid.crs:
         meets = np.asarray(shapes.intersects(shapely.box(*here.bounds)))
         return np.asarray(shapes[meets].values, object), codes[meets]

@@ -102,13 +102,11 @@ class MaskPolygons:
         crs: of the polygons.
         shapes: (shapely geometry, quality code).
         origin: in words, what they are.
-        own: the user's, which must meet the scene; a product's may be none at all on a clear day.
     """
 
     crs: CRS
     shapes: tuple[tuple[Any, int], ...]
     origin: str
-    own: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import shapely
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
 from rasterio.warp import reproject, transform
 from rasterio.windows import Window
 from shapely.geometry import GeometryCollection, MultiPolygon, Point, Polygon, box
@@ -20,6 +21,7 @@ from s2change_plugin.engine.acquisition import Acquisition
 from s2change_plugin.engine.errors import GridMismatch, UnreadableInput
 from s2change_plugin.engine.grid import Grid
 from s2change_plugin.engine.masks import Area, MaskReader, _Shapes, masks_of, open_mask
+from s2change_plugin.engine.pair import PairOptions, open_pair
 from s2change_plugin.engine.reading import SceneReader
 from s2change_plugin.engine.scene import Scene, open_scene
 from s2change_plugin.engine.validity import SCL_CODES, ClassRaster, MaskPolygons, Quality, SpectralTest
@@ -300,12 +302,13 @@ def test_polygons_far_apart_are_looked_for_piece_by_piece(tmp_path: Path, monkey
 
 
 def test_a_mask_of_ones_own_must_meet_the_scene_and_have_one_layer(tmp_path: Path) -> None:
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", textured(10, 100, 120, 1))))
     far = write_stack(tmp_path / "far.tif", np.ones((1, 9, 9), np.uint8), None, origin=(700000, 4000000))
     with pytest.raises(GridMismatch, match="Your mask far.tif does not meet"):
-        read(open_mask(str(far)))
+        masks_of(scene, "none", str(far))
     geopandas.GeoSeries([box(700000, 4000000, 700100, 4000100)], crs="EPSG:32631").to_file(tmp_path / "far.gpkg")
     with pytest.raises(GridMismatch, match="Your mask far.gpkg does not meet"):
-        read(open_mask(str(tmp_path / "far.gpkg")))
+        masks_of(scene, "none", str(tmp_path / "far.gpkg"))
     with pytest.raises(UnreadableInput, match="has 2 layers"):
         open_mask(str(write_stack(tmp_path / "two.tif", np.ones((2, 9, 9), np.uint8), None)))
 
@@ -336,7 +339,9 @@ def test_a_filter_that_qgis_puts_on_a_layer_is_kept_to(tmp_path: Path) -> None:
     assert codes[45, 45] == Quality.CLOUD
 
 
-def test_of_a_file_with_several_layers_the_one_with_polygons_is_taken_and_of_several_such_one_must_be_named(tmp_path: Path) -> None:
+def test_of_a_file_with_several_layers_the_one_with_polygons_is_taken_and_of_several_such_one_must_be_named(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "project.gpkg"
     geopandas.GeoSeries.from_xy([500250], [4999550], crs="EPSG:32631").to_file(path, layer="points")
     geopandas.GeoSeries([box(500200, 4999500, 500300, 4999600)], crs="EPSG:32631").to_file(path, layer="clouds")
@@ -366,3 +371,35 @@ def test_rings_that_are_open_are_closed_and_those_without_ground_keep_no_other_p
     np.testing.assert_array_equal(codes == Quality.CLOUD, expected)
     with pytest.raises(UnreadableInput, match="has no polygons"):
         open_mask(write(line, point))
+
+
+@pytest.mark.parametrize("kind", ["gpkg", "tif"])
+def test_a_mask_whose_clouds_lie_outside_of_the_overlap_with_the_other_date_is_a_mask_of_the_scene(
+    tmp_path: Path, kind: str
+) -> None:
+    paths = [write_stack(tmp_path / f"{x}.tif", textured(10, 100, 120, 1), origin=(500000 + x, 5000000)) for x in (0, 600)]
+    own = tmp_path / f"clouds.{kind}"
+    if kind == "gpkg":
+        geopandas.GeoSeries([box(500200, 4999500, 500570, 4999800)], crs="EPSG:32631").to_file(own)
+    else:
+        write_stack(own, np.ones((1, 30, 37), np.uint8), None, origin=(500200, 4999800))
+    options = PairOptions(register=False, clouds="none", before_mask=str(own), mask_buffer=60)
+    with open_pair(*(open_scene(str(path)) for path in paths), options=options) as pair:
+        cloud = pair.read(pair.grid.window).quality == Quality.CLOUD
+    # The overlap begins three pixels east of the cloud, whose buffer reaches in by as many.
+    assert pair.grid.bounds[0] == 500600
+    assert cloud[20:50, :3].all()
+    assert not cloud[:, 3:].any()
+
+
+def test_a_cloud_beside_the_grid_reaches_into_it_from_a_raster_of_another_crs_too(tmp_path: Path) -> None:
+    cloud = np.ones((1, 30, 20), np.uint8)
+    with rasterio.open(write_stack(tmp_path / "own.tif", cloud, None, origin=(499780, 4999800))) as own:
+        with WarpedVRT(own, crs="EPSG:32632", nodata=0) as moved:
+            values, transform = moved.read(), moved.transform
+    place = {"origin": (transform.c, transform.f), "pixel": (transform.a, -transform.e), "crs": "EPSG:32632"}
+    mask = open_mask(str(write_stack(tmp_path / "moved.tif", values, None, **place)))
+    assert not read(mask).any()
+    found = read(mask, buffer=60) == Quality.CLOUD
+    assert found[22:48, :3].all()
+    assert not found[:, 6:].any()

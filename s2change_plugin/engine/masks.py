@@ -78,7 +78,7 @@ def masks_of(scene: Scene, clouds: str, own: str | None) -> tuple[Mask, ...]:
         own: a mask of the user's own, see `open_mask`.
 
     Raises:
-        UnreadableInput: the mask that is asked for is not there.
+        UnreadableInput: the mask that is asked for is not there, or it is not known what it masks.
         GridMismatch: the user's own lies elsewhere.
     """
     found: list[Mask] = []
@@ -95,8 +95,11 @@ def masks_of(scene: Scene, clouds: str, own: str | None) -> tuple[Mask, ...]:
     if test is not None and (clouds == "spectral" or (clouds == "auto" and not brings and scene.acquisition.level != "L2A")):
         found.append(test)
     if own:
-        found.append(open_mask(own))
-        _require_place(found[-1], _north_up(scene.grid))
+        mask, grid = open_mask(own), _north_up(scene.grid)
+        _require_place(mask, grid)
+        if isinstance(mask, ClassRaster):
+            _require_clear(mask, grid)
+        found.append(mask)
     return *found, *scene.own_masks
 
 
@@ -405,8 +408,44 @@ def _require_place(mask: Mask, grid: Grid) -> None:
     else:
         meets = _laid(mask, grid).window if isinstance(mask, MaskPolygons) else grid.window
     if meets is None:
-        origin = f"{mask.origin[0].upper()}{mask.origin[1:]}"
-        raise GridMismatch(f"{origin} does not meet the scene, {place_of(grid)}. Give one of the same place.")
+        raise GridMismatch(f"{_capital(mask.origin)} does not meet the scene, {place_of(grid)}. Give one of the same place.")
+
+
+def _require_clear(mask: ClassRaster, grid: Grid) -> None:
+    """Refuse a raster of the user's own that holds on the scene nothing but 0 and its nodata, which may be its clouds.
+
+    Such as gdal_calc writes, to which 255 is nodata unless it is told otherwise.
+    """
+    with ExitStack() as opened:
+        dataset = opened.enter_context(open_raster(mask.path))
+        nodata = dataset.nodata
+        if not nodata:
+            return
+        # What nodata is must be told from what lies beyond the raster.
+        laid, extent = nearest_on(dataset, grid, opened, src_nodata=None, add_alpha=True)
+        inside = intersect(grid.window, extent)
+        unsure = False
+        for piece in aligned_windows(inside, _PIECE, 1) if inside else ():
+            there = Window(piece.col_off - extent.col_off, piece.row_off - extent.row_off, piece.width, piece.height)
+            try:
+                values, *alpha = laid.read(window=there)
+            except RasterioError as error:
+                raise damaged(mask.path, error) from error
+            if alpha:
+                values = np.where(alpha[0] == 0, 0, values)
+            if classes_to_codes(values[None], mask, nodata).any():
+                return
+            unsure |= bool(values.any())
+    if unsure:
+        raise UnreadableInput(
+            f"{_capital(mask.origin)} holds on the scene nothing but {nodata:g}, which is its nodata, and perhaps 0, so it is not known what it masks. "
+            f"If {nodata:g} is cloud, unset the nodata (gdal_edit.py -unsetnodata FILE). If it is not, fill it with 0, or leave the "
+            "mask out."
+        )
+
+
+def _capital(origin: str) -> str:
+    return f"{origin[0].upper()}{origin[1:]}"
 
 
 def _north_up(grid: Grid) -> Grid:

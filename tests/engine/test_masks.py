@@ -394,12 +394,47 @@ def test_a_mask_whose_clouds_lie_outside_of_the_overlap_with_the_other_date_is_a
 
 def test_a_cloud_beside_the_grid_reaches_into_it_from_a_raster_of_another_crs_too(tmp_path: Path) -> None:
     cloud = np.ones((1, 30, 20), np.uint8)
-    with rasterio.open(write_stack(tmp_path / "own.tif", cloud, None, origin=(499780, 4999800))) as own:
-        with WarpedVRT(own, crs="EPSG:32632", nodata=0) as moved:
-            values, transform = moved.read(), moved.transform
+    here = write_stack(tmp_path / "own.tif", cloud, None, origin=(499780, 4999800))
+    with rasterio.open(here) as own, WarpedVRT(own, crs="EPSG:32632", nodata=0) as moved:
+        values, transform = moved.read(), moved.transform
     place = {"origin": (transform.c, transform.f), "pixel": (transform.a, -transform.e), "crs": "EPSG:32632"}
     mask = open_mask(str(write_stack(tmp_path / "moved.tif", values, None, **place)))
     assert not read(mask).any()
     found = read(mask, buffer=60) == Quality.CLOUD
     assert found[22:48, :3].all()
     assert not found[:, 6:].any()
+
+
+@pytest.mark.parametrize(
+    ("nodata", "dtype", "said"), [(255, "uint8", "255"), (-9999, "int16", "-9999"), (np.nan, "float32", "nan")]
+)
+def test_a_raster_that_masks_nothing_but_may_mean_its_nodata_is_asked_about(
+    tmp_path: Path, nodata: float, dtype: str, said: str
+) -> None:
+    """As gdal_calc writes a mask of 0 and 255, of which 255 becomes nodata."""
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", textured(10, 100, 120, 1))))
+    values = np.zeros((1, 100, 120), dtype)
+    values[0, :20] = nodata
+    # On the scene's pixels and beside them.
+    for origin in (500000.0, 500003.0):
+        own = str(write_stack(tmp_path / "own.tif", values, None, nodata=nodata, origin=(origin, 5000000.0)))
+        with pytest.raises(UnreadableInput, match=rf"Your mask own\.tif holds .* but {said}, .*-unsetnodata"):
+            masks_of(scene, "none", own)
+        with rasterio.open(own, "r+") as raster:
+            raster.write(np.ones((1, 1), dtype), 1, window=Window(60, 60, 1, 1))
+        assert len(masks_of(scene, "none", own)) == 1, "what is 1 says what is masked"
+
+
+def test_a_raster_without_clouds_is_taken_where_its_nodata_lies_outside_of_the_scene_or_is_not_there(tmp_path: Path) -> None:
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", textured(10, 100, 120, 1))))
+    values = np.zeros((1, 120, 140), np.uint8)
+    plain = write_stack(tmp_path / "plain.tif", values[:, :50, :60], None, nodata=255)
+    values[:, :5], values[:, :, 130:] = 255, 255
+    around = write_stack(tmp_path / "around.tif", values, None, nodata=255, origin=(499950, 5000050))
+    with rasterio.open(around) as raster, WarpedVRT(raster, crs="EPSG:4326") as turned:
+        degrees, transform = turned.read(), turned.transform
+    place = {"origin": (transform.c, transform.f), "pixel": (transform.a, -transform.e), "crs": "EPSG:4326"}
+    warped = write_stack(tmp_path / "warped.tif", degrees, None, nodata=255, **place)
+    zero = write_stack(tmp_path / "zero.tif", np.zeros((1, 100, 120), np.uint8), None, nodata=0)
+    for own in (plain, around, warped, zero):
+        assert len(masks_of(scene, "none", str(own))) == 1

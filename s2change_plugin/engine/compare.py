@@ -94,7 +94,7 @@ def compare(options: EvaluationOptions, events: Events) -> None:
         if workdir:
             events.started(str(workdir.resolve()))
         dataset, grid, read_mask = open_change_mask(options.mask, opened)
-        laid, read_reference = open_reference(options.reference, grid, opened, options.change_value, options.labelled)
+        laid, left_out, read_reference = open_reference(options.reference, grid, opened, options.change_value, options.labelled)
         events.message(laid)
         writer = None
         with outputs.writing(options.targets[0]) if options.targets else nullcontext():
@@ -103,7 +103,7 @@ def compare(options: EvaluationOptions, events: Events) -> None:
                 writer = RasterWriter(workdir / "confusion", grid, CONFUSION, tags)
                 opened.callback(writer.close)
             tally = _counted(grid, read_mask, read_reference, writer, events)
-            values = _values(options, tally, grid, dataset.tags(), laid)
+            values = _values(options, tally, grid, dataset.tags(), laid, left_out)
             for text in values["warnings"]:
                 events.message(text, "warning")
             if workdir:
@@ -129,7 +129,9 @@ def _counted(grid: Grid, read_mask: Labels, read_reference: Labels, writer: Rast
     return Tally(pixels, hectares)
 
 
-def _values(options: EvaluationOptions, tally: Tally, grid: Grid, tags: dict[str, str], laid: str) -> dict[str, Any]:
+def _values(
+    options: EvaluationOptions, tally: Tally, grid: Grid, tags: dict[str, str], laid: str, left_out: list[str]
+) -> dict[str, Any]:
     """Everything that came out, as it goes into the result event and the report."""
     paths = {name: getattr(options, name) for name in ("confusion", "table", "report")}
     return {
@@ -145,7 +147,7 @@ def _values(options: EvaluationOptions, tally: Tally, grid: Grid, tags: dict[str
         "scores": confusion_of(tally.pixels).as_dict(),
         "pixels": _by_class(tally.pixels),
         "hectares": {name: round(value, 4) for name, value in _by_class(tally.hectares).items()},
-        "warnings": _warnings(options, tally),
+        "warnings": left_out + _warnings(options, tally),
         "grid": {"crs": name_of(grid.crs), "transform": list(grid.transform)[:6], "height": grid.height, "width": grid.width},
     }
 

@@ -346,21 +346,36 @@ class Area:
             what: they are, and `of`: what the grid is, as an error names them.
 
         Raises:
-            UnreadableInput, GridMismatch: as `read_polygons`; or they do not meet the grid.
+            UnreadableInput, GridMismatch: as `read_polygons`; or they do not meet the grid, or hold none of its pixels' centres.
         """
-        self._grid = grid
+        self._grid, self._said = grid, (source, what, of)
         self._shapes = _Shapes(read_polygons(source, what), [1], grid)
         window = self._shapes.window
-        # Piece by piece: the window around polygons that lie far apart may be as large as a country.
-        if window is None or all(self.outside(piece).all() for piece in aligned_windows(window, _PIECE, 1)):
+        if window is None:
             raise GridMismatch(
                 f"{source}, the {what}, does not meet {of}, {place_of(grid)}. Choose polygons that do, or check their CRS."
+            )
+        # Piece by piece: the window around polygons that lie far apart may be as large as a country.
+        if all(self.outside(piece).all() for piece in aligned_windows(window, _PIECE, 1)):
+            raise GridMismatch(
+                f"No polygon of {source}, the {what}, holds a pixel's centre on {of}: they are smaller than its pixels. Draw larger ones."
             )
         self.window = window
 
     def outside(self, window: Window) -> NDArray[np.bool_]:
         """True where a pixel's centre lies outside all polygons: (row, col)."""
         return np.asarray(self._shapes.burnt(window) == 0)
+
+    def left_out(self) -> list[str]:
+        """How many of the polygons are too small to count, as a sentence; nothing where all count."""
+        small, count = self._shapes.without_pixels()
+        source, what, of = self._said
+        if not small:
+            return []
+        return [
+            f"{small} of the {count} polygons of {source}, the {what}, that meet {of} {'holds' if small == 1 else 'hold'} no pixel's centre and "
+            f"{'is' if small == 1 else 'are'} left out. Draw larger what is to count."
+        ]
 
 
 class _Shapes:
@@ -384,12 +399,35 @@ class _Shapes:
 
     def burnt(self, window: Window) -> Codes:
         """Their codes on a window, uint8 (row, col), 0 elsewhere; a pixel belongs to the polygon that holds its centre."""
+        return np.asarray(self._burnt(window, self._codes, "uint8"), np.uint8)
+
+    def without_pixels(self) -> tuple[int, int]:
+        """How many of the polygons that meet the grid hold no pixel's centre, and how many meet it."""
+        meet = self._tree.query(shapely.box(*self._grid.bounds), "intersects")
+        numbers = np.arange(1, len(self._shapes) + 1)
+        seen = [np.empty(0, int)]
+        for piece in self._pieces(self.window):
+            seen.append(np.unique(self._burnt(piece, numbers, "int32")))
+        # What no pixel shows may be hidden by another polygon.
+        missing = set(meet) - set(np.concatenate(seen) - 1)
+        return sum(not self._holds_a_centre(self._shapes[place]) for place in missing), len(meet)
+
+    def _burnt(self, window: Window, values: NDArray[Any], dtype: str) -> NDArray[Any]:
+        """A value for each polygon, the later ones over the others."""
         part = self._grid.crop(window)
         near = self._tree.query(shapely.box(*part.bounds))
         if not len(near):
-            return np.zeros(part.shape, np.uint8)
-        burnt = [(self._shapes[place], int(self._codes[place])) for place in sorted(near)]
-        return np.asarray(rasterize(burnt, part.shape, transform=part.transform, dtype="uint8"), np.uint8)
+            return np.zeros(part.shape, dtype)
+        burnt = [(self._shapes[place], int(values[place])) for place in sorted(near)]
+        return np.asarray(rasterize(burnt, part.shape, transform=part.transform, dtype=dtype))
+
+    def _holds_a_centre(self, shape: Any) -> bool:
+        pieces = map(self._grid.crop, self._pieces(bounds_window(self._grid, shape.bounds, self._grid.crs)))
+        return any(rasterize([shape], part.shape, transform=part.transform).any() for part in pieces)
+
+    @staticmethod
+    def _pieces(window: Window | None) -> list[Window]:
+        return aligned_windows(window, _PIECE, 1) if window else []
 
 
 def _laid(mask: MaskPolygons, grid: Grid) -> _Shapes:

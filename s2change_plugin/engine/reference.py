@@ -50,8 +50,10 @@ def open_change_mask(source: str, opened: ExitStack) -> tuple[DatasetReader, Gri
 
 def open_reference(
     source: str, grid: Grid, opened: ExitStack, change_value: float | None = None, labelled: str | None = None
-) -> tuple[str, Labels]:
-    """A reference on a grid: in words how it lies there, and what reads a window of it: 1 change, 0 no change, 255 unlabelled.
+) -> tuple[str, list[str], Labels]:
+    """A reference on a grid: in words how it lies there, what is left out of it, and what reads a window of it.
+
+    That is uint8 (row, col): 1 change, 0 no change, 255 unlabelled.
 
     Args:
         source: raster of one layer, each pixel of the grid taking the value that its centre lies on; without a CRS it must have
@@ -67,18 +69,18 @@ def open_reference(
         UnreadableInput: neither raster nor polygons, or several layers; on reading, values that do not explain themselves.
         GridMismatch: it does not meet the grid, or has no CRS and another shape.
     """
-    text, read = _opened(source, grid, opened, change_value)
+    text, left_out, read = _opened(source, grid, opened, change_value)
     if labelled is None:
-        return text, read
+        return text, left_out, read
     area = Area(labelled, grid, "labelled area", "the mask")
 
     def read_inside(window: Window) -> Codes:
         return np.where(area.outside(window), np.uint8(UNKNOWN), read(window))
 
-    return f"{text} Outside of the labelled area nothing is.", read_inside
+    return f"{text} Outside of the labelled area nothing is.", left_out + area.left_out(), read_inside
 
 
-def _opened(source: str, grid: Grid, opened: ExitStack, change_value: float | None) -> tuple[str, Labels]:
+def _opened(source: str, grid: Grid, opened: ExitStack, change_value: float | None) -> tuple[str, list[str], Labels]:
     try:
         dataset = opened.enter_context(open_raster(source))
     except UnreadableInput:
@@ -88,7 +90,7 @@ def _opened(source: str, grid: Grid, opened: ExitStack, change_value: float | No
                 f"The reference {source} holds polygons, all of which are change. Leave --change-value to rasters."
             ) from None
         text = "A pixel is change where its centre lies in a polygon of the reference."
-        return text, lambda window: (~area.outside(window)).astype(np.uint8)
+        return text, area.left_out(), lambda window: (~area.outside(window)).astype(np.uint8)
     _require_one_layer(dataset, source, "reference")
     nodata = dataset.nodata
     if not _has_place(dataset):
@@ -98,14 +100,14 @@ def _opened(source: str, grid: Grid, opened: ExitStack, change_value: float | No
                 f"mask's {grid.height} × {grid.width}, so its place is unknown. Give one with a CRS and a georeference, or of the mask's shape."
             )
         text = "The reference has no CRS on Earth and the mask's shape, so it is taken pixel by pixel."
-        return text, _reads(dataset, source, grid.window, nodata, change_value, "reference")
+        return text, [], _reads(dataset, source, grid.window, nodata, change_value, "reference")
     try:
         # Beyond the reference nothing is labelled: the alpha layer says where that is, whatever the values are.
         laid, extent = nearest_on(dataset, grid, opened, src_nodata=None, add_alpha=True)
     except RasterioError as error:
         raise GridMismatch(f"The reference {source} cannot be laid on the mask's grid: {error}.") from error
     where = "on the mask's own pixels" if laid is dataset else "on other pixels; of these the one at each pixel's centre counts"
-    return f"The reference lies {where}.", _reads(laid, source, extent, nodata, change_value, "reference")
+    return f"The reference lies {where}.", [], _reads(laid, source, extent, nodata, change_value, "reference")
 
 
 def _has_place(dataset: DatasetReader) -> bool:

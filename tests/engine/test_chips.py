@@ -332,6 +332,15 @@ def test_polygons_that_lie_outside_are_counted_in_a_warning(dates: list[Path], t
     assert "1 of 2 polygons of change lies outside" in export(*dates, drawn, tmp_path / "data").stderr
 
 
+def test_labels_too_small_to_hold_a_pixels_centre_are_counted(dates: list[Path], seen: Path, tmp_path: Path) -> None:
+    kiosk = box(LEFT + 2001, TOP - 509, LEFT + 2004, TOP - 506)
+    drawn = draw(tmp_path / "drawn.gpkg", pixels(*CHANGED), kiosk)
+    said = export(*dates, drawn, tmp_path / "data", "--no-change", seen).stderr
+    assert f"1 of the 2 polygons of {drawn}, the polygons of change, that meet the overlap" in said
+    assert "no pixel's centre" not in export(*dates, seen, tmp_path / "other").stderr
+    assert "No polygon of" in refusal(*dates, draw(tmp_path / "kiosk.gpkg", kiosk), tmp_path / "none")
+
+
 def test_change_that_nobody_saw_is_refused(dates: list[Path], change: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     assert "No pixel of change is left" in refusal(*dates, change, data, "--after-mask", change)

@@ -401,3 +401,14 @@ def test_a_single_missed_pixel_is_seen_in_the_picture_of_a_large_map(tmp_path: P
         assert max(picture.shape) == 900
         missed = (picture.read([1, 2, 3]) == np.array(AGREEMENT_COLOURS[3])[:, None, None]).all(0)
     assert np.argwhere(missed).tolist() == [[int(1234 * 0.3), int(2345 * 0.3)]]
+
+
+def test_polygons_of_the_reference_that_are_too_small_to_count_are_told(tmp_path: Path, mask: Path) -> None:
+    block, kiosk = pixels(slice(10, 30), slice(15, 35)), box(LEFT + 501, TOP - 509, LEFT + 504, TOP - 506)
+    drawn = draw(tmp_path / "drawn.gpkg", block, kiosk)
+    said = result(mask, drawn)
+    (warning,) = said["warnings"]
+    assert "1 of the 2 polygons of" in warning
+    assert "holds no pixel's centre and is left out" in warning
+    assert said["pixels"]["reference_change"] == 400
+    assert "No polygon of" in refusal(mask, draw(tmp_path / "kiosk.gpkg", kiosk))

@@ -296,8 +296,7 @@ def test_polygons_far_apart_are_looked_for_piece_by_piece(tmp_path: Path, monkey
     assert max(window.width * window.height for window in seen) < 5e6
     between = [box(500006, 4999991, 500009, 4999994), box(560006, 4940001, 560009, 4940004)]
     geopandas.GeoSeries(between, crs="EPSG:32631").to_file(tmp_path / "none.gpkg")
-    # No pixel has its centre inside.
-    with pytest.raises(GridMismatch, match="does not meet"):
+    with pytest.raises(GridMismatch, match=r"No polygon of .*none\.gpkg, the area of interest, holds a pixel's centre"):
         Area(str(tmp_path / "none.gpkg"), grid)
 
 
@@ -438,3 +437,22 @@ def test_a_raster_without_clouds_is_taken_where_its_nodata_lies_outside_of_the_s
     zero = write_stack(tmp_path / "zero.tif", np.zeros((1, 100, 120), np.uint8), None, nodata=0)
     for own in (plain, around, warped, zero):
         assert len(masks_of(scene, "none", str(own))) == 1
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32631", "EPSG:4326"])
+def test_polygons_too_small_to_hold_a_pixels_centre_are_counted_and_those_that_others_cover_are_not(
+    tmp_path: Path, crs: str
+) -> None:
+    town, house, kiosk = (
+        box(500200, 4999500, 500400, 4999800),
+        box(500200, 4999500, 500220, 4999520),
+        box(500606, 4999501, 500609, 4999504),
+    )
+    narrow, far = box(500700, 4999516, 500900, 4999519), box(560006, 4940001, 560009, 4940004)
+    drawn = geopandas.GeoSeries([house, town, town, kiosk, narrow, far], crs="EPSG:32631").to_crs(crs)
+    drawn.to_file(tmp_path / "drawn.gpkg")
+    (said,) = Area(str(tmp_path / "drawn.gpkg"), GRID).left_out()
+    assert said.startswith(f"2 of the 5 polygons of {tmp_path / 'drawn.gpkg'}, the area of interest, that meet the overlap")
+    assert "hold no pixel's centre and are left out" in said
+    drawn[:3].to_file(tmp_path / "large.gpkg")
+    assert Area(str(tmp_path / "large.gpkg"), GRID).left_out() == []

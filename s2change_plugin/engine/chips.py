@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -462,14 +461,14 @@ def _publish(workdir: Path, data: Path, groups: Sequence[str], older: Sequence[s
         moves = [(data / name, aside / name) for name in older if (data / name).exists()]
         moves += [(workdir / name, data / name) for name in groups]
         for source, target in moves:
-            os.replace(source, target)
-            undo.callback(os.replace, target, source)
-        os.replace(workdir / RECORD, data / RECORD)
+            outputs.rename(source, target)
+            undo.callback(outputs.rename, target, source)
+        outputs.rename(workdir / RECORD, data / RECORD)
         undo.pop_all()
         PLACED.set()
     # From here on nobody is to put them back; where a file of them is held, the run is done all the same.
     with suppress(OSError):
-        aside.rename(workdir / "replaced")
+        outputs.rename(aside, workdir / "replaced")
 
 
 def _cautions(options: ChipsOptions, tally: Tally, groups: Sequence[str]) -> list[str]:

@@ -8,6 +8,8 @@ import os
 import secrets
 import shutil
 import socket
+import sys
+import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -42,6 +44,8 @@ _TOP_LEVEL = round(1 / PROBABILITY_STEP)
 _MINE, _OLDER = f".s2change-{socket.gethostname()}~", "older-"
 # In a working folder, where folders wait that were there before; the next run puts them back if this one is killed before it put others in their place.
 SET_ASIDE = "older"
+# How often, and after how many seconds each, what Windows refuses is tried again.
+_TRIES, _BETWEEN_S = 21, 0.5
 
 
 def to_levels(probability: Array, quality: Codes) -> Codes:
@@ -335,6 +339,20 @@ def writing(target: Path) -> Iterator[None]:
         raise OutputError(f"{target} could not be written: {reason} and run again.") from error
 
 
+def rename(source: Path, target: Path) -> None:
+    """`os.replace`, tried for some ten seconds where Windows refuses it, whose virus scanners hold for a moment what was just written."""
+    for left in reversed(range(_TRIES)):
+        try:
+            os.replace(source, target)
+        except PermissionError:
+            # Elsewhere it is no matter of time.
+            if sys.platform != "win32" or not left:
+                raise
+            time.sleep(_BETWEEN_S)
+        else:
+            return
+
+
 def publish(finished: dict[Path, Path]) -> None:
     """Move finished files to where they were asked for: all of them, or none.
 
@@ -361,7 +379,7 @@ def publish(finished: dict[Path, Path]) -> None:
         for target, older in done:
             target.unlink(missing_ok=True)
             if older:
-                os.replace(older, target)
+                rename(older, target)
         raise
     for _, older in done:
         # All is in place; where this is held for a moment, the next run in that folder takes it away.
@@ -378,14 +396,14 @@ def _replace(source: Path, target: Path) -> Path | None:
         # First beside it, for which it may have to be copied: the older one is away for no longer than a moment.
         _move(source, beside)
         older = _set_aside(target)
-        os.replace(beside, target)
+        rename(beside, target)
     except BaseException:
         if older:
-            os.replace(older, target)
+            rename(older, target)
         if source.exists():
             beside.unlink(missing_ok=True)
         elif beside.exists():
-            os.replace(beside, source)
+            rename(beside, source)
         raise
     return older
 
@@ -395,7 +413,7 @@ def _set_aside(target: Path) -> Path | None:
     if not target.is_file():
         return None
     older = target.with_name(f"{_MINE}{os.getpid()}-{_OLDER}{target.name}")
-    os.replace(target, older)
+    rename(target, older)
     return older
 
 
@@ -415,7 +433,7 @@ def _placing(target: Path) -> Iterator[None]:
 def _move(source: Path, target: Path) -> None:
     """Give a file another name; on another file system a copy of it has that."""
     try:
-        os.replace(source, target)
+        rename(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise

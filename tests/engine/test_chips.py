@@ -1,7 +1,10 @@
 """The command `chips`, as a person or a script uses it, and how it cuts ground into groups."""
 
 import json
+import os
 import shutil
+import sys
+import time
 from pathlib import Path
 
 import geopandas
@@ -417,7 +420,7 @@ def test_a_run_that_does_not_end_leaves_the_folder_as_it_was(
 ) -> None:
     data, fresh = tmp_path / "data", tmp_path / "fresh"
     export(*dates, change, data, "--name", "town")
-    before, replace = contents(data), module.os.replace
+    before, replace = contents(data), os.replace
 
     def fail(source: Path, target: Path) -> None:
         """Fail when the record is put in place, all groups being there."""
@@ -427,12 +430,33 @@ def test_a_run_that_does_not_end_leaves_the_folder_as_it_was(
             raise OSError(28, "No space left on device")
         replace(source, target)
 
-    monkeypatch.setattr(module.os, "replace", fail)
+    monkeypatch.setattr(os, "replace", fail)
     for folder in (data, fresh):
         assert refusal(*dates, change, folder, "--name", "town", "--force")
     assert contents(data) == before
     assert [path.name for path in data.iterdir() if path.name.startswith(".")] == []
     assert not fresh.exists()
+
+
+def test_groups_that_a_virus_scanner_holds_for_a_moment_are_published(
+    dates: list[Path], change: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(*dates, change, tmp_path / "data", "--name", "town")
+    replace, refused = os.replace, set()
+
+    def held(source: Path, target: Path) -> None:
+        """Refuse each move once."""
+        if (source, target) not in refused:
+            refused.add((source, target))
+            raise PermissionError(13, "The process cannot access the file", str(source))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", held)
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    export(*dates, change, tmp_path / "data", "--name", "town", "--force")
+    assert {source.name for source, _ in refused} == {"town", "data.json", "older"}
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["data.json", "town"]
 
 
 def test_it_says_what_scores_on_such_groups_will_not_tell(dates: list[Path], change: Path, seen: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,34 @@ def test_a_file_that_another_program_holds_is_refused_before_anything_is_read(
     with pytest.raises(OutputError, match=r"mask\.tif could not be written.*Close it where it is open"):
         outputs.require_folders([target])
     outputs.require_folders([tmp_path / "new.tif"])
+
+
+@pytest.mark.parametrize(("system", "times", "waited"), [("win32", 20, 10.0), ("win32", 21, 10.0), ("linux", 1, 0)])
+def test_a_file_that_a_virus_scanner_holds_for_ten_seconds_is_published_on_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str, times: int, waited: float
+) -> None:
+    """What is held for longer, or by rights, is refused, and the older result stays."""
+    new, target = tmp_path / "new.tif", tmp_path / "mask.tif"
+    new.write_text("new")
+    target.write_text("old")
+    replace, left, slept = os.replace, [times], []
+
+    def held(source: Path, to: Path) -> None:
+        if to == target and left[0]:
+            left[0] -= 1
+            raise PermissionError(13, "The process cannot access the file", str(source))
+        replace(source, to)
+
+    monkeypatch.setattr(os, "replace", held)
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(time, "sleep", slept.append)
+    if times == 20:
+        outputs.publish({new: target})
+    else:
+        with pytest.raises(OutputError, match="could not be written"):
+            outputs.publish({new: target})
+    assert sum(slept) == waited
+    assert target.read_text() == ("new" if times == 20 else "old")
 
 
 def test_a_database_with_unsaved_changes_of_another_program_is_not_replaced(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ import socket
 import sys
 import time
 import unicodedata
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -40,8 +42,9 @@ CHANGE, NOT_OBSERVED = 1, 255
 # Probability is stored as 0–250, so that GDAL's scale shows it as 0–1 and 255 is free for "not observed".
 PROBABILITY_STEP = 0.004
 _TOP_LEVEL = round(1 / PROBABILITY_STEP)
-# On a shared disk the number of another machine's process says nothing here; no machine's name has a tilde.
-_MINE, _OLDER = f".s2change-{socket.gethostname()}~", "older-"
+_OLDER = "older-"
+# What tells the start of a Linux machine, and the container on it, in which a process has its number.
+_BOOT, _PROCESSES = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
 # In a working folder, where folders wait that were there before; the next run puts them back if this one is killed before it put others in their place.
 SET_ASIDE = "older"
 # How often, and after how many seconds each, what Windows refuses is tried again.
@@ -162,11 +165,25 @@ def _require_replaceable(target: Path) -> None:
             )
 
 
+@cache
+def _mine() -> str:
+    """How names of what this machine's runs leave begin, before the number of a process.
+
+    On a shared disk such a number says nothing of another machine's processes, nor of those of a container with this one's name.
+    """
+    try:
+        machine = f"{_BOOT.read_text()}{_PROCESSES.stat().st_ino}"
+    except OSError:
+        machine = f"{uuid.getnode()}"
+    # No machine's name has a tilde.
+    return f".s2change-{socket.gethostname()}~{crc32(machine.encode()):08x}~"
+
+
 @contextmanager
 def workdir_beside(target: Path) -> Iterator[Path]:
     """A folder for unfinished files beside the target, gone afterwards whatever happens.
 
-    Folders of runs on this machine whose process is gone are removed first.
+    Folders of runs on this machine whose process is gone are removed first; on Linux, of those since it was started.
 
     Raises:
         OutputError: the target's folder cannot be written.
@@ -174,7 +191,7 @@ def workdir_beside(target: Path) -> Iterator[Path]:
     folder = target.parent
     _remove_stale(folder)
     # As any folder is made: what `tempfile` makes, and all that is moved out of it, is for nobody else to read on Windows.
-    workdir = folder / f"{_MINE}{os.getpid()}-{secrets.token_hex(4)}"
+    workdir = folder / f"{_mine()}{os.getpid()}-{secrets.token_hex(4)}"
     try:
         workdir.mkdir()
     except OSError as error:
@@ -186,8 +203,8 @@ def workdir_beside(target: Path) -> Iterator[Path]:
 
 
 def _remove_stale(folder: Path) -> None:
-    for left in folder.glob(f"{glob.escape(_MINE)}*"):
-        pid, _, rest = left.name.removeprefix(_MINE).partition("-")
+    for left in folder.glob(f"{glob.escape(_mine())}*"):
+        pid, _, rest = left.name.removeprefix(_mine()).partition("-")
         if not pid.isdigit() or psutil.pid_exists(int(pid)):
             continue
         target = folder / rest.removeprefix(_OLDER)
@@ -390,7 +407,7 @@ def publish(finished: dict[Path, Path]) -> None:
 
 def _replace(source: Path, target: Path) -> Path | None:
     """Move a file to its target, and give where an older target was set aside; on failure all is as it was."""
-    beside = target.with_name(f"{_MINE}{os.getpid()}-{secrets.token_hex(4)}")
+    beside = target.with_name(f"{_mine()}{os.getpid()}-{secrets.token_hex(4)}")
     older = None
     try:
         # First beside it, for which it may have to be copied: the older one is away for no longer than a moment.
@@ -412,7 +429,7 @@ def _set_aside(target: Path) -> Path | None:
     """An older result of that name, kept until the new ones are all in place; None where there is none."""
     if not target.is_file():
         return None
-    older = target.with_name(f"{_MINE}{os.getpid()}-{_OLDER}{target.name}")
+    older = target.with_name(f"{_mine()}{os.getpid()}-{_OLDER}{target.name}")
     rename(target, older)
     return older
 

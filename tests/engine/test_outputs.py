@@ -175,8 +175,8 @@ def test_the_working_folder_is_gone_after_a_failure(tmp_path: Path) -> None:
 
 def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
-    stale = tmp_path / f".s2change-{socket.gethostname()}~{gone.stdout.strip()}-abc"
-    alive = tmp_path / f".s2change-{socket.gethostname()}~{os.getpid()}-abc"
+    stale = tmp_path / f"{outputs._mine()}{gone.stdout.strip()}-abc"
+    alive = tmp_path / f"{outputs._mine()}{os.getpid()}-abc"
     elsewhere = tmp_path / f".s2change-another-host~{gone.stdout.strip()}-abc"
     # Its name begins as this one's does, and goes on with a number.
     near = tmp_path / f".s2change-{socket.gethostname()}-{gone.stdout.strip()}~77-abc"
@@ -190,9 +190,42 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
     assert near.exists()
 
 
+@pytest.mark.parametrize("told_by", ["boot", "container", "card"])
+def test_a_run_on_another_machine_of_the_same_name_keeps_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told_by: str
+) -> None:
+    """As in containers that share a disk and a name, and not their processes."""
+    boot, processes = tmp_path / "boot", {"here": tmp_path / "here", "there": tmp_path / "there"}
+    for path in processes.values():
+        path.touch()
+    results = tmp_path / "results"
+    results.mkdir()
+
+    def at(place: str) -> None:
+        outputs._mine.cache_clear()
+        monkeypatch.setattr(outputs, "_BOOT", boot)
+        monkeypatch.setattr(outputs, "_PROCESSES", processes[place if told_by == "container" else "here"])
+        if told_by != "card":
+            boot.write_text(place if told_by == "boot" else "the same")
+        monkeypatch.setattr(outputs.uuid, "getnode", lambda: len(place))
+
+    monkeypatch.setattr(outputs.psutil, "pid_exists", lambda pid: False)
+    try:
+        at("there")
+        with outputs.workdir_beside(results / "mask.tif") as other:
+            at("here")
+            with outputs.workdir_beside(results / "mask.tif"):
+                assert other.is_dir()
+            at("there")
+            with outputs.workdir_beside(results / "mask.tif"):
+                assert not other.exists(), "its own machine knows that the process is gone"
+    finally:
+        outputs._mine.cache_clear()
+
+
 def test_folders_that_a_killed_run_had_set_aside_are_put_back_where_nothing_came_in_their_place(tmp_path: Path) -> None:
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
-    stale = tmp_path / f".s2change-{socket.gethostname()}~{gone.stdout.strip()}-abc"
+    stale = tmp_path / f"{outputs._mine()}{gone.stdout.strip()}-abc"
     for name in ("lost", "replaced"):
         (stale / outputs.SET_ASIDE / name).mkdir(parents=True)
         (stale / outputs.SET_ASIDE / name / "old").touch()
@@ -207,7 +240,7 @@ def test_folders_that_a_killed_run_had_set_aside_are_put_back_where_nothing_came
 def test_what_another_user_left_and_cannot_be_cleared_stops_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    left = tmp_path / f".s2change-{socket.gethostname()}~{gone.pid}-older-mask.tif"
+    left = tmp_path / f"{outputs._mine()}{gone.pid}-older-mask.tif"
     left.write_text("somebody's")
 
     def refuse(*args: object) -> None:
@@ -342,7 +375,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 def test_an_older_result_that_a_killed_run_had_set_aside_is_put_back(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    mine = f".s2change-{socket.gethostname()}~{gone.pid}-older-"
+    mine = f"{outputs._mine()}{gone.pid}-older-"
     (tmp_path / f"{mine}lost.tif").write_text("older")
     (tmp_path / f"{mine}kept.tif").write_text("older")
     (tmp_path / "kept.tif").write_text("newer")

@@ -43,8 +43,8 @@ CHANGE, NOT_OBSERVED = 1, 255
 PROBABILITY_STEP = 0.004
 _TOP_LEVEL = round(1 / PROBABILITY_STEP)
 _OLDER = "older-"
-# What tells the start of a Linux machine, and the container on it, in which a process has its number.
-_BOOT, _PROCESSES = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+# What tells a Linux machine, and the container on it, in which a process has its number; both stay when it starts anew.
+_MACHINE, _PROCESSES = Path("/etc/machine-id"), Path("/proc/self/ns/pid")
 # In a working folder, where folders wait that were there before; the next run puts them back if this one is killed before it put others in their place.
 SET_ASIDE = "older"
 # How often, and after how many seconds each, what Windows refuses is tried again.
@@ -172,7 +172,7 @@ def _mine() -> str:
     On a shared disk such a number says nothing of another machine's processes, nor of those of a container with this one's name.
     """
     try:
-        machine = f"{_BOOT.read_text()}{_PROCESSES.stat().st_ino}"
+        machine = f"{_MACHINE.read_text()}{_PROCESSES.stat().st_ino}"
     except OSError:
         machine = f"{uuid.getnode()}"
     # No machine's name has a tilde.
@@ -183,7 +183,7 @@ def _mine() -> str:
 def workdir_beside(target: Path) -> Iterator[Path]:
     """A folder for unfinished files beside the target, gone afterwards whatever happens.
 
-    Folders of runs on this machine whose process is gone are removed first; on Linux, of those since it was started.
+    Folders of runs on this machine whose process is gone are removed first.
 
     Raises:
         OutputError: the target's folder cannot be written.

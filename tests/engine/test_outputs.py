@@ -190,12 +190,12 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
     assert near.exists()
 
 
-@pytest.mark.parametrize("told_by", ["boot", "container", "card"])
+@pytest.mark.parametrize("told_by", ["machine", "container", "card"])
 def test_a_run_on_another_machine_of_the_same_name_keeps_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told_by: str
 ) -> None:
     """As in containers that share a disk and a name, and not their processes."""
-    boot, processes = tmp_path / "boot", {"here": tmp_path / "here", "there": tmp_path / "there"}
+    machine, processes = tmp_path / "machine", {"here": tmp_path / "here", "there": tmp_path / "there"}
     for path in processes.values():
         path.touch()
     results = tmp_path / "results"
@@ -203,10 +203,10 @@ def test_a_run_on_another_machine_of_the_same_name_keeps_its_folder(
 
     def at(place: str) -> None:
         outputs._mine.cache_clear()
-        monkeypatch.setattr(outputs, "_BOOT", boot)
+        monkeypatch.setattr(outputs, "_MACHINE", machine)
         monkeypatch.setattr(outputs, "_PROCESSES", processes[place if told_by == "container" else "here"])
         if told_by != "card":
-            boot.write_text(place if told_by == "boot" else "the same")
+            machine.write_text(place if told_by == "machine" else "the same")
         monkeypatch.setattr(outputs.uuid, "getnode", lambda: len(place))
 
     monkeypatch.setattr(outputs.psutil, "pid_exists", lambda pid: False)

@@ -15,7 +15,7 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
 from .errors import GridMismatch, NothingObserved, UnreadableInput
-from .grid import Grid, pixel_size_m
+from .grid import Grid, bounds_window, pixel_size_m, slices_in
 from .masks import Area, MaskReader
 from .outputs import NOT_OBSERVED
 from .pair import Pair
@@ -112,8 +112,16 @@ def _shown_quality(pair: Pair, grid: Grid) -> Codes:
         finally:
             reader.close()
     quality = pair_quality(codes[0], codes[1])
-    if pair.options.area:
-        quality[Area(pair.options.area, grid).outside(grid.window)] = Quality.OUTSIDE
+    if pair.area and pair.options.area:
+        try:
+            outside = Area(pair.options.area, grid).outside(grid.window)
+        except GridMismatch:
+            # Smaller than a dot: the dots around it stand for it.
+            outside = np.ones(grid.shape, np.bool_)
+            outside[
+                slices_in(bounds_window(grid, pair.grid.crop(pair.area.window).bounds, grid.crs) or grid.window, grid.window)
+            ] = False
+        quality[outside] = Quality.OUTSIDE
     return quality
 
 

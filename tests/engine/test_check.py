@@ -8,8 +8,13 @@ import pytest
 from click.testing import CliRunner, Result
 from rasterio.io import MemoryFile
 
+from s2change_plugin.engine import pictures
 from s2change_plugin.engine.__main__ import main
+from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.card import SHIPPED
+from s2change_plugin.engine.pair import PairOptions, open_pair
+from s2change_plugin.engine.scene import open_scene
+from s2change_plugin.engine.validity import Quality
 from tests.conftest import textured, write_stack
 from tests.standin import write_standin
 
@@ -246,6 +251,21 @@ def test_a_small_area_is_looked_at_where_it_is(tmp_path: Path, pair: tuple[Path,
     geopandas.GeoSeries([area, box(700000, 4000000, 700100, 4000100)], crs="EPSG:32631").to_file(tmp_path / "area.gpkg")
     found = json.loads(check(*pair, "--json", "--area", tmp_path / "area.gpkg").stdout)
     assert found["numbers"]["usable_share"] == 1
+
+
+def test_an_area_smaller_than_a_dot_of_the_picture_is_in_the_picture(
+    tmp_path: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import geopandas
+    from shapely.geometry import box
+
+    monkeypatch.setattr(pictures, "_PICTURE_PIXELS", 10)
+    geopandas.GeoSeries([box(501010, 4998010, 501050, 4998050)], crs="EPSG:32631").to_file(tmp_path / "area.gpkg")
+    options = PairOptions(register=False, area=str(tmp_path / "area.gpkg"))
+    with open_pair(*(open_scene(str(path)) for path in pair), TEN_BANDS, options) as opened:
+        shown = pictures._shown_quality(opened, pictures._coarser(opened.grid))
+    assert max(shown.shape) <= 10
+    assert 1 <= (shown != Quality.OUTSIDE).sum() <= 4
 
 
 def test_normalisation_is_told_where_it_is_asked_for(pair: tuple[Path, Path]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,8 @@ def chips(options: ChipsOptions, events: Events) -> None:
         before, after = options.open_scene("before"), options.open_scene("after")
         name = options.name or default_name(before, after)
         origin = origin_of(options, before, after)
+        # As if their names told it, which level they are of.
+        before, after = (replace(scene, acquisition=replace(scene.acquisition, level=origin.level)) for scene in (before, after))
         older = _older(options, name, record)
         kept = [group for group in record["cities"] if group not in older]
         require_one_level((origins(options.data, kept) if kept else {}) | {name: origin})

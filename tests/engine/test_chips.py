@@ -248,7 +248,8 @@ def test_the_level_must_be_known_and_one(dates: list[Path], ground: np.ndarray, 
     assert "before is Level-1C and after is Level-2A" in refusal(dates[0], other, change, data)
     assert "before is Level-1C, and --level says L2A" in refusal(dates[0], plain, change, data, "--level", "L2A")
     assert not data.exists()
-    export(dates[0], plain, change, data, "--level", "L1C", "--name", "a")
+    done = export(dates[0], plain, change, data, "--level", "L1C", "--name", "a")
+    assert "processing level" not in done.output, "it was told"
     assert origins(data, ["a"])["a"].level == "L1C"
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from qgis import gui
 from qgis.core import QgsApplication, QgsProject
-from qgis.gui import QgsProcessingAlgorithmDialogBase
 from qgis.PyQt.QtCore import QCoreApplication, QEvent, QUrl
 from qgis.PyQt.QtGui import QDesktopServices, QIcon
 from qgis.PyQt.QtWidgets import QAction, QApplication
@@ -15,6 +15,9 @@ from .runtime.run import stop_runs
 
 _MENU = "S2Change"
 _HELP = "https://github.com/s2change/s2change#readme"
+# What shows an algorithm: since QGIS 4.2 it has the first name and is a widget, in a window of its own or docked.
+_NAMES = ("QgsProcessingAlgorithmWidgetBase", "QgsProcessingAlgorithmDialogBase")
+_DIALOGS = tuple(getattr(gui, name) for name in _NAMES if hasattr(gui, name))
 
 
 class S2ChangePlugin:
@@ -59,12 +62,12 @@ class S2ChangePlugin:
 
     def _close_dialogs(self) -> None:
         """Close the dialogs of our algorithms."""
-        for window in QApplication.topLevelWidgets():
-            algorithm = window.algorithm() if isinstance(window, QgsProcessingAlgorithmDialogBase) else None
+        for dialog in QApplication.allWidgets():
+            algorithm = dialog.algorithm() if isinstance(dialog, _DIALOGS) else None
             if algorithm is not None and algorithm.provider() is not None and algorithm.provider().id() == PROVIDER:
-                window.close()
-                window.deleteLater()
-                QCoreApplication.sendPostedEvents(window, QEvent.Type.DeferredDelete)
+                getattr(dialog, "forceClose", dialog.close)()
+                dialog.deleteLater()
+                QCoreApplication.sendPostedEvents(dialog, QEvent.Type.DeferredDelete)
 
     def _action(self, text: str, run, icon: QIcon | None = None) -> QAction:
         action = QAction(icon or QIcon(), text, self._iface.mainWindow())

@@ -1,13 +1,16 @@
+import importlib
 import shutil
 from pathlib import Path
 
 import processing
 import pytest
 from osgeo import gdal
+from qgis import gui
 from qgis.core import QgsApplication, QgsLayerTreeModel, QgsProject, QgsRasterLayer
 from qgis.gui import QgsLayerTreeView, QgsProcessingAlgorithmDialogBase
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QItemSelectionModel
+from qgis.PyQt.QtWidgets import QDialog, QWidget
 
 from s2change_plugin import classFactory
 from s2change_plugin import plugin as plugin_module
@@ -95,6 +98,41 @@ def test_what_runs_and_what_is_open_ends_with_the_plugin(qgis_processing, qgis_i
     assert (sip.isdeleted(ours), sip.isdeleted(other)) == (True, False)
     assert other.isVisible()
     sip.delete(other)
+
+
+class LaterWidget(QWidget):
+    """What QGIS 4.2 has in place of the dialog."""
+
+    def __init__(self, parent: QWidget, algorithm: str) -> None:
+        super().__init__(parent)
+        self._algorithm = QgsApplication.processingRegistry().createAlgorithmById(algorithm)
+
+    def algorithm(self):
+        return self._algorithm
+
+    def forceClose(self) -> None:
+        self.parent().setWindowTitle("closed")
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch):
+    """The plugin as QGIS 4.2 loads it."""
+    with monkeypatch.context() as patch:
+        patch.delattr(gui, "QgsProcessingAlgorithmDialogBase")
+        patch.setattr(gui, "QgsProcessingAlgorithmWidgetBase", LaterWidget, raising=False)
+        importlib.reload(plugin_module)
+        yield
+    importlib.reload(plugin_module)
+
+
+def test_with_the_dialogs_of_a_later_qgis_it_is_loaded_and_closes_them(later, qgis_processing, qgis_iface) -> None:
+    plugin = classFactory(Interface(qgis_iface.mainWindow()))
+    plugin.initGui()
+    windows = [QDialog(), QDialog()]
+    ours, other = map(LaterWidget, windows, ("s2change:checkpair", "native:buffer"))
+    plugin.unload()
+    assert (sip.isdeleted(ours), sip.isdeleted(other)) == (True, False)
+    assert [window.windowTitle() for window in windows] == ["closed", ""]
 
 
 @pytest.fixture

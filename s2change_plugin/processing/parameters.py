@@ -14,6 +14,7 @@ from qgis.core import (
     QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingException,
+    QgsProcessingFeatureSourceDefinition,
     QgsProcessingFeedback,
     QgsProcessingOutputLayerDefinition,
     QgsProcessingParameterBoolean,
@@ -390,7 +391,10 @@ def layer_file(
     if isinstance(layer, QgsRasterLayer):
         require_own_crs(layer, definition.description())
         return file_of(layer, definition.description())
-    drawn = algorithm.parameterAsVectorLayer(parameters, name, context)
+    value = parameters.get(name)
+    # QGIS finds no layer behind a selection or filter of one.
+    whole = value.source if isinstance(value, QgsProcessingFeatureSourceDefinition) else value
+    drawn = algorithm.parameterAsVectorLayer({name: whole}, name, context)
     if drawn is not None and _differs_from_its_file(drawn):
         source = algorithm.parameterAsSource(parameters, name, context)
         # The engine mends what is invalid, here as elsewhere.
@@ -402,7 +406,7 @@ def layer_file(
         parameters, name, context, _VECTOR_FILES, _VECTOR_FILES[0], feedback
     )
     if not path:
-        raise QgsProcessingException(f"{definition.description()}: {parameters[name]!r} cannot be read. Pick another layer.")
+        raise QgsProcessingException(f"{definition.description()}: {value!r} cannot be read. Pick another layer.")
     return f"{path}|layername={layer_name}" if layer_name else path
 
 

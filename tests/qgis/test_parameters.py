@@ -26,6 +26,7 @@ from qgis.core import (
     QgsRectangle,
     QgsVectorFileWriter,
     QgsVectorLayer,
+    QgsVectorLayerUtils,
 )
 
 from tests.qgis.conftest import PYTHON, REPOSITORY
@@ -326,8 +327,54 @@ def test_a_filter_on_what_is_drawn_counts(typed, dates: dict, areas, tmp_path: P
         layer.changeAttributeValue(1, layer.fields().indexOf("kind"), "other")
     chosen = QgsProcessingFeatureSourceDefinition(layer.id(), filterExpression="kind = 'at 500500'")
     assert polygons(typed("detectchange", {**dates, "AREA": chosen})[-1]) == (0 if edited else 1)
+    chosen = QgsProcessingFeatureSourceDefinition(layer.id(), filterExpression="kind = 'other'")
+    assert polygons(typed("detectchange", {**dates, "AREA": chosen})[-1]) == (1 if edited else 0)
     layer.rollBack()
     del layer
+
+
+@pytest.fixture
+def filed(areas, tmp_path: Path):
+    """A layer of two squares in a file, in the project."""
+    saved(areas, tmp_path / "filed.gpkg", "filed")
+    layer = QgsVectorLayer(str(tmp_path / "filed.gpkg"), "filed", "ogr")
+    QgsProject.instance().addMapLayer(layer)
+    yield layer
+    layer.rollBack()
+
+
+# What the dialog's wrench says of invalid polygons.
+_UNFILTERED = {
+    "flags": QgsProcessingFeatureSourceDefinition.Flag.FlagOverrideDefaultGeometryCheck,
+    "geometryCheck": Qgis.InvalidGeometryCheck.NoCheck,
+}
+
+
+@pytest.mark.parametrize("name", ["AREA", "BEFORE_MASK"])
+def test_of_the_selected_polygons_those_that_are_not_saved_count_too(typed, dates: dict, filed, name: str) -> None:
+    filed.startEditing()
+    # As QGIS's own tools draw: with a number that is a text.
+    square = QgsGeometry.fromRect(QgsRectangle(504000, 4998000, 505000, 4999000))
+    filed.addFeature(QgsVectorLayerUtils.createFeature(filed, square))
+    filed.selectByExpression("kind IS NULL OR kind = 'at 502000'")
+    assert filed.selectedFeatureCount() == 2
+    chosen = QgsProcessingFeatureSourceDefinition(filed.id(), selectedFeaturesOnly=True)
+    assert polygons(typed("detectchange", {**dates, name: chosen})[-1]) == 2
+
+
+@pytest.mark.parametrize("name", ["AREA", "BEFORE_MASK"])
+def test_what_is_not_saved_counts_whatever_the_dialog_says_of_invalid_polygons(typed, dates: dict, filed, name: str) -> None:
+    filed.startEditing()
+    filed.deleteFeature(1)
+    chosen = QgsProcessingFeatureSourceDefinition(filed.id(), **_UNFILTERED)
+    assert polygons(typed("detectchange", {**dates, name: chosen})[-1]) == 1
+
+
+def test_polygons_lie_where_their_layer_says_whatever_the_dialog_says_of_invalid_ones(typed, dates: dict, filed) -> None:
+    filed.setCrs(QgsCoordinateReferenceSystem("EPSG:32632"))
+    chosen = QgsProcessingFeatureSourceDefinition(filed.id(), **_UNFILTERED)
+    *_, path = typed("detectchange", {**dates, "AREA": chosen})
+    assert QgsVectorLayer(path, "there", "ogr").crs().authid() == "EPSG:32632"
 
 
 def test_polygons_lie_where_their_layer_says(typed, dates: dict, areas, tmp_path: Path) -> None:

@@ -45,12 +45,22 @@ _MEANINGS = (
         "The proxy refuses. Set HTTPS_PROXY as your administrator says, and set up again.",
     ),
     (
-        ("no matching distribution", "could not find a version", "resolutionimpossible"),
-        "There is no package for this Python and system, or no network. Check the network, or name another Python to make it with.",
+        ("ssl module is not available", "ssl module in python is not available"),
+        "This Python cannot fetch anything, for it has no ssl module. Name another Python to make it with, or give a folder of wheels.",
     ),
     (
-        ("connection", "timed out", "name resolution", "network is unreachable", "ssl"),
+        ("certificate_verify_failed", "sslcertverificationerror"),
+        "This network puts a certificate of its own in between. Ask your administrator for its file and set PIP_CERT to it before QGIS starts, "
+        "or give a folder of wheels.",
+    ),
+    (
+        ("connection", "timed out", "name resolution", "network is unreachable", "sslerror"),
         "The packages cannot be fetched. Check the network and proxy, or give a folder of wheels.",
+    ),
+    # With these words pip ends after each of the above as well.
+    (
+        ("no matching distribution", "could not find a version", "resolutionimpossible"),
+        "There is no package for this Python and system, or no network. Check the network, or name another Python to make it with.",
     ),
     (
         ("ensurepip is not", "no module named venv", "no module named ensurepip"),

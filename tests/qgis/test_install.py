@@ -285,6 +285,58 @@ def test_what_pip_says_is_told_in_a_sentence(said: str, told: str) -> None:
     assert told in install.meaning(said)
 
 
+# What pip ends with, whatever kept it from its index.
+_NOTHING_FOUND = """
+ERROR: Could not find a version that satisfies the requirement torch==2.13.0 (from versions: none)
+ERROR: No matching distribution found for torch==2.13.0"""
+_URL = "HTTPSConnectionPool(host='pypi.org', port=443): Max retries exceeded with url: /simple/torch/"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "WARNING: Retrying (Retry(total=0, connect=None, read=None, redirect=None, status=None)) after connection broken by "
+            "'SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get local issuer certificate "
+            "(_ssl.c:1006)'))': /simple/torch/\n"
+            f"Could not fetch URL https://pypi.org/simple/torch/: There was a problem confirming the ssl certificate: {_URL} "
+            "(Caused by SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed'))) - skipping",
+            "set PIP_CERT",
+        ),
+        (
+            "WARNING: pip is configured with locations that require TLS/SSL, however the ssl module in Python is not available.\n"
+            "WARNING: Retrying (Retry(total=0, connect=None, read=None, redirect=None, status=None)) after connection broken by "
+            "'SSLError(\"Can't connect to HTTPS URL because the SSL module is not available.\")': /simple/torch/\n"
+            f"Could not fetch URL https://pypi.org/simple/torch/: There was a problem confirming the ssl certificate: {_URL} "
+            '(Caused by SSLError("Can\'t connect to HTTPS URL because the SSL module is not available.")) - skipping',
+            "no ssl module. Name another Python",
+        ),
+        (
+            "WARNING: Retrying (Retry(total=0, connect=None, read=None, redirect=None, status=None)) after connection broken by "
+            "'NewConnectionError('<pip._vendor.urllib3.connection.HTTPSConnection object at 0x7f>: Failed to establish a new connection: "
+            "[Errno -3] Temporary failure in name resolution')': /simple/torch/",
+            "cannot be fetched",
+        ),
+        (
+            "WARNING: Retrying (Retry(total=0, connect=None, read=None, redirect=None, status=None)) after connection broken by "
+            "'ConnectTimeoutError(<pip._vendor.urllib3.connection.HTTPSConnection object at 0x7f>, 'Connection to pypi.org timed out. "
+            "(connect timeout=30.0)')': /simple/torch/",
+            "cannot be fetched",
+        ),
+        ("Looking in indexes: https://pypi.org/simple, https://download.pytorch.org/whl/cpu", "no package for this Python"),
+    ],
+)
+def test_what_kept_pip_from_its_index_is_told_and_not_that_it_found_nothing(said: str, told: str) -> None:
+    assert told in install.meaning(f"{said}{_NOTHING_FOUND}")
+
+
+def test_pip_is_told_of_the_certificate_that_is_named(target: Path, base, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_CERT", "/office/ca.pem")
+    base(_WORKING.replace('echo "$@"', 'echo "$PIP_CERT"'))
+    install.set_up_engine(QgsProcessingFeedback(False))
+    assert set((target / "said").read_text().split()) == {"/office/ca.pem"}
+
+
 def test_a_python_to_start_from_is_found() -> None:
     runs = [subprocess.run([path, "-I", "-c", ""], check=False).returncode == 0 for path in install.base_pythons()]
     assert runs[0]

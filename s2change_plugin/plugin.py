@@ -6,14 +6,16 @@ from qgis import gui
 from qgis.core import QgsApplication, QgsProject
 from qgis.PyQt.QtCore import QCoreApplication, QEvent, QUrl
 from qgis.PyQt.QtGui import QDesktopServices, QIcon
-from qgis.PyQt.QtWidgets import QAction, QApplication
+from qgis.PyQt.QtWidgets import QAction, QApplication, QMessageBox
 
 from .paths import resources
 from .processing.provider import PROVIDER, S2ChangeProvider
 from .processing.sources import likely_pair
+from .runtime.environment import missing_engine
 from .runtime.run import stop_runs
 
 _MENU = "S2Change"
+_SET_UP = "s2change:setupengine"
 _HELP = "https://github.com/s2change/s2change#readme"
 # What shows an algorithm: since QGIS 4.2 it has the first name and is a widget, in a window of its own or docked.
 _NAMES = ("QgsProcessingAlgorithmWidgetBase", "QgsProcessingAlgorithmDialogBase")
@@ -43,7 +45,7 @@ class S2ChangePlugin:
         self._action("Prepare a scene…", lambda: self._run("s2change:preparescene"))
         self._action("Evaluate a change map…", lambda: self._run("s2change:evaluatechange"))
         self._action("Export training data…", lambda: self._run_on_pair("s2change:exporttrainingdata"))
-        self._action("Set up the engine…", lambda: self._run("s2change:setupengine"))
+        self._action("Set up the engine…", lambda: self._run(_SET_UP))
         self._action("Settings…", self._settings)
         self._action("Help", lambda: QDesktopServices.openUrl(QUrl(_HELP)))
         self._iface.addToolBarIcon(detect)
@@ -86,7 +88,23 @@ class S2ChangePlugin:
     def _run(self, algorithm: str, parameters: dict[str, str] | None = None) -> None:
         import processing
 
+        # Only from its toolbox does Processing ask before it opens a dialog.
+        problem = missing_engine()
+        if problem and algorithm != _SET_UP:
+            self._tell(problem)
+            return
         processing.execAlgorithmDialog(algorithm, parameters or {})
+
+    def _tell(self, problem: str) -> None:
+        """Say why the engine cannot start, and open what the user chooses against it."""
+        box = QMessageBox(QMessageBox.Icon.Question, _MENU, problem, QMessageBox.StandardButton.Cancel, self._iface.mainWindow())
+        set_up = box.addButton("Set up the engine…", QMessageBox.ButtonRole.AcceptRole)
+        settings = box.addButton("Settings…", QMessageBox.ButtonRole.AcceptRole)
+        box.exec()
+        if box.clickedButton() == set_up:
+            self._run(_SET_UP)
+        elif box.clickedButton() == settings:
+            self._settings()
 
     def _settings(self) -> None:
         from .gui.settings_dialog import SettingsDialog

@@ -10,7 +10,7 @@ from qgis.core import QgsApplication, QgsLayerTreeModel, QgsProject, QgsRasterLa
 from qgis.gui import QgsLayerTreeView, QgsProcessingAlgorithmDialogBase
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QItemSelectionModel
-from qgis.PyQt.QtWidgets import QDialog, QWidget
+from qgis.PyQt.QtWidgets import QDialog, QMessageBox, QWidget
 
 from s2change_plugin import classFactory
 from s2change_plugin import plugin as plugin_module
@@ -140,6 +140,7 @@ def opened(qgis_processing, qgis_new_project, qgis_iface, monkeypatch: pytest.Mo
     """The plugin's interface, and what the dialogs that its menu opens are filled with: (algorithm, parameters)."""
     dialogs: list[tuple[str, dict]] = []
     monkeypatch.setattr(processing, "execAlgorithmDialog", lambda *given: dialogs.append(given))
+    monkeypatch.setattr(plugin_module, "missing_engine", lambda: "")
     interface = Interface(qgis_iface.mainWindow())
     plugin = classFactory(interface)
     plugin.initGui()
@@ -167,6 +168,31 @@ def filled(opened, menu: str = "Detect change…") -> list[str]:
     _, plugin, dialogs = opened
     next(action for action in plugin._actions if action.text() == menu).trigger()
     return [QgsProject.instance().mapLayer(key).name() for key in dialogs[-1][1].values()]
+
+
+def test_without_an_engine_the_menu_offers_to_set_it_up(opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, plugin, dialogs = opened
+    monkeypatch.setattr(plugin_module, "missing_engine", lambda: "There is none. Set it up.")
+    monkeypatch.setattr(plugin, "_settings", lambda: dialogs.append(("settings",)))
+    said: list[str] = []
+
+    def chosen(menu: str, button: str) -> list[str]:
+        """What opens, where a button of what the menu says is clicked."""
+
+        def click(box: QMessageBox) -> None:
+            said.append(box.text())
+            next(one for one in box.buttons() if one.text().replace("&", "") == button).click()
+
+        monkeypatch.setattr(QMessageBox, "exec", click)
+        dialogs.clear()
+        next(action for action in plugin._actions if action.text() == menu).trigger()
+        return [name for name, *_ in dialogs]
+
+    assert chosen("Detect change…", "Cancel") == []
+    assert chosen("Detect change…", "Set up the engine…") == ["s2change:setupengine"]
+    assert chosen("Prepare a scene…", "Settings…") == ["settings"]
+    assert said == ["There is none. Set it up."] * 3
+    assert chosen("Set up the engine…", "") == ["s2change:setupengine"]
 
 
 def test_a_dialog_begins_with_the_two_scenes_that_are_chosen(opened, pair: Path, tmp_path: Path) -> None:

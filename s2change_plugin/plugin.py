@@ -93,7 +93,12 @@ class S2ChangePlugin:
         if problem and algorithm != _SET_UP:
             self._tell(problem)
             return
-        processing.execAlgorithmDialog(algorithm, parameters or {})
+        try:
+            processing.execAlgorithmDialog(algorithm, parameters or {})
+        except RuntimeError:
+            # Unloaded meanwhile: the dialog is gone that Processing asks for its results.
+            if self._provider is not None:
+                raise
 
     def _tell(self, problem: str) -> None:
         """Say why the engine cannot start, and open what the user chooses against it."""

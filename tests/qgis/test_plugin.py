@@ -9,7 +9,7 @@ from qgis import gui
 from qgis.core import QgsApplication, QgsLayerTreeModel, QgsProject, QgsRasterLayer
 from qgis.gui import QgsLayerTreeView, QgsProcessingAlgorithmDialogBase
 from qgis.PyQt import sip
-from qgis.PyQt.QtCore import QItemSelectionModel
+from qgis.PyQt.QtCore import QItemSelectionModel, QTimer
 from qgis.PyQt.QtWidgets import QDialog, QMessageBox, QWidget
 
 from s2change_plugin import classFactory
@@ -98,6 +98,32 @@ def test_what_runs_and_what_is_open_ends_with_the_plugin(qgis_processing, qgis_i
     assert (sip.isdeleted(ours), sip.isdeleted(other)) == (True, False)
     assert other.isVisible()
     sip.delete(other)
+
+
+def test_it_can_be_unloaded_while_a_dialog_of_its_menu_is_open(
+    qgis_processing, qgis_iface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processing asks the dialog for its results once that is closed, and it is gone by then."""
+    from processing.tools import general
+
+    monkeypatch.setattr(general, "iface", qgis_iface)
+    monkeypatch.setattr(general, "createAlgorithmDialog", lambda algorithm, parameters: Dialog(algorithm))
+    monkeypatch.setattr(processing, "execAlgorithmDialog", general.execAlgorithmDialog)
+    monkeypatch.setattr(plugin_module, "missing_engine", lambda: "")
+    plugin = classFactory(Interface(qgis_iface.mainWindow()))
+    plugin.initGui()
+    QTimer.singleShot(0, plugin.unload)
+    plugin._run("s2change:checkpair")
+    assert QgsApplication.processingRegistry().providerById("s2change") is None
+
+
+def test_an_error_of_a_dialog_is_not_hidden_otherwise(opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*given: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(processing, "execAlgorithmDialog", broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        opened[1]._run("s2change:checkpair")
 
 
 class LaterWidget(QWidget):

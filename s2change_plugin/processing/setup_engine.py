@@ -14,7 +14,7 @@ from qgis.core import (
 from qgis.PyQt.QtGui import QIcon
 
 from ..paths import resources
-from ..runtime.environment import engine_python, requirements
+from ..runtime.environment import engine_python, named_python, requirements
 from ..runtime.install import set_up_engine
 from ..runtime.run import EngineError
 from .algorithm import HELP
@@ -82,6 +82,9 @@ class SetUpEngine(QgsProcessingAlgorithm):
         except EngineError as error:
             raise QgsProcessingException(str(error)) from error
         if engine_python() != python:
-            feedback.pushWarning(f"It is ready, but another Python is set and goes before it: {engine_python()}.")
+            named, place = named_python()
+            feedback.pushWarning(
+                f"It is ready, but the Python named {place} goes before it: {named}. Empty it there to use the new one."
+            )
         feedback.pushInfo(f"The engine is ready: {python}")
         return {"PYTHON": str(python)}

@@ -31,10 +31,13 @@ _STARTER = (
 
 
 def engine_python() -> Path | None:
-    """The engine's Python: the setting's, else S2CHANGE_PYTHON, else the environment in the profile, else a checkout's."""
-    for chosen in (QgsSettings().value(PYTHON_SETTING, "", str), os.environ.get(PYTHON_VARIABLE, "")):
-        if chosen:
-            return Path(chosen)
+    """The engine's Python: the setting's, else S2CHANGE_PYTHON, else the environment in the profile, else a checkout's.
+
+    The first two may also name the folder of an environment.
+    """
+    named, _ = named_python()
+    if named:
+        return python_in(Path(named)) if Path(named).is_dir() else Path(named)
     managed = managed_environment()
     if (managed / READY).is_file():
         return python_in(managed)
@@ -42,11 +45,23 @@ def engine_python() -> Path | None:
     return checkout if checkout.is_file() else None
 
 
+def named_python() -> tuple[str, str]:
+    """What the user has named, and where; empty where nothing is."""
+    setting, variable = QgsSettings().value(PYTHON_SETTING, "", str), os.environ.get(PYTHON_VARIABLE, "")
+    return (setting, "under Plugins → S2Change → Settings") if setting else (variable, f"in {PYTHON_VARIABLE}")
+
+
 def missing_engine() -> str:
     """One sentence that says why the engine cannot start and what to do; empty where it can."""
     python = engine_python()
     if python is None:
         return f"The engine of S2Change is not set up yet. {SET_UP}"
+    named, place = named_python()
+    if named and not python.is_file():
+        return (
+            f"The engine's Python that is named {place}, {python}, does not exist. Empty it there to use the one that Set up the engine makes, "
+            "or name another."
+        )
     if not python.is_file():
         return f"The engine's Python {python} does not exist. {SET_UP}"
     managed = managed_environment()

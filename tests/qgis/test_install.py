@@ -217,6 +217,19 @@ def test_the_algorithm_hands_on_the_python_that_is_named(provider, qgis_processi
         assert Path(processing.run("s2change:setupengine", {"BASE": str(named)})["PYTHON"]) == target / "bin" / "python"
 
 
+def test_a_python_that_is_named_elsewhere_is_no_reason_to_set_up_again(
+    provider, qgis_processing, target: Path, base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import processing
+
+    base(_WORKING)
+    monkeypatch.setenv("S2CHANGE_PYTHON", "/nowhere/python")
+    feedback = QgsProcessingFeedback(False)
+    processing.run("s2change:setupengine", {}, feedback=feedback)
+    said = "the Python named in S2CHANGE_PYTHON goes before it: /nowhere/python. Empty it there to use the new one."
+    assert said in feedback.textLog()
+
+
 def test_the_python_that_is_named_is_taken_if_it_is_new_enough(target: Path, tmp_path: Path, base) -> None:
     base(_WORKING)
     (other,) = install.base_pythons()

@@ -3,7 +3,7 @@ import time
 from pathlib import Path
 
 import pytest
-from qgis.core import QgsNetworkAccessManager, QgsProcessingFeedback
+from qgis.core import QgsNetworkAccessManager, QgsProcessingFeedback, QgsSettings
 from qgis.PyQt.QtCore import QTimer
 from qgis.PyQt.QtNetwork import QNetworkProxy
 
@@ -214,10 +214,33 @@ def test_a_python_without_the_packages_says_what_to_do(fake_engine) -> None:
         run_engine(["detect"], Feedback())
 
 
-def test_a_python_that_is_not_there_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def setting():
+    """Name a Python in the settings; afterwards there is none."""
+    yield lambda path: QgsSettings().setValue(environment.PYTHON_SETTING, str(path))
+    QgsSettings().remove(environment.PYTHON_SETTING)
+
+
+def test_a_python_that_is_not_there_says_where_it_is_named_and_what_to_do(setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To set up the engine once more would not help."""
     monkeypatch.setenv("S2CHANGE_PYTHON", "/nowhere/python")
-    with pytest.raises(EngineError, match=r"/nowhere/python does not exist.*Set up the engine"):
+    with pytest.raises(EngineError, match=r"named in S2CHANGE_PYTHON, /nowhere/python, does not exist\. Empty it there"):
         run_engine(["detect"], Feedback())
+    setting("/elsewhere/python")
+    with pytest.raises(EngineError, match=r"S2Change → Settings, /elsewhere/python, does not exist\. Empty it there"):
+        run_engine(["detect"], Feedback())
+
+
+def test_the_folder_of_an_environment_stands_for_its_python(setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = environment.python_in(tmp_path)
+    setting(tmp_path)
+    assert f"{python}, does not exist" in environment.missing_engine()
+    python.parent.mkdir()
+    python.touch()
+    assert (environment.engine_python(), environment.missing_engine()) == (python, "")
+    setting("")
+    monkeypatch.setenv("S2CHANGE_PYTHON", str(tmp_path))
+    assert environment.engine_python() == python
 
 
 def test_the_engine_gets_none_of_qgis_environment_but_the_proxy(fake_engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,9 +322,7 @@ def test_on_windows_the_engine_lies_where_long_names_fit(tmp_path: Path, monkeyp
     assert environment.managed_environment() == tmp_path / "s2change" / "engine"
 
 
-def test_the_order_of_pythons_is_setting_variable_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from qgis.core import QgsSettings
-
+def test_the_order_of_pythons_is_setting_variable_profile(setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     managed = tmp_path / "engine"
     monkeypatch.setattr(environment, "managed_environment", lambda: managed)
     monkeypatch.delenv("S2CHANGE_PYTHON", raising=False)
@@ -320,8 +341,5 @@ def test_the_order_of_pythons_is_setting_variable_profile(tmp_path: Path, monkey
     assert environment.missing_engine() == ""
     monkeypatch.setenv("S2CHANGE_PYTHON", "/variable/python")
     assert environment.engine_python() == Path("/variable/python")
-    QgsSettings().setValue(environment.PYTHON_SETTING, "/setting/python")
-    try:
-        assert environment.engine_python() == Path("/setting/python")
-    finally:
-        QgsSettings().remove(environment.PYTHON_SETTING)
+    setting("/setting/python")
+    assert environment.engine_python() == Path("/setting/python")

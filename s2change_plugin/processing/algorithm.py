@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from qgis.core import (
@@ -23,6 +24,7 @@ from ..runtime.environment import missing_engine
 from ..runtime.run import EngineError, run_engine
 from . import parameters as shared
 from .sources import layer_of, require_own_crs, source_of
+from .styles import renew_layers, style_outputs
 
 MANUAL = "https://github.com/s2change/s2change"
 HELP = f"{MANUAL}#in-qgis"
@@ -34,6 +36,8 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     # The engine's command, and the layers that it takes as arguments after the raster layers, not as options.
     COMMAND: str
     ARGUMENTS: tuple[str, ...] = ()
+    # Files of layers.
+    _written: Sequence[str] = ()
 
     def createInstance(self) -> EngineAlgorithm:
         """A fresh one for each run."""
@@ -111,6 +115,16 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             )
         except EngineError as error:
             raise QgsProcessingException(str(error)) from error
+
+    def style(self, styles: dict[str, Path | None], group: str, context: QgsProcessingContext) -> None:
+        """Style what was written, as `style_outputs` does."""
+        self._written = list(styles)
+        style_outputs(styles, group, context)
+
+    def postProcessAlgorithm(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict:
+        """Renew layers of older results, in the thread that owns them."""
+        renew_layers(self._written, context.project())
+        return {}
 
     def words(self, text: str) -> str:
         """A sentence of the engine with the options that it names called as the dialog calls them."""

@@ -17,7 +17,7 @@ from qgis.core import (
 from . import parameters as shared
 from .algorithm import EngineAlgorithm
 from .sources import short_name
-from .styles import shipped_style, style_outputs
+from .styles import shipped_style
 
 # From bottom to top; where the quality says why, the mask's "not observed" lies below it.
 _LAYERS = ("PROBABILITY", "MASK", "QUALITY", "POLYGONS")
@@ -139,5 +139,5 @@ class DetectChange(EngineAlgorithm):
         styles = {files[name]: shipped_style(name.lower()) for name in _LAYERS if name in files}
         made_by = result["model"] or result["method"]
         group = f"Change {' → '.join(map(short_name, self.sources))}, {made_by}, threshold {result['threshold']:g}"
-        style_outputs(styles, group, context)
+        self.style(styles, group, context)
         return {**files, **{name: result[key] for name, (key, _) in _NUMBERS.items()}}

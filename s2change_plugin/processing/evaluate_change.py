@@ -18,7 +18,7 @@ from qgis.core import (
 from . import parameters as shared
 from .algorithm import EngineAlgorithm
 from .sources import layer_of, short_name
-from .styles import shipped_style, style_outputs
+from .styles import shipped_style
 
 # Of each output where it lies in the result, and what it is.
 _NUMBERS = {
@@ -135,5 +135,5 @@ class EvaluateChange(EngineAlgorithm):
         if "REPORT" in files:
             self.reword(files["REPORT"])
         styles = {files["CONFUSION"]: shipped_style("confusion")} if "CONFUSION" in files else {}
-        style_outputs(styles, f"Evaluation of {self._title or short_name(self.sources[0])}", context)
+        self.style(styles, f"Evaluation of {self._title or short_name(self.sources[0])}", context)
         return {**files, **{name: result[group][key] for name, (group, key, _) in _NUMBERS.items()}}

@@ -12,7 +12,7 @@ from qgis.core import (
 from . import parameters as shared
 from .algorithm import EngineAlgorithm
 from .sources import short_name
-from .styles import shipped_style, style_outputs, true_colour
+from .styles import shipped_style, true_colour
 
 
 class PrepareScene(EngineAlgorithm):
@@ -79,5 +79,5 @@ class PrepareScene(EngineAlgorithm):
             files["OUTPUT"]: true_colour(files["OUTPUT"], result["bands"]),
             files["QUALITY"]: shipped_style("scene_quality"),
         }
-        style_outputs(styles, f"Scene {short_name(self.sources[0])}", context)
+        self.style(styles, f"Scene {short_name(self.sources[0])}", context)
         return {**files, "USABLE_SHARE": result["usable_share"]}

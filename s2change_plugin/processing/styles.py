@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,8 +16,11 @@ from qgis.core import (
     QgsProcessingFeedback,
     QgsProcessingLayerPostProcessorInterface,
     QgsProcessingUtils,
+    QgsProject,
+    QgsProviderRegistry,
     QgsRasterLayer,
 )
+from qgis.PyQt.QtCore import QThread
 
 from ..paths import resources
 
@@ -37,8 +40,6 @@ class Styler(QgsProcessingLayerPostProcessorInterface):
 
     def postProcessLayer(self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> None:
         """Called by QGIS in its main thread, once the layer is in the project."""
-        # A layer of an older result of that name is taken again, and still has the file open that was there.
-        layer.dataProvider().reloadData()
         layer.loadNamedStyle(str(self._style))
         layer.triggerRepaint()
 
@@ -80,6 +81,18 @@ def style_outputs(styles: dict[str, Path | None], group: str, context: QgsProces
             # Only within a group does a greater key lie above a lesser one, whatever layer is selected.
             details.groupName = group
             details.layerSortKey = place
+
+
+def renew_layers(paths: Iterable[str], project: QgsProject | None) -> None:
+    """Let a project's layers show what has taken the place of their files, which they still have open."""
+    written = {Path(path).resolve() for path in paths}
+    for layer in project.mapLayers().values() if project else ():
+        file = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source()).get("path")
+        # A script may run an algorithm in another thread than that of the layers.
+        is_here = layer.isValid() and layer.thread() == QThread.currentThread()
+        if is_here and file and Path(file).resolve() in written:
+            layer.dataProvider().reloadData()
+            layer.triggerRepaint()
 
 
 def _is_own(style: Path) -> bool:

@@ -235,6 +235,28 @@ def test_a_layer_of_an_older_result_shows_what_was_written_in_its_place(provider
     QgsProject.instance().clear()
 
 
+def test_a_run_that_loads_nothing_renews_what_is_shown_of_older_results(provider, engine, asked: dict, tmp_path: Path) -> None:
+    """As from a script, or as a step of a model."""
+    asked["POLYGONS"] = str(tmp_path / "areas.gpkg")
+    processing.run(ALGORITHM, {**asked, "THRESHOLD": 1.0})
+    mask, areas = QgsRasterLayer(asked["MASK"], "mask"), QgsVectorLayer(f"{asked['POLYGONS']}|layername=change", "areas")
+    QgsProject.instance().addMapLayers([mask, areas, QgsRasterLayer(asked["BEFORE"], "other"), QgsRasterLayer("gone", "gone")])
+    repainted: list[str] = []
+    mask.repaintRequested.connect(lambda: repainted.append("mask"))
+    areas.repaintRequested.connect(lambda: repainted.append("areas"))
+
+    def shown(mask: QgsRasterLayer, areas: QgsVectorLayer) -> tuple[float, float]:
+        """A pixel of the corner, and the hectares of the polygons."""
+        return mask.dataProvider().block(1, mask.extent(), 4, 4).value(0, 0), sum(one["area_ha"] for one in areas.getFeatures())
+
+    assert shown(mask, areas) == (0, pytest.approx(24, abs=1))
+    processing.run(ALGORITHM, {**asked, "THRESHOLD": 0.0})
+    assert shown(mask, areas) == (1, pytest.approx(1004, abs=10))
+    assert set(repainted) == {"mask", "areas"}
+    del mask, areas
+    QgsProject.instance().clear()
+
+
 def test_a_wrong_band_name_is_told_as_it_is(provider, engine, asked: dict) -> None:
     with pytest.raises(QgsProcessingException, match="'foo' is not a Sentinel-2 band"):
         processing.run(ALGORITHM, {**asked, "BEFORE_BANDS": "foo"})

@@ -67,7 +67,8 @@ def model() -> QgsProcessingParameterDefinition:
     return told(
         definition,
         "auto: of the models that ship, the more accurate one where both dates are Level-1C with all 13 bands, else the one of ten bands. "
-        "Or the name of a model, or the path of a .safetensors file with its card (.json) beside it. Other methods than unet do without.",
+        "Or the name of a model, or the path of a .safetensors file with its card (.json) beside it. Other methods than unet do without. "
+        "The weights that ship are trained on OSCD's labels and not for commercial use (CC BY-NC-SA 4.0).",
     )
 
 

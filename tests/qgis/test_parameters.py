@@ -132,6 +132,12 @@ def test_every_parameter_has_help_and_those_for_few_are_advanced(provider, name:
             assert bool(definition.flags() & Qgis.ProcessingParameterFlag.Advanced) != for_all
 
 
+def test_it_is_said_beforehand_that_the_shipped_weights_are_not_for_commercial_use(provider) -> None:
+    helps = {one.name(): one.help() for one in definitions("detectchange")}
+    for text in (provider.algorithm("detectchange").shortHelpString(), helps["MODEL"]):
+        assert "trained on OSCD's labels and not for commercial use (CC BY-NC-SA 4.0)" in text
+
+
 def test_what_old_models_and_scripts_give_is_enough(typed, dates: dict, scene: dict) -> None:
     assert typed("detectchange", dates) == ["detect", "/data/a.tif", "/data/b.tif", "--mask", dates["MASK"]]
     assert typed("checkpair", {"BEFORE": "/data/a.tif", "AFTER": "/data/b.tif"}) == ["check", "/data/a.tif", "/data/b.tif"]

@@ -34,7 +34,7 @@ from qgis.core import (
     QgsVectorLayer,
 )
 
-from .models import AUTO
+from .models import AUTO, model_names
 from .sources import crs_text, file_of, layer_of, own_crs, require_own_crs
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def model() -> QgsProcessingParameterDefinition:
     return told(
         definition,
         "auto: of the models that ship, the more accurate one where both dates are Level-1C with all 13 bands, else the one of ten bands. "
-        "Or the name of a model, or the path of a .safetensors file with its card (.json) beside it. Other methods than unet do without. "
+        f"Or the name of a model (installed: {', '.join(model_names()) or 'none'}), or the path of a .safetensors file with its card (.json) "
+        "beside it. Other methods than unet do without. "
         "The weights that ship are trained on OSCD's labels and not for commercial use (CC BY-NC-SA 4.0).",
     )
 

@@ -12,6 +12,7 @@ from qgis.core import (
 )
 
 from s2change_plugin.gui.settings_dialog import SettingsDialog
+from s2change_plugin.processing.models import model_names
 from s2change_plugin.runtime.environment import PYTHON_SETTING
 
 
@@ -74,6 +75,14 @@ def test_the_model_can_be_picked_by_name_or_typed_as_a_path(
     assert "cardless" not in names
     wrapper.setValue(str(Path("/my/model.safetensors")))
     assert wrapper.value() == "/my/model.safetensors"
+
+
+def test_the_help_of_the_model_names_those_that_there_are(provider, engine) -> None:
+    """In a dialog without the list, and for qgis_process."""
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("s2change:detectchange")
+    names = ", ".join(model_names())
+    assert "standin" in names
+    assert f"the name of a model (installed: {names})" in algorithm.parameterDefinition("MODEL").help()
 
 
 def test_in_the_model_designer_the_model_is_text_or_an_input_and_stays_so(qtbot, provider, engine, qgis_iface) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -25,7 +26,7 @@ _LEFT_OUT = ("PYTHON", "PROJ_", "GDAL_", "DYLD_", "LD_LIBRARY_PATH", "QT_PLUGIN_
 _MORE_FOLDERS = ("/opt/homebrew/bin", "/usr/local/bin", "/Library/Frameworks/Python.framework/Versions/Current/bin")
 # Only our package's parent goes on the path, and last: it may be the folder of all plugins.
 _STARTER = (
-    "import runpy, sys; sys.path.append(sys.argv.pop(1)); "
+    "import json, runpy, sys; folder, *sys.argv[1:] = json.loads(sys.argv[1]); sys.path.append(folder); "
     "sys.argv[0] = 's2change'; runpy.run_module('s2change_plugin.engine', run_name='__main__')"
 )
 
@@ -147,4 +148,5 @@ def _proxy_of_qgis() -> str:
 
 def engine_arguments(arguments: list[str]) -> list[str]:
     """What the engine's Python is started with to run a command: isolated, unbuffered UTF-8."""
-    return ["-I", "-X", "utf8", "-u", "-c", _STARTER, str(PACKAGE.parent), *arguments]
+    # As ASCII: Qt 5 hands arguments on in the locale's encoding, which on a server may know no other letters.
+    return ["-I", "-X", "utf8", "-u", "-c", _STARTER, json.dumps([str(PACKAGE.parent), *arguments])]

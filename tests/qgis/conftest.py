@@ -133,10 +133,11 @@ def typed(fake_engine, provider, tmp_path: Path):
         import processing
 
         processing.run(f"s2change:{algorithm}", parameters)
-        arguments = json.loads((tmp_path / "work-said").read_text())
-        # Before them lies how any command is started, after them that it is to speak in events.
-        assert arguments[-1] == "--events"
-        return arguments[arguments.index("-c") + 3 : -1]
+        *_, arguments = json.loads((tmp_path / "work-said").read_text())
+        # Before them lies where the package is, after them that it is to speak in events.
+        _, *said, events = json.loads(arguments)
+        assert events == "--events"
+        return said
 
     return run
 

@@ -1,3 +1,4 @@
+import json
 import threading
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from qgis.PyQt.QtNetwork import QNetworkProxy
 
 from s2change_plugin.runtime import environment, run
 from s2change_plugin.runtime.run import EngineCancelled, EngineError, run_engine, stop_runs
-from tests.qgis.conftest import REPOSITORY
+from tests.qgis.conftest import PYTHON, REPOSITORY
 
 
 class Feedback(QgsProcessingFeedback):
@@ -252,7 +253,22 @@ def test_the_engine_gets_none_of_qgis_environment_but_the_proxy(fake_engine, mon
     assert "HTTPS_PROXY" in result["names"]
     assert not [name for name in result["names"] if name.startswith(("PYTHON", "PROJ", "GDAL", "LD_LIBRARY"))]
     assert result["arguments"][0] == "-I"
-    assert result["arguments"][-3:] == ["detect", "a b.tif", "--events"]
+    assert json.loads(result["arguments"][-1])[-3:] == ["detect", "a b.tif", "--events"]
+
+
+def test_paths_reach_the_engine_whole_whatever_letters_the_locale_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Qt 5 puts a question mark for those that it does not know."""
+    package = tmp_path / "Müller" / "s2change_plugin"
+    (package / "engine").mkdir(parents=True)
+    for file in (package / "__init__.py", package / "engine" / "__init__.py"):
+        file.touch()
+    said = "import json, sys; print(json.dumps({'event': 'result', 'arguments': sys.argv}), flush=True)"
+    (package / "engine" / "__main__.py").write_text(said)
+    monkeypatch.setenv("S2CHANGE_PYTHON", str(PYTHON))
+    monkeypatch.setattr(environment, "PACKAGE", package)
+    given = ["detect", "/Köln/vorher 'a\" b.tif", "", "北京\\"]
+    assert all(map(str.isascii, environment.engine_arguments(given)))
+    assert run_engine(given, Feedback())["arguments"] == ["s2change", *given, "--events"]
 
 
 @pytest.fixture

@@ -302,7 +302,7 @@ def test_what_pip_says_is_told_in_a_sentence(said: str, told: str) -> None:
 _NOTHING_FOUND = """
 ERROR: Could not find a version that satisfies the requirement torch==2.13.0 (from versions: none)
 ERROR: No matching distribution found for torch==2.13.0"""
-_URL = "HTTPSConnectionPool(host='pypi.org', port=443): Max retries exceeded with url: /simple/torch/"
+_URL = "HTTPSConnectionPool(host='index.example', port=443): Max retries exceeded with url: /simple/torch/"
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ _URL = "HTTPSConnectionPool(host='pypi.org', port=443): Max retries exceeded wit
             "WARNING: Retrying (Retry(total=0, connect=None, read=None, redirect=None, status=None)) after connection broken by "
             "'SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get local issuer certificate "
             "(_ssl.c:1006)'))': /simple/torch/\n"
-            f"Could not fetch URL https://pypi.org/simple/torch/: There was a problem confirming the ssl certificate: {_URL} "
+            f"Could not fetch URL https://index.example/simple/torch/: There was a problem confirming the ssl certificate: {_URL} "
             "(Caused by SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed'))) - skipping",
             "set PIP_CERT",
         ),
@@ -320,7 +320,7 @@ _URL = "HTTPSConnectionPool(host='pypi.org', port=443): Max retries exceeded wit
             "WARNING: pip is configured with locations that require TLS/SSL, however the ssl module in Python is not available.\n"
             "WARNING: Retrying (Retry(total=0, connect=None, read=None, redirect=None, status=None)) after connection broken by "
             "'SSLError(\"Can't connect to HTTPS URL because the SSL module is not available.\")': /simple/torch/\n"
-            f"Could not fetch URL https://pypi.org/simple/torch/: There was a problem confirming the ssl certificate: {_URL} "
+            f"Could not fetch URL https://index.example/simple/torch/: There was a problem confirming the ssl certificate: {_URL} "
             '(Caused by SSLError("Can\'t connect to HTTPS URL because the SSL module is not available.")) - skipping',
             "no ssl module. Name another Python",
         ),
@@ -332,11 +332,11 @@ _URL = "HTTPSConnectionPool(host='pypi.org', port=443): Max retries exceeded wit
         ),
         (
             "WARNING: Retrying (Retry(total=0, connect=None, read=None, redirect=None, status=None)) after connection broken by "
-            "'ConnectTimeoutError(<pip._vendor.urllib3.connection.HTTPSConnection object at 0x7f>, 'Connection to pypi.org timed out. "
+            "'ConnectTimeoutError(<pip._vendor.urllib3.connection.HTTPSConnection object at 0x7f>, 'Connection to index.example timed out. "
             "(connect timeout=30.0)')': /simple/torch/",
             "cannot be fetched",
         ),
-        ("Looking in indexes: https://pypi.org/simple, https://download.pytorch.org/whl/cpu", "no package for this Python"),
+        ("Looking in indexes: https://index.example/simple, https://download.pytorch.org/whl/cpu", "no package for this Python"),
     ],
 )
 def test_what_kept_pip_from_its_index_is_told_and_not_that_it_found_nothing(said: str, told: str) -> None:

@@ -18,7 +18,7 @@ from .scores import GOALS, Beta
 # In place of a model's name: see `choice.chosen_model`.
 AUTO = "auto"
 # The most accurate first.
-SHIPPED = ("oscd-urban-8", "oscd-urban-6")
+SHIPPED = ("oscd-urban-8", "oscd-urban-9")
 # What a network can be shown of a pair; see `unet.VIEWS`.
 VIEWS = ("dates", "ten-metre", "difference")
 # A bare hash on a card is taken for a secret by the plugin site's scanner.

@@ -38,6 +38,6 @@ def test_two_weeks_of_a_river_hold_next_to_no_new_structure(tmp_path: Path) -> N
     run("detect", before, after, "--mask", tmp_path / "mask.tif", "--record", tmp_path / "run.json", *units)
     with rasterio.open(tmp_path / "mask.tif") as raster:
         mask = raster.read(1)
-    assert json.loads((tmp_path / "run.json").read_text())["made_by"]["model"] == "oscd-urban-6"
+    assert json.loads((tmp_path / "run.json").read_text())["made_by"]["model"] == "oscd-urban-9"
     assert (mask != 255).mean() > 0.95
     assert (mask == 1).mean() < 0.01

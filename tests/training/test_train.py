@@ -638,7 +638,7 @@ def test_a_model_that_began_with_another_is_measured_out_of_fold_too(
     # As `train --init` has it, for as many steps.
     assert (saved["width"], saved["learning_rate"], saved["init"]["name"]) == (10, 0.0003, "start")
     train_it = ("train", data, "--output", tmp_path / "run", "--crossvalidated", tmp_path / "cv")
-    for other, told in (((), "began with start. Give it with --init start"), (("--init", "oscd-urban-6"), "began with start")):
+    for other, told in (((), "began with start. Give it with --init start"), (("--init", SHIPPED[-1]), "began with start")):
         refused = command(*train_it, *other)
         assert (refused.exit_code, told in refused.output) == (1, True), refused.output
     assert not (tmp_path / "run").exists()

@@ -228,9 +228,9 @@ def test_teachers_of_a_fold_are_the_networks_that_never_saw_it(
     found = crossvalidate(data, tmp_path / "one", TINY, 2, 2, 1, lambda text: None)
     seen: list[list[torch.nn.Module]] = []
 
-    def fit_as_told(cities, options, teachers):
+    def fit_as_told(cities, options, teachers, *start):
         seen.append(list(teachers))
-        return fit(cities, options, teachers)
+        return fit(cities, options, teachers, *start)
 
     monkeypatch.setattr("training.crossvalidate.fit", fit_as_told)
     student = replace(TINY, views=("difference", "ten-metre"), seed=7)

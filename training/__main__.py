@@ -181,7 +181,7 @@ def export(run: Path, name: str, ship: bool, force: bool) -> None:
 @click.option(
     "--init",
     metavar="MODEL",
-    help="Begin every fit with this model: what train --init would make, out of fold. Its name or file.",
+    help="Begin every fit with this model: what train --init --crossvalidated then makes, out of fold. Its name or file.",
 )
 @click.option(
     "--against", type=_FOLDER, multiple=True, help="Output of another run on the same data, for the report's tables; repeatable."

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from s2change_plugin.engine.bands import L2A_BANDS
 from s2change_plugin.engine.card import ModelCard, find_card
-from s2change_plugin.engine.errors import S2ChangeError, UnreadableInput
+from s2change_plugin.engine.errors import ModelError, S2ChangeError, UnreadableInput
 from s2change_plugin.engine.labelled import NEIGHBOURS_KM, Places, centres, city_names, neighbours, origins, require_one_level
 from s2change_plugin.engine.model import load_model
 from s2change_plugin.engine.outputs import NOT_OBSERVED, to_mask
@@ -112,6 +112,7 @@ def crossvalidate(
     taught = teachers_in(teachers, cities, split, options) if teachers else None
     start = find_card(init) if init else None
     if start:
+        require_its_network(start, options)
         _require_new_places(start, centres(data), data)
     _begin(output, options, folds, taught, start, cities)
     for number, fold in enumerate(split):
@@ -400,6 +401,27 @@ def _write(target: Path, levels: NDArray[np.uint8], like: Path) -> None:
     with rasterio.open(beside, "w", **profile) as raster:
         raster.write(levels, 1)
     beside.replace(target)
+
+
+def require_its_network(start: ModelCard, options: FitOptions) -> None:
+    """Refuse options of another network than the one of a model to begin with.
+
+    Raises:
+        ModelError: they are such.
+    """
+    wanted, there = (
+        (one.bands, one.views, one.width, one.depth, one.view_cells or (1,) * len(one.views)) for one in (options, start)
+    )
+    if options.architecture != "two-date-unets" or wanted != there:
+        raise ModelError(
+            f"A network of {_as_words(wanted)} cannot begin with {start.name}, which has {_as_words(there)}. Leave these options out."
+        )
+
+
+def _as_words(network: tuple[Sequence[str], Sequence[str], int, int, Sequence[int]]) -> str:
+    bands, views, width, depth, cells = network
+    on_cells = f" on cells of {', '.join(map(str, cells))}" if max(cells) > 1 else ""
+    return f"width {width}, depth {depth}, views {', '.join(views)}{on_cells}, bands {', '.join(bands)}"
 
 
 def _require_new_places(start: ModelCard, places: Places, data: Path) -> None:

@@ -43,6 +43,7 @@ from .crossvalidate import (
     imitates_level_2a,
     lesson,
     require_alike,
+    require_its_network,
     saved_options,
     taught_by,
 )
@@ -179,9 +180,12 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     if not resume:
         # What is refused leaves no run behind.
         _begin(run, options, there)
-    for honest in _doubts(held_out, training, places, card.level, start, known):
-        card = replace(card, protocol=f"{card.protocol} {honest}")
+    doubts = _doubts(held_out, training, places, card.level, start, known)
+    for honest in doubts:
         say(honest)
+    card = replace(card, protocol=" ".join([card.protocol, *doubts]))
+    if measured:
+        measured["protocol"] = " ".join([measured["protocol"], *doubts])
     ground = [laid_out(city, (card.mean, card.std)) for city in cities]
     too_few = None if start else few_steps(sum(city.change.size for city in ground), options.fit)
     if too_few:
@@ -415,14 +419,7 @@ def _beginning(
     licences, known, centred, covered = list(grouped(labels, "licence")), list[str](), Places(), Extents()
     if options.init:
         start = load_model(options.init, device="cpu")
-        wanted, there = (
-            (one.bands, one.views, one.width, one.depth, one.view_cells or (1,) * len(one.views))
-            for one in (options.fit, start.card)
-        )
-        if wanted != there:
-            raise ModelError(
-                f"A network of {_as_words(wanted)} cannot begin with {options.init}, which has {_as_words(there)}. Leave these options out."
-            )
+        require_its_network(start.card, options.fit)
         network.load_state_dict(start.network.state_dict())
         mean, std = start.card.mean, start.card.std
         trained_on = f"{trained_on}. Begun with {start.card.name}, trained on {start.card.trained_on}"
@@ -530,12 +527,6 @@ def _keep_best(path: Path, f1: float, network: Any) -> None:
     """Keep a network's weights where they are better than the best so far."""
     if f1 > _best(path)["f1"]:
         save_state(path, {"f1": f1, "weights": network.state_dict()})
-
-
-def _as_words(network: tuple[Sequence[str], Sequence[str], int, int, Sequence[int]]) -> str:
-    bands, views, width, depth, cells = network
-    on_cells = f" on cells of {', '.join(map(str, cells))}" if max(cells) > 1 else ""
-    return f"width {width}, depth {depth}, views {', '.join(views)}{on_cells}, bands {', '.join(bands)}"
 
 
 def saved_run(run: Path, cities: Mapping[str, str]) -> TrainOptions:

@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from s2change_plugin.engine.bands import ALL_BANDS, L2A_BANDS, TEN_BANDS
-from s2change_plugin.engine.errors import S2ChangeError, UnreadableInput
+from s2change_plugin.engine.errors import ModelError, S2ChangeError, UnreadableInput
 from s2change_plugin.engine.labelled import centres, city_names, neighbours
 from tests.standin import write_standin
 from tests.training.conftest import ORIGIN, write_record
@@ -141,6 +141,10 @@ def test_every_fit_begins_with_the_model_that_is_given_and_sees_as_it_does(
     at_random = crossvalidate(data, tmp_path / "not", options, 2, 1, 1, lambda text: None)
     assert at_random["l1c"]["mean"]["f1"] < 0.5
     assert begun_with(saved_options(tmp_path / "not")) == ""
+    with pytest.raises(ModelError, match="bands B03, B02, .* cannot begin with start"):
+        turned = replace(options, bands=("B03", "B02", *options.bands[2:]))
+        crossvalidate(data, tmp_path / "turned", turned, 2, 1, 1, lambda text: None, init=start)
+    assert not (tmp_path / "turned").exists()
     with pytest.raises(S2ChangeError, match="holds a run with other options .init"):
         crossvalidate(data, tmp_path / "begun", options, 2, 1, 1, lambda text: None)
 

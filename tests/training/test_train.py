@@ -625,7 +625,7 @@ def test_a_model_that_began_with_another_is_measured_out_of_fold_too(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.crossvalidate.centres", lambda data: {name: (i, 0) for i, name in enumerate(city_names(data))})
-    start, few = write_standin(tmp_path, "start"), ["--set", "epochs=1", "--set", "batch=2", "--set", "patch=32"]
+    start, few = write_standin(tmp_path, "start", level="L2A"), ["--set", "epochs=1", "--set", "batch=2", "--set", "patch=32"]
 
     def command(*arguments: object) -> Any:
         return CliRunner().invoke(main, [str(one) for one in arguments])
@@ -648,6 +648,7 @@ def test_a_model_that_began_with_another_is_measured_out_of_fold_too(
     card = load_model(str(tmp_path / "run" / "model.safetensors")).card
     assert card.mean == (0.0,) * 10, "it sees as the model does with which it began"
     assert "every fit begins with start; 2 folds, one seed, 0, threshold" in card.protocol
+    assert card.protocol.endswith("start, with which it began, is for Level-2A, and these labels are of Level-1C.")
     assert "Begun with start" in card.trained_on
     assert card.calibration == tuple(json.loads((tmp_path / "cv" / "scores.json").read_text())["card"]["calibration"])
 

@@ -16,10 +16,11 @@ from .card import SHIPPED, ModelCard, find_card
 from .clouds import TEST_NAME
 from .errors import DatesReversed, ModelError, NothingObserved, S2ChangeError, UnitsUnclear
 from .grid import apart, geodesic_area_m2, pixel_size_m
+from .masks import doubtful_nodata
 from .pair import Pair, PairWindow
 from .radiometry import Array, compare_units, contradiction, other_scale, seen_pixels
 from .scene import Scene
-from .validity import QUALITY_NAMES, Quality, tells_clouds
+from .validity import QUALITY_NAMES, ClassRaster, Quality, tells_clouds
 
 if TYPE_CHECKING:
     from .events import Events
@@ -51,7 +52,7 @@ class Finding:
     """One thing about a pair.
 
     Attributes:
-        topic: "level", "model", "baseline", "units", "platform", "dates", "season", "sun", "overlap", "usable", "gaps", "clouds",
+        topic: "level", "model", "baseline", "units", "platform", "dates", "season", "sun", "overlap", "usable", "gaps", "clouds", "mask",
             "shift", "brightness", "normalisation", "resolution", "run", or "input".
         severity: "ok", "warning" or "stop".
         text: one sentence.
@@ -98,6 +99,7 @@ def check_pair(pair: Pair, card: ModelCard | None, accept_level: bool = False, t
         usable_finding(*_looked_at(pair)),
         *gap_findings(pair),
         clouds_finding(pair),
+        *mask_findings(pair),
         shift_finding(pair),
         brightness_finding(pair.ground, pair.bands, pair.normalisation.done),
         *normalisation_findings(pair),
@@ -399,6 +401,20 @@ def clouds_finding(pair: Pair) -> Finding:
         "Look at both dates; give a mask with --before-mask or --after-mask, or try --clouds spectral.",
         origins,
     )
+
+
+def mask_findings(pair: Pair) -> tuple[Finding, ...]:
+    """That a mask of the user's own may call its clouds nodata; nothing where none does."""
+    found = []
+    for side, masks in zip(("before", "after"), pair.masks, strict=True):
+        for mask in masks:
+            own = isinstance(mask, ClassRaster) and mask.other is not None
+            nodata = doubtful_nodata(mask, pair.grid, pair.sampled) if isinstance(mask, ClassRaster) and own else None
+            if nodata is not None:
+                text = f"{mask.origin[0].upper()}{mask.origin[1:]} masks nothing on {side} of what was looked at, and holds its nodata, {nodata:g}, there."
+                advice = f"If {nodata:g} is cloud, unset the nodata: gdal_edit.py -unsetnodata FILE."
+                found.append(Finding("mask", WARNING, text, advice, {"side": side, "nodata": nodata}))
+    return tuple(found)
 
 
 def _of_the_test(pair: Pair, said: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
@@ -78,7 +78,7 @@ def masks_of(scene: Scene, clouds: str, own: str | None) -> tuple[Mask, ...]:
         own: a mask of the user's own, see `open_mask`.
 
     Raises:
-        UnreadableInput: the mask that is asked for is not there, or it is not known what it masks.
+        UnreadableInput: the mask that is asked for is not there.
         GridMismatch: the user's own lies elsewhere.
     """
     found: list[Mask] = []
@@ -95,10 +95,8 @@ def masks_of(scene: Scene, clouds: str, own: str | None) -> tuple[Mask, ...]:
     if test is not None and (clouds == "spectral" or (clouds == "auto" and not brings and scene.acquisition.level != "L2A")):
         found.append(test)
     if own:
-        mask, grid = open_mask(own), _north_up(scene.grid)
-        _require_place(mask, grid)
-        if isinstance(mask, ClassRaster):
-            _require_clear(mask, grid)
+        mask = open_mask(own)
+        _require_place(mask, _north_up(scene.grid))
         found.append(mask)
     return *found, *scene.own_masks
 
@@ -449,8 +447,8 @@ def _require_place(mask: Mask, grid: Grid) -> None:
         raise GridMismatch(f"{_capital(mask.origin)} does not meet the scene, {place_of(grid)}. Give one of the same place.")
 
 
-def _require_clear(mask: ClassRaster, grid: Grid) -> None:
-    """Refuse a raster of the user's own that holds on the scene nothing but 0 and its nodata, which may be its clouds.
+def doubtful_nodata(mask: ClassRaster, grid: Grid, windows: Iterable[Window]) -> float | None:
+    """The nodata of a raster of the user's own that may be its clouds: it holds it on windows of a grid, and beside it nothing but 0; else None.
 
     Such as gdal_calc writes, to which 255 is nodata unless it is told otherwise.
     """
@@ -458,12 +456,11 @@ def _require_clear(mask: ClassRaster, grid: Grid) -> None:
         dataset = opened.enter_context(open_raster(mask.path))
         nodata = dataset.nodata
         if not nodata:
-            return
+            return None
         # What nodata is must be told from what lies beyond the raster.
         laid, extent = nearest_on(dataset, grid, opened, src_nodata=None, add_alpha=True)
-        inside = intersect(grid.window, extent)
-        unsure = False
-        for piece in aligned_windows(inside, _PIECE, 1) if inside else ():
+        found = False
+        for piece in filter(None, (intersect(window, extent) for window in windows)):
             there = Window(piece.col_off - extent.col_off, piece.row_off - extent.row_off, piece.width, piece.height)
             try:
                 values, *alpha = laid.read(window=there)
@@ -472,14 +469,9 @@ def _require_clear(mask: ClassRaster, grid: Grid) -> None:
             if alpha:
                 values = np.where(alpha[0] == 0, 0, values)
             if classes_to_codes(values[None], mask, nodata).any():
-                return
-            unsure |= bool(values.any())
-    if unsure:
-        raise UnreadableInput(
-            f"{_capital(mask.origin)} holds on the scene nothing but {nodata:g}, which is its nodata, and perhaps 0, so it is not known what it masks. "
-            f"If {nodata:g} is cloud, unset the nodata (gdal_edit.py -unsetnodata FILE). If it is not, fill it with 0, or leave the "
-            "mask out."
-        )
+                return None
+            found |= bool(values.any())
+    return float(nodata) if found else None
 
 
 def _capital(origin: str) -> str:

@@ -22,6 +22,7 @@ from s2change_plugin.engine.findings import (
     day_of_year_gap,
     gap_findings,
     level_finding,
+    mask_findings,
     model_finding,
     require_fit,
     resolution_findings,
@@ -68,6 +69,20 @@ def test_where_one_band_alone_is_cut_off_at_nodata_it_is_said_and_how_to_see_it(
     assert found.values == {"side": "after", "lacking": {"B12": pytest.approx(2500 / (180 * 200))}}
     # As it advises.
     assert gaps(tmp_path, after, nodata=65535) == []
+
+
+def test_a_mask_whose_clouds_may_be_its_nodata_is_asked_about(tmp_path: Path) -> None:
+    dates = [str(write_stack(tmp_path / f"{name}.tif", textured(2, 200, 200, 1), ("B03", "B04"))) for name in "ab"]
+    values = np.zeros((1, 200, 200), np.uint8)
+    values[:, :50] = 255
+    options = PairOptions(register=False, after_mask=str(write_stack(tmp_path / "own.tif", values, None, nodata=255)))
+    with open_pair(*map(open_scene, dates), ("B03", "B04"), options) as pair:
+        (found,) = mask_findings(pair)
+    assert found.severity == WARNING
+    assert "own.tif masks nothing on after of what was looked at, and holds its nodata, 255, there." in found.text
+    assert "-unsetnodata" in found.advice
+    with open_pair(*map(open_scene, dates), ("B03", "B04"), replace(options, after_mask=None)) as pair:
+        assert mask_findings(pair) == ()
 
 
 def scene(acquisition: Acquisition, bands: tuple[str, ...] = ("B03", "B04"), **more: object) -> Scene:

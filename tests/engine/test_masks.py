@@ -20,7 +20,7 @@ from shapely.geometry import GeometryCollection, MultiPolygon, Point, Polygon, b
 from s2change_plugin.engine.acquisition import Acquisition
 from s2change_plugin.engine.errors import GridMismatch, UnreadableInput
 from s2change_plugin.engine.grid import Grid
-from s2change_plugin.engine.masks import Area, MaskReader, _Shapes, masks_of, open_mask
+from s2change_plugin.engine.masks import Area, MaskReader, _Shapes, doubtful_nodata, masks_of, open_mask
 from s2change_plugin.engine.pair import PairOptions, open_pair
 from s2change_plugin.engine.reading import SceneReader
 from s2change_plugin.engine.scene import Scene, open_scene
@@ -404,28 +404,25 @@ def test_a_cloud_beside_the_grid_reaches_into_it_from_a_raster_of_another_crs_to
     assert not found[:, 6:].any()
 
 
-@pytest.mark.parametrize(
-    ("nodata", "dtype", "said"), [(255, "uint8", "255"), (-9999, "int16", "-9999"), (np.nan, "float32", "nan")]
-)
-def test_a_raster_that_masks_nothing_but_may_mean_its_nodata_is_asked_about(
-    tmp_path: Path, nodata: float, dtype: str, said: str
-) -> None:
+@pytest.mark.parametrize(("nodata", "dtype"), [(255, "uint8"), (-9999, "int16"), (np.nan, "float32")])
+def test_the_nodata_of_a_raster_that_masks_nothing_may_be_its_clouds(tmp_path: Path, nodata: float, dtype: str) -> None:
     """As gdal_calc writes a mask of 0 and 255, of which 255 becomes nodata."""
-    scene = open_scene(str(write_stack(tmp_path / "a.tif", textured(10, 100, 120, 1))))
     values = np.zeros((1, 100, 120), dtype)
     values[0, :20] = nodata
+    grid = open_scene(str(write_stack(tmp_path / "a.tif", textured(10, 100, 120, 1)))).grid
     # On the scene's pixels and beside them.
     for origin in (500000.0, 500003.0):
         own = str(write_stack(tmp_path / "own.tif", values, None, nodata=nodata, origin=(origin, 5000000.0)))
-        with pytest.raises(UnreadableInput, match=rf"Your mask own\.tif holds .* but {said}, .*-unsetnodata"):
-            masks_of(scene, "none", own)
+        found = doubtful_nodata(open_mask(own), grid, [grid.window])
+        assert found == nodata or (np.isnan(found) and np.isnan(nodata))
+        assert doubtful_nodata(open_mask(own), grid, [Window(0, 40, 120, 60)]) is None
         with rasterio.open(own, "r+") as raster:
             raster.write(np.ones((1, 1), dtype), 1, window=Window(60, 60, 1, 1))
-        assert len(masks_of(scene, "none", own)) == 1, "what is 1 says what is masked"
+        assert doubtful_nodata(open_mask(own), grid, [grid.window]) is None, "what is 1 says what is masked"
 
 
-def test_a_raster_without_clouds_is_taken_where_its_nodata_lies_outside_of_the_scene_or_is_not_there(tmp_path: Path) -> None:
-    scene = open_scene(str(write_stack(tmp_path / "a.tif", textured(10, 100, 120, 1))))
+def test_there_is_no_doubt_where_nodata_lies_outside_of_the_scene_or_is_not_there(tmp_path: Path) -> None:
+    grid = open_scene(str(write_stack(tmp_path / "a.tif", textured(10, 100, 120, 1)))).grid
     values = np.zeros((1, 120, 140), np.uint8)
     plain = write_stack(tmp_path / "plain.tif", values[:, :50, :60], None, nodata=255)
     values[:, :5], values[:, :, 130:] = 255, 255
@@ -436,23 +433,4 @@ def test_a_raster_without_clouds_is_taken_where_its_nodata_lies_outside_of_the_s
     warped = write_stack(tmp_path / "warped.tif", degrees, None, nodata=255, **place)
     zero = write_stack(tmp_path / "zero.tif", np.zeros((1, 100, 120), np.uint8), None, nodata=0)
     for own in (plain, around, warped, zero):
-        assert len(masks_of(scene, "none", str(own))) == 1
-
-
-@pytest.mark.parametrize("crs", ["EPSG:32631", "EPSG:4326"])
-def test_polygons_too_small_to_hold_a_pixels_centre_are_counted_and_those_that_others_cover_are_not(
-    tmp_path: Path, crs: str
-) -> None:
-    town, house, kiosk = (
-        box(500200, 4999500, 500400, 4999800),
-        box(500200, 4999500, 500220, 4999520),
-        box(500606, 4999501, 500609, 4999504),
-    )
-    narrow, far = box(500700, 4999516, 500900, 4999519), box(560006, 4940001, 560009, 4940004)
-    drawn = geopandas.GeoSeries([house, town, town, kiosk, narrow, far], crs="EPSG:32631").to_crs(crs)
-    drawn.to_file(tmp_path / "drawn.gpkg")
-    (said,) = Area(str(tmp_path / "drawn.gpkg"), GRID).left_out()
-    assert said.startswith(f"2 of the 5 polygons of {tmp_path / 'drawn.gpkg'}, the area of interest, that meet the overlap")
-    assert "hold no pixel's centre and are left out" in said
-    drawn[:3].to_file(tmp_path / "large.gpkg")
-    assert Area(str(tmp_path / "large.gpkg"), GRID).left_out() == []
+        assert doubtful_nodata(open_mask(str(own)), grid, [grid.window]) is None

@@ -100,10 +100,12 @@ _BAND_CODE = re.compile(r"(?<![a-z0-9])b(0?[1-9]|1[0-2]|0?8a)(?![a-z0-9])", re.I
 # How other sensors' products spell theirs: Landsat's B05 is its near infrared (USGS, Landsat 8-9 Collection 2 Level 2 Science Product Guide, and NASA,
 # HLS Product User Guide, tables of bands), and would be taken for a red edge.
 _OF_LANDSAT = re.compile(
-    r"(?<![a-z0-9])(?:(?:sr_b[1-7]|st_b(?:6|10))(?![a-z0-9])|hls\.l30|l[coet]0[4-9]_l|l[cemot][4-9]\d{13}[a-z]{3}\d\d)",
+    r"(?<![a-z0-9])(?:(?:sr_b[1-7]|st_b(?:6|10))(?![a-z0-9])|hls\.l30|l[cemot]0[4-9]_|l[cemot][4-9]\d{13}[a-z]{3}\d\d)",
     re.IGNORECASE,
 )
 _WAVELENGTH = re.compile(r"(\d{3,4}(?:\.\d+)?)\s*nm", re.IGNORECASE)
+# Whose bands lie elsewhere, and what SNAP writes beside bands.
+_NO_BAND = re.compile(r"(?<![a-z0-9])(?:venus|(?:view|sun)_(?:zenith|azimuth))", re.IGNORECASE)
 # "(Raw)" is how the Copernicus Browser ends the names of single bands; Theia and SNAP write B2 for B02.
 _FILE = re.compile(r"(?:^|[_\-. ])(?i:B(\d\d|8A)|(?-i:B)([1-9]))(?i:_(?:10|20|60)m|_\(Raw\))?$")
 # What tells one scene's files from another's: days, other long numbers, tiles.
@@ -140,7 +142,7 @@ def bands_of_descriptions(texts: Sequence[str | None]) -> tuple[str | None, ...]
 def band_of_file(path: str) -> str | None:
     """The band that a single-band file's name ends with ("…_B02.tif", "…_B02_10m.jp2", "…_B2.img"), or None."""
     name = PurePosixPath(path.replace("\\", "/")).stem
-    found = None if _OF_LANDSAT.search(name) else _FILE.search(name)
+    found = None if _OF_LANDSAT.search(name) or _NO_BAND.search(name) else _FILE.search(name)
     return _canonical(found[1] or found[2]) if found else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -141,8 +141,6 @@ def chips(options: ChipsOptions, events: Events) -> None:
         before, after = options.open_scene("before"), options.open_scene("after")
         name = options.name or default_name(before, after)
         origin = origin_of(options, before, after)
-        # As if their names told it, which level they are of.
-        before, after = (replace(scene, acquisition=replace(scene.acquisition, level=origin.level)) for scene in (before, after))
         older = _older(options, name, record)
         kept = [group for group in record["cities"] if group not in older]
         require_one_level((origins(options.data, kept) if kept else {}) | {name: origin})
@@ -351,7 +349,9 @@ def _opened(options: ChipsOptions, before: Scene, after: Scene, events: Events) 
             pair = opened.enter_context(open_pair(before, after, bands, options.pair_options()))
             findings = check_pair(pair, None, trust_units=options.trust_units)
         require_fit(findings)
-        say_findings(findings, pair, events)
+        # Where the level is told it is known, and one.
+        told = [finding for finding in findings if not (options.level and finding.topic == "level")]
+        say_findings(told, pair, events)
         whole = {before.acquisition.level, after.acquisition.level} == {"L1C"}
         lacking = [name for name in (ALL_BANDS if whole else TEN_BANDS) if name not in bands]
         if lacking:

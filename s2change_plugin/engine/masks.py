@@ -371,8 +371,8 @@ class Area:
         if not small:
             return []
         return [
-            f"{small} of the {count} polygons of {source}, the {what}, that meet {of} {'holds' if small == 1 else 'hold'} no pixel's centre and "
-            f"{'is' if small == 1 else 'are'} left out. Draw larger what is to count."
+            f"{small} of the {count} polygons of {source}, the {what}, inside {of} {'holds' if small == 1 else 'hold'} no pixel's centre and "
+            f"{'is' if small == 1 else 'are'} left out (of one in parts each counts). Draw larger what is to count."
         ]
 
 
@@ -400,15 +400,28 @@ class _Shapes:
         return np.asarray(self._burnt(window, self._codes, "uint8"), np.uint8)
 
     def without_pixels(self) -> tuple[int, int]:
-        """How many of the polygons that meet the grid hold no pixel's centre, and how many meet it."""
-        meet = self._tree.query(shapely.box(*self._grid.bounds), "intersects")
+        """How many of the polygons that lie inside the grid hold no pixel's centre, and how many lie there."""
+        inside = self._tree.query(shapely.box(*self._grid.bounds), "contains")
         numbers = np.arange(1, len(self._shapes) + 1)
         seen = [np.empty(0, int)]
         for piece in self._pieces(self.window):
             seen.append(np.unique(self._burnt(piece, numbers, "int32")))
         # What no pixel shows may be hidden by another polygon.
-        missing = set(meet) - set(np.concatenate(seen) - 1)
-        return sum(not self._holds_a_centre(self._shapes[place]) for place in missing), len(meet)
+        missing = np.setdiff1d(inside, np.concatenate(seen) - 1)
+        # Most of these are told by their bounds.
+        some = missing[self._bounds_hold_a_centre(self._shapes[missing])]
+        return len(missing) - sum(self._holds_a_centre(self._shapes[place]) for place in some), len(inside)
+
+    def _bounds_hold_a_centre(self, shapes: NDArray[Any]) -> NDArray[np.bool_]:
+        place = self._grid.transform
+        left, bottom, right, top = shapely.bounds(shapes).reshape(-1, 4).T
+        spans = (
+            ((left - place.c) / place.a, (right - place.c) / place.a),
+            ((top - place.f) / place.e, (bottom - place.f) / place.e),
+        )
+        return np.asarray(
+            np.logical_and.reduce([np.floor(last - 0.5) >= np.ceil(first - 0.5) for first, last in spans]), np.bool_
+        )
 
     def _burnt(self, window: Window, values: NDArray[Any], dtype: str) -> NDArray[Any]:
         """A value for each polygon, the later ones over the others."""

@@ -43,7 +43,7 @@ CHANGE, NOT_OBSERVED = 1, 255
 PROBABILITY_STEP = 0.004
 _TOP_LEVEL = round(1 / PROBABILITY_STEP)
 _OLDER = "older-"
-# What tells a Linux machine, and the container on it, in which a process has its number; both stay when it starts anew.
+# What tells a Linux machine, and the container on it, in which a process has its number; what was left in a container that is gone stays.
 _MACHINE, _PROCESSES = Path("/etc/machine-id"), Path("/proc/self/ns/pid")
 # In a working folder, where folders wait that were there before; the next run puts them back if this one is killed before it put others in their place.
 SET_ASIDE = "older"

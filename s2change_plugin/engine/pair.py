@@ -15,6 +15,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
+from scipy.ndimage import binary_dilation
 
 from .bands import TEN_BANDS
 from .blocks import BUDGET, BlockCache
@@ -38,6 +39,8 @@ _PLACES = 256
 # What samples decoded is kept in memory until windows come to it, if it is no more than this, bytes: a block of 512² of ten bands
 # for each.
 _SAMPLE_BLOCKS = 200 << 20
+# Pixels from the edge of a swath within which bands of other resolutions end.
+_EDGE = 12
 # Around a sample, what masks and interpolation look at.
 _SAMPLE_MARGIN = 40
 # What blocks as wide as a tile may take at most, bytes: ten bands of two tiles in floating point need 900 MB.
@@ -366,8 +369,9 @@ class Pair:
         reflectance, codes = self._sampled_before[window]
         self._blocks.fetch(self._after.wanted(window))
         after = self._after.read(window)
+        rows, cols = slices_in(self._apart[self.sampled.index(window)], window)
         for of_date, shown in zip(self._lacking, (reflectance, after[0]), strict=True):
-            of_date[window] = _lacking(shown)
+            of_date[window] = _lacking(shown[:, rows, cols])
         return self._together(window, (reflectance.copy(), codes), after)
 
     def _measured_shift(self, every: int = 1) -> Shift:
@@ -380,10 +384,11 @@ class Pair:
 
 
 def _lacking(reflectance: Array) -> NDArray[np.int64]:
-    """Of each band, how many pixels it lacks that another has; then how many any has."""
+    """Of each band, how many pixels it lacks that another has, but at the edge of what is there; then how many any has."""
     missing = np.isnan(reflectance)
-    any_there = ~missing.all(0)
-    return np.array([*(missing & any_there).sum((1, 2)), any_there.sum()])
+    nothing = missing.all(0)
+    inside = ~(binary_dilation(nothing, iterations=_EDGE) if nothing.any() else nothing)
+    return np.array([*(missing & inside).sum((1, 2)), (~nothing).sum()])
 
 
 @contextmanager

@@ -401,7 +401,9 @@ def _require_named(source: str, descriptions: tuple[str | None, ...], bands: tup
     known = [name for name in bands if name]
     twice = sorted({name for name in known if known.count(name) > 1})
     numbers = [number for number in map(_plain_number, descriptions) if number is not None]
-    numbered = len(numbers) > 1 and "B8A" not in known and numbers == list(range(1, len(numbers) + 1))
+    # B01, B02 are names; of many even these may be numbers.
+    few = 3 if any(re.search(r"0\d", text or "") for text in descriptions) else 1
+    numbered = len(numbers) > few and "B8A" not in known and numbers == list(range(1, len(numbers) + 1))
     if len(known) >= 2 and not twice and not numbered:
         return
     usual = USUAL_ORDERS.get(len(bands))
@@ -409,7 +411,7 @@ def _require_named(source: str, descriptions: tuple[str | None, ...], bands: tup
     if twice:
         reason = f"describes more than one layer as {', '.join(twice)}"
     elif numbered:
-        reason = f"only numbers its layers (B1 … B{len(numbers)}), which leaves open where B8A is"
+        reason = f"only numbers its layers (B1 … B{len(numbers)}), which leaves open which bands they are, and where B8A is"
     else:
         reason = f"has {len(bands)} layers without descriptions that name Sentinel-2 bands"
     usually = "If they come in the usual order, add" if usual else "Say what they are, in their order, for example"
@@ -448,10 +450,13 @@ def _folder_layers(source: str, files: Files, picked: str | None) -> tuple[dict[
             )
         own = {band: [name for name in names if marks_of_file(name) == marks_of_file(picked)] for band, names in found.items()}
         found = {band: names for band, names in own.items() if names}
-    return {band: (files.path(_finest(source, band, names)), 1) for band, names in found.items()}, len(of_scene) == 1
+    return {band: (files.path(_finest(source, band, names, picked)), 1) for band, names in found.items()}, len(of_scene) == 1
 
 
-def _finest(source: str, band: str, names: list[str]) -> str:
+def _finest(source: str, band: str, names: list[str], picked: str | None) -> str:
+    # Theia brings each band twice: FRE, with the slopes taken out, and SRE.
+    kind = "_SRE_" if picked and "_SRE_" in picked else "_FRE_"
+    names = [name for name in names if kind in PurePosixPath(name).name] or names
     if len(names) == 1:
         return names[0]
     by_gsd = {int(gsd.group(1)): name for name in names if (gsd := re.search(r"_(10|20|60)m$", PurePosixPath(name).stem))}

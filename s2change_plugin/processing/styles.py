@@ -86,11 +86,13 @@ def style_outputs(styles: dict[str, Path | None], group: str, context: QgsProces
 def renew_layers(paths: Iterable[str], project: QgsProject | None) -> None:
     """Let a project's layers show what has taken the place of their files, which they still have open."""
     written = {Path(path).resolve() for path in paths}
+    names = {path.name for path in written}
     for layer in project.mapLayers().values() if project else ():
         file = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source()).get("path")
         # A script may run an algorithm in another thread than that of the layers.
         is_here = layer.isValid() and layer.thread() == QThread.currentThread()
-        if is_here and file and Path(file).resolve() in written:
+        # Names first: a file may lie on a network that does not answer.
+        if is_here and file and Path(file).name in names and Path(file).resolve() in written:
             layer.dataProvider().reloadData()
             layer.triggerRepaint()
 

@@ -38,7 +38,10 @@ def engine_python() -> Path | None:
     """
     named, _ = named_python()
     if named:
-        return python_in(Path(named)) if Path(named).is_dir() else Path(named)
+        inside = python_in(Path(named))
+        # Conda has it beside the folder of the others on Windows.
+        places = (inside, Path(named) / inside.name)
+        return next((place for place in places if place.is_file()), inside) if Path(named).is_dir() else Path(named)
     managed = managed_environment()
     if (managed / READY).is_file():
         return python_in(managed)

@@ -340,7 +340,7 @@ def test_labels_too_small_to_hold_a_pixels_centre_are_counted(dates: list[Path],
     kiosk = box(LEFT + 2001, TOP - 509, LEFT + 2004, TOP - 506)
     drawn = draw(tmp_path / "drawn.gpkg", pixels(*CHANGED), kiosk)
     said = export(*dates, drawn, tmp_path / "data", "--no-change", seen).stderr
-    assert f"1 of the 2 polygons of {drawn}, the polygons of change, that meet the overlap" in said
+    assert f"1 of the 2 polygons of {drawn}, the polygons of change, inside the overlap" in said
     assert "no pixel's centre" not in export(*dates, seen, tmp_path / "other").stderr
     assert "No polygon of" in refusal(*dates, draw(tmp_path / "kiosk.gpkg", kiosk), tmp_path / "none")
 

@@ -123,6 +123,7 @@ def test_numbers_alone_are_not_taken_for_bands(tmp_path: Path, ground: np.ndarra
     path = write_stack(tmp_path / "a.tif", ground, [f"B{number}" for number in range(1, 11)])
     with pytest.raises(BandsUnknown, match="only numbers its layers"):
         open_scene(str(write_stack(tmp_path / "three.tif", ground[:3], ("b1", "b2", "b3"))))
+    assert tuple(open_scene(str(write_stack(tmp_path / "named.tif", ground[:2], ("B01", "B02")))).bands) == ("B01", "B02")
     with pytest.raises(BandsUnknown, match="B8A"):
         open_scene(str(path))
 
@@ -451,6 +452,20 @@ def test_a_saturated_pixel_stays_one_when_it_is_resampled(tmp_path: Path, size: 
     np.testing.assert_allclose(whole[~saturated], 0.15, atol=1e-4)
     assert saturated.sum() <= (2 * size + 8) ** 2
     np.testing.assert_array_equal(part, whole[20:60, 20:26])
+
+
+@pytest.mark.parametrize(
+    ("picked", "kind"), [("", "FRE"), ("X_L2A_T31TDH_C_V2-2_FRE_B2.tif", "FRE"), ("X_L2A_T31TDH_C_V2-2_SRE_B2.tif", "SRE")]
+)
+def test_of_the_two_reflectances_of_theia_the_one_without_slopes_counts_unless_the_other_is_picked(
+    tmp_path: Path, picked: str, kind: str
+) -> None:
+    for each in ("FRE", "SRE"):
+        for band in ("B2", "B3", "B8A"):
+            write_stack(tmp_path / f"X_L2A_T31TDH_C_V2-2_{each}_{band}.tif", textured(1, 20, 20, 1), None)
+    scene = open_scene(str(tmp_path / picked))
+    assert list(scene.bands) == ["B02", "B03", "B8A"]
+    assert all(f"_{kind}_" in band.path for band in scene.bands.values())
 
 
 def test_where_one_band_has_no_data_nothing_of_it_is_mixed_with_the_ground_beside(tmp_path: Path) -> None:

@@ -157,7 +157,8 @@ def test_a_model_is_not_scored_where_it_was_trained_before(data: Path, tmp_path:
         "training.crossvalidate.centres", lambda data: {**dict.fromkeys(city_names(data), (80, 0)), "bern": place["rome"]}
     )
     with pytest.raises(UnreadableInput, match="start was trained within 50 km of bern, so that"):
-        crossvalidate(data, tmp_path / "cv", TINY, 2, 1, 1, lambda text: None, init=start)
+        options = replace(TINY, views=("dates",), width=10, depth=1)
+        crossvalidate(data, tmp_path / "cv", options, 2, 1, 1, lambda text: None, init=start)
     assert not (tmp_path / "cv").exists()
 
 

@@ -154,8 +154,9 @@ def chips(options: ChipsOptions, events: Events) -> None:
             no_change = Area(options.no_change, pair.grid, "polygons of no change", "the overlap of the two dates")
         _say_labels(polygons, pair.grid, events)
         areas = [change] + ([no_change] if no_change else [])
-        for text in [text for area in areas for text in area.left_out()]:
-            events.message(text, "warning")
+        for area in areas:
+            for text in area.left_out():
+                events.message(text, "warning")
         groups, tally = {}, Tally()
         with outputs.writing(options.data / RECORD):
             blocks = cut(_hull([area.window for area in areas]), pair.grid, options.block)

@@ -407,9 +407,8 @@ def mask_findings(pair: Pair) -> tuple[Finding, ...]:
     """That a mask of the user's own may call its clouds nodata; nothing where none does."""
     found = []
     for side, masks in zip(("before", "after"), pair.masks, strict=True):
-        for mask in masks:
-            own = isinstance(mask, ClassRaster) and mask.other is not None
-            nodata = doubtful_nodata(mask, pair.grid, pair.sampled) if isinstance(mask, ClassRaster) and own else None
+        for mask in [mask for mask in masks if isinstance(mask, ClassRaster) and mask.other is not None]:
+            nodata = doubtful_nodata(mask, pair.grid, pair.sampled)
             if nodata is not None:
                 text = f"{mask.origin[0].upper()}{mask.origin[1:]} masks nothing on {side} of what was looked at, and holds its nodata, {nodata:g}, there."
                 advice = f"If {nodata:g} is cloud, unset the nodata: gdal_edit.py -unsetnodata FILE."

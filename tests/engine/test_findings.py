@@ -71,6 +71,18 @@ def test_where_one_band_alone_is_cut_off_at_nodata_it_is_said_and_how_to_see_it(
     assert gaps(tmp_path, after, nodata=65535) == []
 
 
+def test_a_gap_counts_once_where_samples_overlap_and_not_at_the_edge_of_a_swath(tmp_path: Path) -> None:
+    before = write_stack(tmp_path / "before.tif", textured(2, 400, 400, 1), ("B03", "B12"))
+    after = textured(2, 400, 400, 2)
+    # Bands of 20 m end some pixels before those of 10 m.
+    after[:, :, :40] = after[1, :, 40:48] = 0
+    for hole in (0, 50):
+        after[1, 175 : 175 + hole, 175:225] = 0
+        later = write_stack(tmp_path / "after.tif", after, ("B03", "B12"))
+        with open_pair(open_scene(str(before)), open_scene(str(later)), ("B03", "B12"), PairOptions(register=False)) as pair:
+            assert pair.gaps[1] == {"B03": 0, "B12": pytest.approx(hole * 50 / (400 * 360))}
+
+
 def test_a_mask_whose_clouds_may_be_its_nodata_is_asked_about(tmp_path: Path) -> None:
     dates = [str(write_stack(tmp_path / f"{name}.tif", textured(2, 200, 200, 1), ("B03", "B04"))) for name in "ab"]
     values = np.zeros((1, 200, 200), np.uint8)

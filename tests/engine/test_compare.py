@@ -412,3 +412,6 @@ def test_polygons_of_the_reference_that_are_too_small_to_count_are_told(tmp_path
     assert "holds no pixel's centre and is left out" in warning
     assert said["pixels"]["reference_change"] == 400
     assert "No polygon of" in refusal(mask, draw(tmp_path / "kiosk.gpkg", kiosk))
+    # One that lies under another is large enough all the same.
+    hidden = draw(tmp_path / "hidden.gpkg", pixels(slice(12, 20), slice(18, 30)), block)
+    assert result(mask, hidden)["warnings"] == []

@@ -127,7 +127,10 @@ def test_every_fit_begins_with_the_model_that_is_given_and_sees_as_it_does(
     start = str(write_standin(tmp_path, "start"))
     options = replace(TINY, views=("dates",), width=10, depth=1, epochs=1)
 
-    def unfitted(cities: object, options: FitOptions, teachers: object, weights: dict[str, torch.Tensor]) -> torch.nn.Module:
+    shown = []
+
+    def unfitted(cities: list, options: FitOptions, teachers: object, weights: dict[str, torch.Tensor]) -> torch.nn.Module:
+        shown.append([city.images for city in cities])
         network = new_network(options)
         if weights:
             network.load_state_dict(weights)
@@ -136,6 +139,10 @@ def test_every_fit_begins_with_the_model_that_is_given_and_sees_as_it_does(
     monkeypatch.setattr("training.crossvalidate.fit", unfitted)
     found = crossvalidate(data, tmp_path / "begun", options, 2, 1, 1, lambda text: None, init=start)
     # What the model itself finds, by its own statistics: all of it.
+    of_its_own = [
+        laid_out(read_city(data / name, options.bands), ((0.0,) * 10, (1.0,) * 10)).images for name in found["folds"][1]
+    ]
+    assert all(map(np.array_equal, shown[0], of_its_own))
     assert found["l1c"]["mean"]["f1"] > 0.99
     assert begun_with(saved_options(tmp_path / "begun")) == "every fit begins with start"
     at_random = crossvalidate(data, tmp_path / "not", options, 2, 1, 1, lambda text: None)

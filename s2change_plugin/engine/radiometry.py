@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import UnitsUnclear, option_of
 
@@ -65,6 +66,37 @@ _DIMMEST = 0.02
 _TIMES = 4.0
 
 
+# ESA: 65535 is saturated. Numbers somewhat below are too, where another program has resampled them, or has taken 1000 off.
+SATURATED_DN = 64000
+# Rules with a smaller scale are of digital numbers.
+_SCALE_OF_DN = 0.01
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """Numbers in a file that stand for saturated pixels.
+
+    Attributes:
+        least, most: from the one to the other.
+        mark: one of them.
+        beside: what is interpolated to more than this may lie beside one. Clouds and snow reflect up to about 1.3; 1.5 with the offset is 1.6.
+    """
+
+    least: float
+    most: float
+    mark: float
+    beside: float
+
+    def marked(self, values: Array, added: float = 0.0) -> NDArray[np.bool_]:
+        """Where a layer is saturated, to whose numbers something was added."""
+        return np.asarray((values >= self.least + added) & (values <= self.most + added), np.bool_)
+
+
+_OF_DN = Saturation(SATURATED_DN, np.inf, 65535.0, 16000.0)
+# The same divided by 10000, and no more: what is larger is in another unit, which `contradiction` has to see.
+_OF_REFLECTANCE = Saturation(*(number / QUANTIFICATION for number in (SATURATED_DN, 65600.0, 65535.0, 16000.0)))
+
+
 @dataclass(frozen=True)
 class DnRule:
     """reflectance = digital number × scale + offset.
@@ -87,6 +119,13 @@ class DnRule:
         """The offset in digital numbers where it is a whole number of them, which floating point adds without rounding; else 0."""
         numbers = self.offset / self.scale
         return float(round(numbers)) if abs(numbers - round(numbers)) < _WHOLE else 0.0
+
+    @property
+    def saturation(self) -> Saturation | None:
+        """Which numbers mean it; None where none is known to."""
+        if self.scale < _SCALE_OF_DN:
+            return _OF_DN
+        return _OF_REFLECTANCE if (self.scale, self.offset) == (1.0, 0.0) else None
 
 
 _WORDS = {

@@ -20,15 +20,11 @@ from scipy.ndimage import maximum_filter
 from .blocks import BlockCache
 from .grid import Grid, grow, intersect, pixel_size_m, slices_in
 from .placement import Placement, interpolated, placement_of, spread
-from .radiometry import LOWEST_REFLECTANCE, Array, to_reflectance
+from .radiometry import LOWEST_REFLECTANCE, Array, Saturation, to_reflectance
 from .scene import BandSource, Scene, damaged, open_raster
 
-# ESA: 65535 is saturated. Values just below are too where another program has resampled them.
-SATURATED_DN, _SATURATION = 65000, 65535
-# Clouds and snow reflect up to about 1.3; what comes out above 1.5, offset included, may lie beside a saturated pixel.
-_BRIGHTEST_DN = 16000
-# Numbers with a smaller scale are digital numbers, of which 65535 is one; reflectance as such has none.
-_SCALE_OF_DN = 0.01
+# Two bands may well hold one number over dark water.
+_BANDS_THAT_TELL = 3
 # While windows walk along a row of blocks, so many of these are held: its own, the next, and some of the last; where blocks are low, so many
 # rows of the grid, which windows have with their halo, what masks reach, and the first of the next row.
 _PARTS_HELD, _ROWS_HELD = 2.5, 1280
@@ -94,7 +90,8 @@ class _ParallelFile:
         if intersect(wanted, self.bands[0].grid.window) != wanted:
             return False
         least, most = self.blocks.limits(self.bands[0].path, wanted)
-        return least > 0 and most < SATURATED_DN and not any(least <= band.nodata <= most for band in self.bands)
+        below_saturation = self.saturation is None or most < self.saturation.least
+        return least > 0 and below_saturation and not any(least <= band.nodata <= most for band in self.bands)
 
     def wanted(self, window: Window) -> tuple[str, Window] | None:
         """The file, and the part of it that a window needs; None where it needs none."""
@@ -105,6 +102,11 @@ class _ParallelFile:
         """See `SceneReader.forget`."""
         above, left = (at / self.placement.factor + off - 3 for at, off in ((row, self.placement.row), (col, self.placement.col)))
         self.blocks.forget(self.bands[0].path, above, left)
+
+    @property
+    def saturation(self) -> Saturation | None:
+        """Of its bands, which are of one file and so of one unit."""
+        return self.bands[0].rule.saturation
 
     @property
     def added(self) -> list[float]:
@@ -136,13 +138,14 @@ class _ParallelFile:
             layer[layer < (LOWEST_REFLECTANCE - band.rule.offset) / band.rule.scale] = np.nan
         if self.zero_filled:
             values[:, (values == 0).all(0)] = np.nan
-        saturated = values >= SATURATED_DN
+        values[:, _is_filler(values)] = np.nan
+        saturated = self.saturation.marked(values) if self.saturation else np.zeros(0, np.bool_)
         # Before anything is rounded, so that ground looks the same whatever offset its product has.
         values += np.array(self.added, np.float32)[:, None, None]
         found = interpolated(values, window, self.placement)
-        if self.bands[0].rule.scale < _SCALE_OF_DN and saturated.any():
+        if self.saturation and saturated.any():
             # Beside a saturated pixel the kernel gives anything at all, below zero too.
-            found[spread(saturated, window, self.placement)] = _SATURATION
+            found[spread(saturated, window, self.placement)] = self.saturation.mark
         return found
 
 
@@ -155,7 +158,8 @@ class _WarpedFile:
         extent: what there is of the grid.
         places, indexes: of its bands in the scene, and in the file.
         lock: one thread at a time reads.
-        raw: the same without interpolation; None where no value means saturation.
+        saturation: of the file's numbers; None where they are not interpolated, or none means it.
+        raw: the same without interpolation, where there is such.
         reach: pixels of the grid over which an interpolated pixel spreads.
         zeros: the same without interpolation, where 0 may be a number as good as any; see `SceneReader`.
     """
@@ -165,6 +169,7 @@ class _WarpedFile:
     places: list[int]
     indexes: list[int]
     lock: threading.Lock = field(default_factory=threading.Lock)
+    saturation: Saturation | None = None
     raw: DatasetReader | None = None
     reach: int = 0
     zeros: DatasetReader | None = None
@@ -194,15 +199,15 @@ class _WarpedFile:
         return found
 
     def _read_inside(self, window: Window) -> Array:
-        if self.raw is None:
+        if self.saturation is None or self.raw is None:
             return self._read(self.dataset, window)
         wide = intersect(grow(window, self.reach), self.extent) or window
         values = self._read(self.dataset, wide)
         # Beside a saturated pixel the kernel gives anything at all, below zero too.
-        if (values > _BRIGHTEST_DN).any():
-            saturated = self._read(self.raw, wide) >= SATURATED_DN
+        if (values > self.saturation.beside).any():
+            saturated = self.saturation.marked(self._read(self.raw, wide))
             size = 2 * self.reach + 1
-            values[maximum_filter(saturated, (1, size, size))] = _SATURATION
+            values[maximum_filter(saturated, (1, size, size))] = self.saturation.mark
         rows, cols = slices_in(window, wide)
         return values[:, rows, cols]
 
@@ -343,13 +348,13 @@ class SceneReader:
             dataset.close()
             return _ParallelFile(self._blocks, bands, places, placement, zero_filled)
         warped = self._warped(dataset, band, self._resampling, zero_filled)
-        by_number = band.rule.scale < _SCALE_OF_DN and self._resampling == Resampling.cubic
-        raw = self._warped(dataset, band, Resampling.nearest, zero_filled) if by_number else None
+        saturation = band.rule.saturation if self._resampling == Resampling.cubic else None
+        raw = self._warped(dataset, band, Resampling.nearest, zero_filled) if saturation else None
         zeros = self._warped(dataset, band, Resampling.nearest, False) if zero_filled else None
         coarser = max(there / here for there, here in zip(pixel_size_m(band.grid), pixel_size_m(self.grid), strict=True))
         # A cubic kernel has a radius of two pixels, of the coarser of the two grids.
         reach = math.ceil(2 * max(1.0, coarser) - 0.1)
-        return _WarpedFile(warped, self.grid.window, places, indexes, raw=raw, reach=reach, zeros=zeros)
+        return _WarpedFile(warped, self.grid.window, places, indexes, saturation=saturation, raw=raw, reach=reach, zeros=zeros)
 
     def _warped(self, dataset: DatasetReader, band: BandSource, resampling: Resampling, zero_filled: bool) -> DatasetReader:
         vrt = WarpedVRT(
@@ -375,16 +380,28 @@ class SceneReader:
         if not ordinary and all(band.nodata != 0 for band in bands):
             # ESA: 0 is nodata; and an export that declares another value, or none, fills with it too. No ground is 0 in every band.
             dn[:, (dn == 0).all(0)] = np.nan
+        if not ordinary:
+            dn[:, _is_filler(dn)] = np.nan
         for layer, band, added in zip(dn, bands, self._added, strict=True):
             if not ordinary and not np.isnan(band.nodata) and not added:
                 layer[layer == band.nodata] = np.nan
-            saturated = layer >= SATURATED_DN + added if not ordinary and band.rule.scale < _SCALE_OF_DN else None
+            saturated = band.rule.saturation.marked(layer, float(added)) if not ordinary and band.rule.saturation else None
             to_reflectance(layer, replace(band.rule, offset=0.0) if added else band.rule, out=layer)
             if not ordinary:
                 layer[layer < LOWEST_REFLECTANCE] = np.nan
             if saturated is not None:
                 layer[saturated] = np.inf
         return dn
+
+
+def _is_filler(numbers: Array) -> NDArray[np.bool_]:
+    """Where one number below 0 stands in all of three bands or more, which no ground shows: (row, col).
+
+    What was filled with 0 holds it where an offset has been taken off the fill too; some exports fill with −1.
+    """
+    if len(numbers) < _BANDS_THAT_TELL:
+        return np.zeros(numbers.shape[1:], np.bool_)
+    return np.asarray((numbers[0] < 0) & (numbers == numbers[0]).all(0), np.bool_)
 
 
 def _is_exact(file: _ParallelFile | _WarpedFile) -> bool:

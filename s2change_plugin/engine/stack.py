@@ -20,8 +20,7 @@ from .grid import Grid, base_grid, crs_of, name_of, sample_windows, windows
 from .masks import BUFFER_M, CLOUDS, masks_of, require_buffer
 from .outputs import Layer, RasterWriter
 from .pair import DateReader
-from .radiometry import QUANTIFICATION, Array, contradiction
-from .reading import SATURATED_DN
+from .radiometry import QUANTIFICATION, SATURATED_DN, Array, contradiction
 from .report import version
 from .scene import ASSUMED_TAG, BUFFER_TAG, MASKS_TAG, NO_MASKS, QUALITY_TAG, Scene, open_scene
 from .validity import QUALITY_COLOURS, QUALITY_NAMES, Quality, tells_clouds

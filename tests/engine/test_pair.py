@@ -250,6 +250,38 @@ def test_the_rim_of_a_zero_filled_float_raster_is_not_observed_ground(tmp_path: 
     assert (seen.quality[5:-5, 65:] == Quality.OBSERVED).all()
 
 
+@pytest.mark.parametrize("off", [0, 4], ids=["as it is", "interpolated"])
+@pytest.mark.parametrize(("fill", "kind"), [(-0.1, np.float32), (-1000, np.int16), (-1, np.int16)])
+def test_a_fill_that_an_offset_was_taken_off_is_not_observed(
+    tmp_path: Path, ground: np.ndarray, fill: float, kind: type, off: int
+) -> None:
+    """No ground has one number below 0 in all bands; in single bands shadows have."""
+    later = (ground / 10000 if kind is np.float32 else ground).astype(kind)
+    later[:, :, :60] = fill
+    later[0, 150, 150] = fill
+    before = write_stack(tmp_path / "a.tif", ground)
+    after = write_stack(tmp_path / "b.tif", later, origin=(500000 + off, 5000000))
+    with open_pair(*scenes(before, after), options=PLAIN) as pair:
+        seen = pair.read(pair.grid.window)
+    assert (seen.quality[:, :55] == Quality.NODATA_AFTER).all()
+    assert (seen.quality[5:-5, 65:-5] == Quality.OBSERVED).all()
+
+
+@pytest.mark.parametrize("off", [0, 4], ids=["as it is", "interpolated"])
+@pytest.mark.parametrize(("number", "kind"), [(6.5535, np.float32), (65535 - 999, np.uint16)])
+def test_saturated_numbers_are_known_as_reflectance_and_with_an_offset_taken_off(
+    tmp_path: Path, ground: np.ndarray, number: float, kind: type, off: int
+) -> None:
+    later = (ground / 10000 if kind is np.float32 else ground).astype(kind)
+    later[2, 100:110, 100:110] = number
+    before = write_stack(tmp_path / "a.tif", ground)
+    after = write_stack(tmp_path / "b.tif", later, origin=(500000 + off, 5000000))
+    with open_pair(*scenes(before, after), options=PLAIN) as pair:
+        seen = pair.read(pair.grid.window)
+    assert (seen.quality[101:109, 101:109] == Quality.SATURATED).all()
+    assert (seen.quality[5:-5, 115:-5] == Quality.OBSERVED).all()
+
+
 def test_one_date_with_the_offset_stops_with_the_question_and_the_answer(
     tmp_path: Path, before: Path, ground: np.ndarray
 ) -> None:

@@ -320,6 +320,14 @@ def test_shadows_that_a_correction_made_negative_do_not_contradict_digital_numbe
     assert contradiction(river(added=-0.05), TEN_BANDS, [rule(units="dn")] * 10) is None
 
 
+@pytest.mark.parametrize("units", ["dn", "reflectance", "auto"])
+def test_ground_that_is_darker_than_any_correction_makes_it_lost_its_offset_twice(units: str) -> None:
+    text = contradiction(river(added=-0.1), TEN_BANDS, [rule(units=units)] * 10, "after")
+    assert text is not None
+    assert "an offset was taken off twice" in text
+    assert contradiction(river(added=-0.1), TEN_BANDS, [replace(rule(), product=True)] * 10) is None
+
+
 def test_a_date_that_is_many_times_as_bright_in_every_band_is_on_another_scale() -> None:
     ground = river()
     text = other_scale(ground, [sample / 10 for sample in ground])

@@ -130,7 +130,8 @@ def fine_tuning(
         trained = sum(sizes.values()) - max(sum(sizes[name] for name in fold) for fold in folds_of(data, folds))
     else:
         chosen = TrainOptions(fit, validation_share, validation)
-        training, _ = split(list(places), chosen, sharing_ground(places), trained_near(card, centres(data)))
+        around = centres(data)
+        training, _ = split(list(places), chosen, sharing_ground(places), trained_near(card, around), neighbours(around))
         trained = sum(sizes[name] for name in training)
     steps = steps_per_epoch(trained, fit)
     return {**own, "epochs": max(_FEWEST_EPOCHS, math.ceil(_FEWEST_STEPS / steps)), "learning_rate": 0.0003}
@@ -162,7 +163,7 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
         raise S2ChangeError(f"{run} holds a run already. Add --resume to go on with it, or choose another folder.")
     start = find_card(options.init) if options.init else None
     known = trained_near(start, places) if start else []
-    training, held_out = split(list(there), options, sharing_ground(grids(data)), known)
+    training, held_out = split(list(there), options, sharing_ground(grids(data)), known, neighbours(places))
     labels = origins(data, [*training, *held_out])
     require_one_level(labels)
     measured = evidence(Path(options.crossvalidated), labels, there) if options.crossvalidated else None
@@ -262,14 +263,18 @@ def split(
     options: TrainOptions,
     sharing: Mapping[str, Container[str]] = MappingProxyType({}),
     known: Sequence[str] = (),
+    groups: Sequence[Sequence[str]] = (),
 ) -> tuple[list[str], list[str]]:
     """Cities to train on and cities to hold out, never parts of one, nor two that share ground; what shares it with both is neither.
+
+    Where none is named, neighbours are held out together, as long as half of the cities are left.
 
     Args:
         names: of all cities.
         options: say which, or how many, are held out.
         sharing: with which others each shares ground, as `sharing_ground` gives them.
         known: cities where the model to begin with was trained; they are held out where they are named, or there are no others.
+        groups: of neighbours, as `neighbours` gives them.
 
     Raises:
         UnreadableInput: a city that is named is not there, or none is left on one side.
@@ -282,8 +287,7 @@ def split(
     held_out = list(options.validation)
     if not held_out:
         new = [name for name in names if name not in known] or list(names)
-        count = max(1, round(options.validation_share * len(new)))
-        held_out = sorted(np.random.default_rng(options.fit.seed).permutation(new)[:count].tolist())
+        held_out = sorted(_drawn(new, options, groups))
     shared = [name for name in names if name not in held_out and _shares(name, held_out, sharing)]
     training = [name for name in names if name not in (*held_out, *shared)]
     held_out += [name for name in shared if not _shares(name, training, sharing)]
@@ -292,6 +296,19 @@ def split(
             f"With {', '.join(held_out)} held out, no city is left to train on. Add one on other ground, or hold out fewer."
         )
     return training, held_out
+
+
+def _drawn(names: Sequence[str], options: TrainOptions, groups: Sequence[Sequence[str]]) -> list[str]:
+    """As many of the names as are to be held out, or a few more where neighbours come along."""
+    count = max(1, round(options.validation_share * len(names)))
+    order: list[str] = np.random.default_rng(options.fit.seed).permutation(names).tolist()
+    found: list[str] = []
+    for name in order:
+        together = [one for one in names if any({one, name} <= set(group) for group in groups)] or [name]
+        if len(found) < count and name not in found and 2 * len([*found, *together]) <= max(len(names), 2):
+            found += together
+    # All lie at one place, or at two of which one holds nearly all: what `_doubts` says.
+    return found or order[:count]
 
 
 def _shares(name: str, others: Sequence[str], sharing: Mapping[str, Container[str]]) -> bool:

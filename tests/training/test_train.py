@@ -82,6 +82,16 @@ def test_a_fifth_of_the_cities_is_held_out_whole() -> None:
     assert split(names, TrainOptions(validation=("city03",)))[1] == ["city03"]
 
 
+def test_neighbours_are_held_out_together_where_half_of_the_cities_are_left() -> None:
+    """Of six cities one is to be held out; three of them are neighbours."""
+    names, groups = ["a", "b", "bercy", "paris", "saclay", "z"], [("a",), ("b",), ("bercy", "paris", "saclay"), ("z",)]
+    held_out = {tuple(split(names, TrainOptions(FitOptions(seed=seed), 0.1), groups=groups)[1]) for seed in range(40)}
+    assert held_out == {("a",), ("b",), ("z",), ("bercy", "paris", "saclay")}
+    blocks, one_place = names[:5], [tuple(names[:5])]
+    assert len(split(blocks, TrainOptions(), groups=one_place)[1]) == 1
+    assert split(names, TrainOptions(), groups=[*one_place, ("z",)])[1] == ["z"]
+
+
 def test_what_the_model_to_begin_with_knows_is_held_out_only_where_there_is_nothing_else() -> None:
     names = ["a", "b", "c", "d"]
     for seed in range(8):

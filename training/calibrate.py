@@ -235,13 +235,17 @@ def over_seeds(each: Sequence[dict[str, Any]], names: Sequence[str] = SCORES) ->
 
 
 def scores_at(counts: dict[str, Counts], levels: dict[str, int]) -> dict[str, Any]:
-    """Scores of cities, each with its own level for change: by city, of all pixels pooled, and the mean of the cities."""
+    """Scores of cities, each with its own level for change: by city, of all pixels pooled, and the mean of the cities with change.
+
+    Where nothing changed there is nothing to find, and F1 is 0 of a perfect map too.
+    """
     found = {name: confusion_at(counts[name], levels[name]) for name in sorted(counts)}
     cities = {name: {**one.as_dict(), "pr_auc": round(average_precision(counts[name]), 4)} for name, one in found.items()}
     total = pooled(counts.values())
+    with_change = [cities[name] for name, one in found.items() if one.tp + one.fn] or list(cities.values())
     return {
         "pooled": {**sum(found.values(), Confusion()).as_dict(), "pr_auc": round(average_precision(total), 4)},
-        "mean_of_cities": {name: round(float(np.mean([one[name] for one in cities.values()])), 4) for name in SCORES},
+        "mean_of_cities": {name: round(float(np.mean([one[name] for one in with_change])), 4) for name in SCORES},
         "cities": cities,
     }
 

@@ -110,7 +110,9 @@ def sentences(found: Mapping[str, Any], cities: Mapping[str, Mapping[str, Any]])
             f"Of ground that is labelled no change and yet changed much by its spectrum (change vector analysis; {100 * other['share']:.1f} % "
             f"of what is so labelled), {100 * other['called_change']:.0f} % is called change, of the rest {100 * other['rest_called_change']:.1f} %."
         )
-    worst = sorted(cities, key=lambda name: float(cities[name]["f1"]))[:4]
+    # Where nothing changed there is nothing to find, and F1 says nothing.
+    changed = [name for name, one in cities.items() if one["prevalence"]] or list(cities)
+    worst = sorted(changed, key=lambda name: float(cities[name]["f1"]))[:4]
     listed = ", ".join(f"{name} ({cities[name]['f1']:.2f})" for name in worst)
     return (*said, f"Of the cities, F1 is lowest in {listed}.")
 

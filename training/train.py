@@ -384,10 +384,16 @@ def _elsewhere(found: Mapping[str, Any], imitated: bool, level: str) -> str:
     if not imitated:
         return f"Only Level-{level[1:]} was looked at: of another level nothing is measured."
     own, other = found["l1c"]["cities"], found["l2a"]["cities"]
-    name = min(other, key=lambda name: other[name]["mean"]["f1"] - own[name]["mean"]["f1"])
+    lost = {name: own[name]["mean"]["f1"] - one["mean"]["f1"] for name, one in other.items()}
+    name = max(lost, key=lambda name: lost[name])
+    most = (
+        f"the most is lost in {name} ({other[name]['mean']['f1']:.2f} instead of {own[name]['mean']['f1']:.2f})"
+        if lost[name] > 0
+        else "no city loses"
+    )
     return (
-        f"On imitations of Level-2A F1 is {found['l2a']['mean']['f1']:.3f} instead of {found['l1c']['mean']['f1']:.3f}; the most is lost in {name} "
-        f"({other[name]['mean']['f1']:.2f} instead of {own[name]['mean']['f1']:.2f}). No real Level-2A has labels here."
+        f"On imitations of Level-2A F1 is {found['l2a']['mean']['f1']:.3f} instead of {found['l1c']['mean']['f1']:.3f}; {most}. "
+        "No real Level-2A has labels here."
     )
 
 

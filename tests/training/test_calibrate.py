@@ -232,3 +232,6 @@ def test_scores_of_cities_are_pooled_by_pixel_and_averaged_by_city() -> None:
     assert found["mean_of_cities"]["f1"] == 0.5
     assert found["pooled"]["f1"] == pytest.approx(20 / 60, abs=1e-4)
     assert scores_at(counts, {"a": LEVELS, "b": LEVELS})["pooled"]["recall"] == 0
+    calm = {**counts, "c": np.zeros((2, LEVELS), np.int64)}
+    calm["c"][0, 0] = 50
+    assert scores_at(calm, dict.fromkeys("abc", 100))["mean_of_cities"] == found["mean_of_cities"], "nothing to find there"

@@ -15,13 +15,16 @@ from s2change_plugin.engine.labelled import centres, city_names, neighbours
 from tests.standin import write_standin
 from tests.training.conftest import ORIGIN, write_record
 from training.__main__ import main
+from training.calibrate import summary
 from training.crossvalidate import (
     _cities,
     as_text,
     balanced_folds,
     begun_with,
     crossvalidate,
+    folds_of,
     imitates_level_2a,
+    labels_of,
     read_predictions,
     saved_options,
     settings_of,
@@ -29,7 +32,7 @@ from training.crossvalidate import (
 from training.fit import fit, new_network, predict
 from training.options import FitOptions
 from training.prepare import fingerprints, read_city
-from training.sampling import band_statistics, laid_out
+from training.sampling import as_level_2a, band_statistics, laid_out
 
 TINY = FitOptions(epochs=5, batch=4, patch=32, width=4, depth=2, learning_rate=0.02, ema=0.8)
 # Enough that what is plain to see is found whatever the seed and the processor's rounding: 0.99 and more with seeds 0 to 2.
@@ -118,6 +121,38 @@ def test_a_city_is_predicted_by_a_network_that_never_saw_its_labels(
     crossvalidate(data, tmp_path / "two", TINY, 2, 1, 1, lambda text: None)
     same = [(tmp_path / run / "seed-0" / "l1c" / f"{folds[0][0]}.tif").read_bytes() for run in ("one", "two")]
     assert same[0] == same[1]
+
+
+def test_neighbours_share_a_fold_of_the_data(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of five cities lie 20 km apart, the others a degree and more."""
+    around = {name: (float(i), 0.0) for i, name in enumerate(city_names(data))}
+    monkeypatch.setattr("training.crossvalidate.centres", lambda data: {**around, "bern": (0.18, 0.0)})
+    for folds in (2, 3, 4):
+        split = folds_of(data, folds)
+        assert len(split) == folds
+        assert any({"athens", "bern"} <= set(fold) for fold in split)
+
+
+def test_level_2a_is_predicted_from_its_imitation_with_the_thresholds_of_images_as_they_are(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart(monkeypatch)
+    found = crossvalidate(data, tmp_path, TINY, 2, 1, 1, lambda text: None)
+    training = [read_city(data / name, TEN_BANDS) for name in city_names(data) if name not in found["folds"][0]]
+    statistics = band_statistics(training)
+    network = new_network(TINY)
+    name = found["folds"][0][0]
+    network.load_state_dict(torch.load(tmp_path / "seed-0" / "networks" / f"{name}.pt", weights_only=True)["network"])
+    city = read_city(data / name, TEN_BANDS)
+    expected = {"l1c": city, "l2a": as_level_2a(city)}
+    stored = {variant: read_predictions(tmp_path, 0, [name], variant)[name] for variant in expected}
+    for variant, shown in expected.items():
+        np.testing.assert_array_equal(stored[variant], predict(network.eval(), laid_out(shown, statistics), TINY))
+    assert (stored["l1c"] != stored["l2a"]).any()
+    goals = [found[variant]["seeds"][0]["goals"]["f1"]["thresholds"] for variant in expected]
+    assert goals[0] == goals[1]
+    by_itself = summary([read_predictions(tmp_path, 0, city_names(data), "l2a")], labels_of(data), found["folds"])
+    assert by_itself["seeds"][0]["goals"]["f1"]["thresholds"] != goals[1], "its own would be others"
 
 
 def test_every_fit_begins_with_the_model_that_is_given_and_sees_as_it_does(

@@ -62,7 +62,12 @@ def test_false_change_is_counted_where_it_lies(tmp_path: Path) -> None:
     assert kinds["season"]["share"] == pytest.approx(0.5)
     assert (kinds["season"]["precision"], kinds["season"]["share_of_false_change"]) == (0, 1)
     assert (kinds["rest"]["precision"], kinds["rest"]["recall"]) == (1, pytest.approx(0.8))
-    said = sentences(found, {"bern": {"f1": 0.5}, "rome": {"f1": 0.25}})
+    cities = {
+        "bern": {"f1": 0.5, "prevalence": 0.02},
+        "rome": {"f1": 0.25, "prevalence": 0.1},
+        "calm": {"f1": 0, "prevalence": 0},
+    }
+    said = sentences(found, cities)
     assert any("vegetation" in one and "100 % of all false change" in one for one in said)
     assert not any("water" in one for one in said)
     assert said[-1] == "Of the cities, F1 is lowest in rome (0.25), bern (0.50)."
@@ -81,7 +86,7 @@ def test_ground_that_changed_otherwise_than_the_labels_mean_is_counted_apart(tmp
     assert found["other"]["share"] == pytest.approx(10 / GRID.height, abs=0.01)
     assert found["other"]["called_change"] == pytest.approx(0.5, abs=0.01)
     assert found["other"]["rest_called_change"] == pytest.approx(0.1, abs=0.01)
-    assert any("50 % is called change, of the rest 10." in one for one in sentences(found, {"bern": {"f1": 0}}))
+    assert any("50 % is called change, of the rest 10." in one for one in sentences(found, {"bern": {"f1": 0, "prevalence": 0}}))
 
 
 def test_without_the_bands_that_tell_kinds_of_ground_the_rest_is_still_counted(tmp_path: Path) -> None:
@@ -89,4 +94,4 @@ def test_without_the_bands_that_tell_kinds_of_ground_the_rest_is_still_counted(t
     write_city(tmp_path / "bern", (image, image), np.zeros(GRID.shape, np.uint8), ("B11", "B12"), GRID)
     found = failures(tmp_path, [{"bern": np.zeros(GRID.shape, np.uint8)}], ("B11", "B12"))
     assert found == {"kinds": {}, "other": {"share": 0, "called_change": 0, "rest_called_change": 0}}
-    assert sentences(found, {"bern": {"f1": 0}}) == ("Of the cities, F1 is lowest in bern (0.00).",)
+    assert sentences(found, {"bern": {"f1": 0, "prevalence": 0}}) == ("Of the cities, F1 is lowest in bern (0.00).",)

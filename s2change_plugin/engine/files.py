@@ -14,7 +14,7 @@ from .errors import UnreadableInput
 
 # Far more than any metadata file or vector mask has; what is larger is no such file.
 LARGEST_READ = 64 * 2**20
-_VSIZIP = "/vsizip/"
+_VSIZIP, _WHOLE_FILE = "/vsizip/", "/vsisubfile/0,"
 _ENCRYPTED = 0x1
 
 
@@ -106,6 +106,39 @@ def absolute(source: str) -> str:
         return source.rstrip("/")
     # Nothing is not the working folder.
     return os.path.abspath(source) if source else ""
+
+
+def name_for_pyogrio(path: str) -> str:
+    """The name by which pyogrio opens a vector file: of a path with "!" or ";" it leaves out a part, as if it were a URL, and may find another file.
+
+    Source: https://github.com/geopandas/pyogrio/issues/632; with its end this can go.
+
+    Raises:
+        UnreadableInput: there is no such name of it.
+    """
+    whole = absolute(path)
+    if not os.path.exists(whole) or keeps_name(whole):
+        return path
+    if _is_zip(whole):
+        return f"{_VSIZIP}{{{whole}}}"
+    # By that name GDAL reads no folder, and of a database only what is saved in the file itself.
+    unsaved = any(os.path.exists(f"{whole}{end}") and os.path.getsize(f"{whole}{end}") for end in ("-wal", "-journal"))
+    if unsaved or os.path.isdir(whole):
+        why = "holds changes that another program has not saved" if unsaved else "is a folder"
+        raise UnreadableInput(
+            f"{path} {why}, and cannot be read with a sign such as ! or ; in its path. {'Close it there' if unsaved else 'Rename it'}, or give a copy by "
+            "another name."
+        )
+    return f"{_WHOLE_FILE}{whole}"
+
+
+def keeps_name(path: str) -> bool:
+    """Whether pyogrio leaves an absolute path as it is; see `name_for_pyogrio`."""
+    # Slow to load, and seldom needed.
+    from pyogrio.util import vsi_path
+
+    # It may put /vsizip/ before it.
+    return bool(vsi_path(path).endswith(path))
 
 
 def _split(source: str) -> tuple[str | None, str]:

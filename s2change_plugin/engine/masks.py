@@ -26,6 +26,7 @@ from rasterio.windows import Window
 from .blocks import BlockCache
 from .clouds import BANDS, REACH, TEST_NAME, can_test, spectral_clouds
 from .errors import GridMismatch, UnreadableInput
+from .files import name_for_pyogrio
 from .grid import (
     Grid,
     aligned_windows,
@@ -152,7 +153,7 @@ def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
     try:
         layer = _layer_of_polygons(path, what) if layer is None else layer
         # A ring that is left open, or has but two corners, is no reason to refuse the others.
-        table = geopandas.read_file(path, layer=layer, where=said.get("subset"), on_invalid="fix")
+        table = geopandas.read_file(name_for_pyogrio(path), layer=layer, where=said.get("subset"), on_invalid="fix")
     except (DataSourceError, DataLayerError, OSError, ValueError) as error:
         kinds = "a raster or polygons" if what in ("mask", "reference") else "polygons"
         raise UnreadableInput(f"The {what} {source} cannot be read as {kinds}. Choose another file.") from error
@@ -177,7 +178,7 @@ def _layer_of_polygons(path: str, what: str) -> str | None:
     """
     from pyogrio import list_layers
 
-    names = [name for name, kind in list_layers(path) if kind and any(word in kind for word in _KINDS)]
+    names = [name for name, kind in list_layers(name_for_pyogrio(path)) if kind and any(word in kind for word in _KINDS)]
     if len(names) > 1:
         raise UnreadableInput(
             f"The {what} {path} has several layers that hold polygons, or may: {', '.join(names)}. Name the one that is meant, "

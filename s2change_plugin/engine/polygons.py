@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import geopandas
@@ -16,6 +19,7 @@ from rasterio.features import rasterize, shapes
 from shapely import STRtree, box
 from shapely.geometry import shape
 
+from .files import absolute, keeps_name
 from .grid import for_pyproj, geodesic_areas_m2, windows
 from .outputs import CHANGE, PROBABILITY_STEP
 
@@ -39,18 +43,35 @@ def write_polygons(mask: Path, probability: Path, target: Path) -> int:
     Raises:
         OSError: it cannot be written.
     """
-    with rasterio.open(mask) as raster:
+    with rasterio.open(mask) as raster, _plain_name(target) as here:
         band = rasterio.band(raster, 1)
         # Of the mask 0 is left out at once, and what was not observed afterwards.
         found = (shape(outline) for outline, value in shapes(band, mask=band, transform=raster.transform) if value == CHANGE)
         part = list(islice(found, _MOST_HELD))
         # Without any, an empty layer.
-        _write(part, raster.crs, probability, target)
+        _write(part, raster.crs, probability, here)
         count = len(part)
         while part := list(islice(found, _MOST_HELD)):
-            _write(part, raster.crs, probability, target, append=True)
+            _write(part, raster.crs, probability, here, append=True)
             count += len(part)
     return count
+
+
+@contextmanager
+def _plain_name(target: Path) -> Iterator[Path]:
+    """Where pyogrio is to write a file: at its target, or, where it would write another one (`files.keeps_name`), elsewhere, from where it is then moved."""
+    whole = absolute(str(target))
+    if keeps_name(whole):
+        yield Path(whole)
+        return
+    with TemporaryDirectory() as folder:
+        if not keeps_name(folder):
+            raise OSError(
+                f"the folder for temporary files, {folder}, has a sign such as ! in its path, by which polygons cannot be written"
+            )
+        here = Path(folder, f"{LAYER}.gpkg")
+        yield here
+        shutil.move(here, whole)
 
 
 def _write(outlines: Sequence[Any], crs: Any, probability: Path, target: Path, append: bool = False) -> None:

@@ -1,4 +1,6 @@
 import json
+import sqlite3
+import zipfile
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from shapely.geometry import GeometryCollection, MultiPolygon, Point, Polygon, b
 from s2change_plugin.engine.acquisition import Acquisition
 from s2change_plugin.engine.errors import GridMismatch, UnreadableInput
 from s2change_plugin.engine.grid import Grid
-from s2change_plugin.engine.masks import Area, MaskReader, _Shapes, doubtful_nodata, masks_of, open_mask
+from s2change_plugin.engine.masks import Area, MaskReader, _Shapes, doubtful_nodata, masks_of, open_mask, read_polygons
 from s2change_plugin.engine.pair import PairOptions, open_pair
 from s2change_plugin.engine.reading import SceneReader
 from s2change_plugin.engine.scene import Scene, open_scene
@@ -135,6 +137,55 @@ def test_a_files_name_may_hold_what_parts_a_layers_name(tmp_path: Path) -> None:
     (tmp_path / "a|b").mkdir()
     geopandas.GeoSeries([box(500200, 4999600, 500400, 4999800)], crs="EPSG:32631").to_file(tmp_path / "a|b" / "m.gpkg")
     assert (read(open_mask(str(tmp_path / "a|b" / "m.gpkg"))) == Quality.CLOUD).sum() == 400
+
+
+@pytest.mark.parametrize("name", ["new!m.gpkg", "m.gpkg;1.gpkg", "!work/m.gpkg", "new!m.shp", "a!b.zip"])
+def test_signs_of_a_url_in_a_path_lead_to_no_other_polygons(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "!work").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    other, own = (geopandas.GeoSeries([box(500200, 4999600, 500200 + side, 4999800)], crs="EPSG:32631") for side in (100, 200))
+    path = tmp_path / name
+    for end in (".gpkg", ".shp"):
+        other.to_file(f"m{end}")
+    if path.suffix == ".gpkg":
+        own.to_file(tmp_path / "own.gpkg", layer="own")
+        (tmp_path / "own.gpkg").rename(path)
+    else:
+        own.to_file(tmp_path / "own.shp")
+        parts = list(tmp_path.glob("own.*"))
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path, "w") as archive:
+                for part in parts:
+                    archive.write(part, part.name)
+        for part in parts:
+            part.rename(path.with_suffix(part.suffix))
+    layer = path.stem if path.suffix == ".shp" else "own"
+    for source in (str(path), f"{path}|layername={layer}"):
+        assert (read(open_mask(source)) == Quality.CLOUD).sum() == 400
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("m.gpkg", "has no polygons"), ("new!m.gpkg", "new!m.gpkg holds changes that another program has not saved")],
+)
+def test_changes_that_lie_beside_a_geopackage_count_or_it_is_refused(tmp_path: Path, name: str, said: str) -> None:
+    geopandas.GeoSeries([box(500200, 4999600, 500400, 4999800)], crs="EPSG:32631").to_file(tmp_path / "m.gpkg", layer="m")
+    path = (tmp_path / "m.gpkg").rename(tmp_path / name)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA journal_mode = wal")
+        for trigger in ("rtree_m_geom_delete", "trigger_delete_feature_count_m"):
+            database.execute(f"DROP TRIGGER {trigger}")
+        database.execute("DELETE FROM m")
+        database.commit()
+        with pytest.raises(UnreadableInput, match=said):
+            read_polygons(str(path), "mask")
+
+
+def test_a_folder_that_holds_polygons_is_refused_where_no_name_of_it_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "new!m.gdb").mkdir()
+    with pytest.raises(UnreadableInput, match=r"new!m\.gdb is a folder, .* Rename it"):
+        open_mask(str(tmp_path / "new!m.gdb"))
 
 
 def test_a_spike_of_a_polygon_counts_no_pixel(tmp_path: Path) -> None:

@@ -14,13 +14,15 @@ from s2change_plugin.engine.polygons import write_polygons
 GRID = Grid(CRS.from_epsg(32631), Affine(10, 0, 500000, 0, -10, 5000000), 60, 80)
 
 
-def drawn(tmp_path: Path, levels: np.ndarray, threshold: float = 0.5) -> geopandas.GeoDataFrame:
+def drawn(tmp_path: Path, levels: np.ndarray, threshold: float = 0.5, target: str = "change.gpkg") -> geopandas.GeoDataFrame:
     layers = {"mask": (outputs.MASK, outputs.to_mask(levels, threshold)), "probability": (outputs.PROBABILITY, levels)}
     for name, (layer, values) in layers.items():
         writer = outputs.RasterWriter(tmp_path / name, GRID, layer, {})
         writer.write(values, GRID.window)
         writer.close()
-    write_polygons(tmp_path / "mask", tmp_path / "probability", tmp_path / "change.gpkg")
+    write_polygons(tmp_path / "mask", tmp_path / "probability", tmp_path / target)
+    if target != "change.gpkg":
+        (tmp_path / target).rename(tmp_path / "change.gpkg")
     return geopandas.read_file(tmp_path / "change.gpkg", layer="change")
 
 
@@ -80,3 +82,17 @@ def test_no_change_is_an_empty_layer_that_opens(tmp_path: Path) -> None:
     assert len(table) == 0
     assert {"area_ha", "mean_probability"} <= set(table.columns)
     assert table.crs.to_epsg() == 32631
+
+
+@pytest.mark.parametrize("name", ["change!v2.gpkg", "v2.gpkg;old.gpkg", "!work/v2.gpkg"])
+def test_signs_of_a_url_in_a_path_leave_other_files_as_they_are(
+    tmp_path: Path, levels: np.ndarray, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "!work").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Path("v2.gpkg").write_text("another's")
+    monkeypatch.setattr("s2change_plugin.engine.polygons._MOST_HELD", 1)
+    assert len(drawn(tmp_path, levels, target=name)) == 3
+    assert Path("v2.gpkg").read_text() == "another's"
+    assert [path.name for path in tmp_path.rglob("*.gpkg")].count("v2.gpkg") == 1

@@ -15,7 +15,16 @@ from .estimate import estimate_run, require_room, room
 from .events import Events, stage
 from .findings import OK, SEVERITIES, STOP, Finding, check_pair, scene_findings, worst
 from .options import CompareOptions
-from .outputs import in_workdir, publish, require_apart, require_folders, workdir_beside, writing
+from .outputs import (
+    in_workdir,
+    publish,
+    require_apart,
+    require_ending,
+    require_folders,
+    require_not_read,
+    workdir_beside,
+    writing,
+)
 from .pair import Pair, common_bands, open_pair
 from .pictures import pair_picture
 from .report import scene_values, write_check_report
@@ -37,10 +46,11 @@ class CheckOptions(CompareOptions):
 
         Raises:
             ValueError: what `CompareOptions` refuses.
-            OutputError: the report in place of an input.
+            OutputError: the report in place of an input, or with another format's ending.
         """
         super().__post_init__()
         require_apart(self.inputs, [self.report] if self.report else [])
+        require_ending("report", self.report)
 
 
 def check(options: CheckOptions, events: Events) -> None:
@@ -49,7 +59,7 @@ def check(options: CheckOptions, events: Events) -> None:
     What would stop a comparison is a finding like any other here, not an error.
 
     Raises:
-        OutputError: the report cannot be written.
+        OutputError: the report cannot be written, or would replace a file behind an input.
     """
     if options.report:
         require_folders([options.report])
@@ -62,6 +72,8 @@ def check(options: CheckOptions, events: Events) -> None:
         except S2ChangeError as error:
             scenes.append(None)
             findings.append(Finding("input", STOP, str(error), values={"side": side, "kind": error.kind}))
+    if options.report:
+        require_not_read(filter(None, scenes), [options.report])
     before, after = scenes
     name = options.model if options.method == "unet" and options.model != AUTO else None
     card = None

@@ -141,7 +141,7 @@ def chips(options: ChipsOptions, events: Events) -> None:
         before, after = options.open_scene("before"), options.open_scene("after")
         name = options.name or default_name(before, after)
         origin = origin_of(options, before, after)
-        older = _older(options, name, record)
+        older = _older(options, name, record, (before, after))
         kept = [group for group in record["cities"] if group not in older]
         require_one_level((origins(options.data, kept) if kept else {}) | {name: origin})
         polygons = {"change": read_polygons(options.change, "polygons of change")}
@@ -167,7 +167,7 @@ def chips(options: ChipsOptions, events: Events) -> None:
             _require_labels(tally, options.area)
             # Others may have added to the folder meanwhile.
             record = _begun_record(options.data)
-            older = _older(options, name, record)
+            older = _older(options, name, record, (before, after))
             others = {group: about for group, about in record["cities"].items() if group not in older}
             record["cities"] = others | {group: {**asdict(origin), "name": name, **about} for group, about in groups.items()}
             record.setdefault("exports", {})[name] = _about(options, pair)
@@ -315,7 +315,7 @@ def _begun_record(data: Path) -> dict[str, Any]:
     return {"cities": {}}
 
 
-def _older(options: ChipsOptions, name: str, record: dict[str, Any]) -> list[str]:
+def _older(options: ChipsOptions, name: str, record: dict[str, Any], scenes: Sequence[Scene]) -> list[str]:
     """The groups that were exported under a name.
 
     Raises:
@@ -327,7 +327,9 @@ def _older(options: ChipsOptions, name: str, record: dict[str, Any]) -> list[str
     found += sorted(
         one for one in folders - set(record["cities"]) if all((options.data / one / f"{part}.tif").exists() for part in _PARTS)
     )
-    for source in (*options.inputs, options.change, options.no_change):
+    # All files have to be opened to tell which lie behind them.
+    behind = [file for scene in scenes for file in scene.files] if found else []
+    for source in (*options.inputs, options.change, options.no_change, *behind):
         path = Path(source.partition("|")[0]).resolve() if source else None
         if path and any(path.is_relative_to((options.data / group).resolve()) for group in found):
             raise OutputError(f"{source} is read and lies in what would be replaced. Choose another name with --name.")

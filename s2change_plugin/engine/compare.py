@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from .outputs import Layer, RasterWriter, require_apart, require_ending
 from .pictures import agreement_picture
 from .reference import Labels, open_change_mask, open_reference
 from .report import version, write_compare_report
+from .scene import open_raster
 from .scores import AGREEMENT_COLOURS, AGREEMENT_NAMES, agreement, confusion_of, crosstab
 
 _WINDOW = 512
@@ -53,12 +54,14 @@ class EvaluationOptions:
 
         Raises:
             UnreadableInput: the mask is its own reference.
-            OutputError: two outputs in one file, or an output in place of an input.
+            OutputError: two outputs in one file, an output in place of an input, or one with another format's ending.
         """
         if Path(self.mask).resolve() == Path(self.reference).resolve():
             raise UnreadableInput(f"{self.mask} is both mask and reference. Give what the mask is to be measured against.")
         require_apart((self.mask, self.reference, self.labelled), self.targets)
         require_ending("raster", self.confusion)
+        require_ending("table", self.table)
+        require_ending("report", self.report)
 
     @property
     def targets(self) -> list[Path]:
@@ -89,6 +92,10 @@ def compare(options: EvaluationOptions, events: Events) -> None:
         S2ChangeError: one of its kinds; then nothing is left behind.
     """
     outputs.require_folders(options.targets)
+    for source in (options.mask, options.reference):
+        # What is no raster is said below, if it should be one.
+        with suppress(UnreadableInput), open_raster(source) as raster:
+            outputs.require_not_read([raster], options.targets)
     with ExitStack() as opened:
         workdir = opened.enter_context(outputs.workdir_beside(options.targets[0])) if options.targets else None
         if workdir:

@@ -27,6 +27,7 @@ import rasterio.shutil
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from .errors import OutputError
@@ -109,7 +110,7 @@ def _is_same(path: Path, target: Path) -> bool:
         return False
 
 
-def require_not_read(scenes: Iterable[Scene], targets: Sequence[Path]) -> None:
+def require_not_read(inputs: Iterable[Scene | DatasetReader], targets: Sequence[Path]) -> None:
     """Refuse targets that would replace a file behind an input, such as one of a folder of bands or of a VRT.
 
     Raises:
@@ -118,7 +119,7 @@ def require_not_read(scenes: Iterable[Scene], targets: Sequence[Path]) -> None:
     # What is not there yet is not read, and all files would have to be opened.
     there = [target for target in targets if target.exists()]
     if there:
-        require_apart([file for scene in scenes for file in scene.files], there)
+        require_apart([file for one in inputs for file in one.files], there)
 
 
 def require_ending(kind: str, *targets: Path | None) -> None:
@@ -223,7 +224,14 @@ def _remove_stale(folder: Path) -> None:
 
 
 # By which others know what is written.
-_ENDINGS = {"raster": (".tif", ".tiff"), "GeoPackage": (".gpkg",), "picture": (".png",), "record": (".json",)}
+_ENDINGS = {
+    "raster": (".tif", ".tiff"),
+    "GeoPackage": (".gpkg",),
+    "picture": (".png",),
+    "record": (".json",),
+    "report": (".html", ".htm"),
+    "table": (".csv",),
+}
 _BESIDE = (".aux.xml", ".ovr", ".msk")
 
 

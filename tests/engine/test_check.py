@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import rasterio.shutil
 from click.testing import CliRunner, Result
 from rasterio.io import MemoryFile
 
@@ -233,6 +234,23 @@ def test_an_input_is_never_overwritten_by_the_report(pair: tuple[Path, Path]) ->
     before = pair[0].read_bytes()
     assert check(*pair, "--report", pair[0]).exit_code == 1
     assert pair[0].read_bytes() == before
+
+
+def test_a_report_takes_the_place_of_no_band_and_has_a_name_for_a_page(tmp_path: Path) -> None:
+    values = textured(2, 80, 80, 1)
+    (tmp_path / "bands").mkdir()
+    bands = [write_stack(tmp_path / "bands" / f"{name}.tif", values[[0]], None) for name in ("B02", "B03")]
+    after = write_stack(tmp_path / "after.tif", values, ("B02", "B03"))
+    page = write_stack(tmp_path / "page.html", values, ("B02", "B03"))
+    rasterio.shutil.copy(str(page), str(tmp_path / "of.vrt"), driver="VRT")
+    for before, report, said in (
+        (tmp_path / "bands", bands[0], "is no name for a report: let it end in .html"),
+        (tmp_path / "of.vrt", page, "is an input"),
+    ):
+        kept = report.read_bytes()
+        done = check(before, after, "--report", report)
+        assert (done.exit_code, report.read_bytes() == kept) == (1, True)
+        assert said in done.stderr
 
 
 def test_scenes_without_a_common_band_are_a_finding(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from affine import Affine
 from click.testing import CliRunner, Result
 from rasterio.crs import CRS
@@ -309,6 +310,12 @@ def test_what_is_read_is_not_replaced(dates: list[Path], change: Path, tmp_path:
     again = [data / "town" / f"{side}.tif" for side in ("before", "after")]
     assert "is read and lies in what would be replaced" in refusal(
         *again, change, data, "--name", "town", "--force", "--level", "L1C"
+    )
+    behind = [tmp_path / f"{path.stem}.vrt" for path in again]
+    for path, virtual in zip(again, behind, strict=True):
+        rasterio.shutil.copy(str(path), str(virtual), driver="VRT")
+    assert "is read and lies in what would be replaced" in refusal(
+        *behind, change, data, "--name", "town", "--force", "--level", "L1C"
     )
     assert city_names(data) == ["town"]
 

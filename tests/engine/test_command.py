@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from click.testing import CliRunner, Result
 
 from s2change_plugin.engine import outputs
@@ -722,6 +723,11 @@ def test_a_picture_replaces_no_input_and_takes_any_file_name(tmp_path: Path, pai
     done = CliRunner().invoke(main, [*command, str(tmp_path / "p.png")])
     assert done.exit_code == 0, done.output
     assert CliRunner().invoke(main, [*command, str(tmp_path / "p.png"), "--before-bands", "XX"]).exit_code == 2
+    behind = pair[0].rename(tmp_path / "before.png")
+    rasterio.shutil.copy(str(behind), str(pair[0].with_suffix(".vrt")), driver="VRT")
+    command[1] = str(pair[0].with_suffix(".vrt"))
+    refused = CliRunner().invoke(main, [*command, str(behind)])
+    assert (refused.exit_code, "is an input" in refused.stderr) == (1, True)
 
 
 def test_a_terminal_of_few_letters_ends_no_run(tmp_path: Path, pair: tuple[Path, Path]) -> None:

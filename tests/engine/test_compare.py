@@ -10,6 +10,7 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from affine import Affine
 from click.testing import CliRunner, Result
 from rasterio.enums import Resampling
@@ -309,6 +310,19 @@ def test_outputs_appear_all_or_none(tmp_path: Path, mask: Path, truth: np.ndarra
     assert "cannot be an output too" in refusal(mask, there, "--confusion", there)
     assert "same file name" in refusal(mask, there, "--table", out / "x", "--report", out / "x")
     assert "does not exist" in refusal(mask, there, "--table", out / "none" / "t.csv")
+    for wrong, end in ((("--table", out / "t.html"), "csv"), (("--report", out / "r.tif"), "html")):
+        assert f"let it end in .{end}" in refusal(mask, there, *wrong)
+
+
+@pytest.mark.parametrize("side", ["mask", "reference"])
+def test_what_lies_behind_an_input_is_not_replaced(tmp_path: Path, mask: Path, truth: np.ndarray, side: str) -> None:
+    there = write(tmp_path / "truth.tif", truth)
+    behind = mask if side == "mask" else there
+    rasterio.shutil.copy(str(behind), str(tmp_path / "of.vrt"), driver="VRT")
+    kept = behind.read_bytes()
+    given = (tmp_path / "of.vrt", there) if side == "mask" else (mask, tmp_path / "of.vrt")
+    assert "is an input" in refusal(*given, "--confusion", behind)
+    assert behind.read_bytes() == kept
 
 
 def test_a_program_hears_progress_and_the_result(

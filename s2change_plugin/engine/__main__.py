@@ -219,8 +219,8 @@ def compare(events: bool, as_json: bool, **given: Any) -> None:
     """Say how well MASK agrees with REFERENCE: F1, precision, recall, IoU, kappa.
 
     MASK is 1 change, 0 no change, 255 not observed, as detect writes it. REFERENCE is a raster, or polygons of change, on any grid
-    and in any CRS; a raster without one is taken pixel by pixel if it has MASK's shape. What is not observed or not labelled is left
-    out, and counted.
+    and in any CRS; a raster without one must have MASK's shape, and is taken to be in MASK's CRS where it fits there, else pixel by
+    pixel. What is not observed or not labelled is left out, and counted.
     """
     with telling(events, as_json) as said:
         from .compare import EvaluationOptions

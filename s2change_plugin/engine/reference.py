@@ -14,7 +14,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from .errors import GridMismatch, UnreadableInput
-from .grid import Grid, intersect, is_on_earth, slices_in
+from .grid import Grid, bounds_window, intersect, is_on_earth, name_of, place_of, slices_in
 from .masks import Area, nearest_on
 from .scene import damaged, open_raster
 from .validity import Codes
@@ -57,7 +57,8 @@ def open_reference(
 
     Args:
         source: raster of one layer, each pixel of the grid taking the value that its centre lies on; without a CRS it must have
-            the grid's shape, and is taken pixel by pixel. Or polygons (`FILE|layername=NAME`): change where a pixel's centre lies
+            the grid's shape, and lies where its georeference says in the grid's CRS, or is taken pixel by pixel where that says
+            nothing there. Or polygons (`FILE|layername=NAME`): change where a pixel's centre lies
             inside, no change elsewhere.
         grid: of the mask.
         opened: gets to close what is opened.
@@ -92,22 +93,27 @@ def _opened(source: str, grid: Grid, opened: ExitStack, change_value: float | No
         text = "A pixel is change where its centre lies in a polygon of the reference."
         return text, area.left_out(), lambda window: (~area.outside(window)).astype(np.uint8)
     _require_one_layer(dataset, source, "reference")
-    nodata = dataset.nodata
+    nodata, crs, text = dataset.nodata, dataset.crs, ""
     if not _has_place(dataset):
         if dataset.shape != grid.shape:
             raise GridMismatch(
                 f"The reference {source} has no CRS on Earth, and with {dataset.height} × {dataset.width} pixels another shape than the "
                 f"mask's {grid.height} × {grid.width}, so its place is unknown. Give one with a CRS and a georeference, or of the mask's shape."
             )
-        text = "The reference has no CRS on Earth and the mask's shape, so it is taken pixel by pixel."
-        return text, [], _reads(dataset, source, grid.window, nodata, change_value, "reference")
+        crs, stored = grid.crs, Grid(grid.crs, dataset.transform, dataset.height, dataset.width)
+        if dataset.transform.is_identity or bounds_window(grid, stored.bounds, crs) is None:
+            text = "The reference has no CRS on Earth and the mask's shape, so it is taken pixel by pixel."
+            doubt = f"{text} Its georeference, {place_of(stored)} if that is its CRS, lies elsewhere than the mask: assign the right one if it is another place."
+            doubts = [] if dataset.transform.is_identity else [doubt]
+            return text, doubts, _reads(dataset, source, grid.window, nodata, change_value, "reference")
+        text = f"The reference has no CRS on Earth and a georeference that fits the mask's, {name_of(crs)}, which is taken for its own. "
     try:
         # Beyond the reference nothing is labelled: the alpha layer says where that is, whatever the values are.
-        laid, extent = nearest_on(dataset, grid, opened, src_nodata=None, add_alpha=True)
+        laid, extent = nearest_on(dataset, grid, opened, crs, src_nodata=None, add_alpha=True)
     except RasterioError as error:
         raise GridMismatch(f"The reference {source} cannot be laid on the mask's grid: {error}.") from error
     where = "on the mask's own pixels" if laid is dataset else "on other pixels; of these the one at each pixel's centre counts"
-    return f"The reference lies {where}.", [], _reads(laid, source, extent, nodata, change_value, "reference")
+    return f"{text}The reference lies {where}.", [], _reads(laid, source, extent, nodata, change_value, "reference")
 
 
 def _has_place(dataset: DatasetReader) -> bool:

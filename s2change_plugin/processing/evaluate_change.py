@@ -70,7 +70,7 @@ class EvaluateChange(EngineAlgorithm):
             "kappa and overall accuracy, with the share that truly changed, without which they cannot be judged.</p>"
             "<p>The reference is a layer of <b>polygons</b> of change, everything outside of them being no change; or a <b>raster</b> in which 1 is "
             "change, 0 no change, and 255 or nodata unlabelled. It may have another CRS and other pixels; the mask's pixel centres decide. "
-            "A raster without CRS is taken pixel by pixel if it has the mask's size.</p>"
+            "A raster without CRS must have the mask's size; it lies where its georeference says in the mask's CRS, or pixel by pixel where that does not fit.</p>"
             "<p>If only a part was looked at for the reference, give polygons of the <i>labelled area</i>: outside of it nothing counts. Pixels that "
             "the mask did not observe (255) are in no score either; both are counted by themselves.</p>"
             "<p>A reference that was used to make the map, to train its model or to choose its threshold proves nothing.</p>"

@@ -224,6 +224,25 @@ def test_a_reference_without_crs_is_taken_pixel_by_pixel_if_it_has_the_masks_sha
     assert "60 × 80" in message
 
 
+@pytest.mark.parametrize("crs", [None, 'LOCAL_CS["Unknown",UNIT["metre",1]]'])
+def test_a_reference_without_crs_lies_where_its_georeference_says_in_the_masks(
+    tmp_path: Path, mask: Path, truth: np.ndarray, crs: str | None
+) -> None:
+    expected = result(mask, write(tmp_path / "truth.tif", truth))
+    south_up = write(tmp_path / "up.tif", truth[::-1], crs=crs, origin=(LEFT, TOP - 600), pixel=(10, -10))
+    moved = write(tmp_path / "moved.tif", np.roll(truth, -3, 1), crs=crs, origin=(LEFT + 30, TOP))
+    for reference in (south_up, moved):
+        said = result(mask, reference)
+        assert said["pixels"]["true_positive"] == expected["pixels"]["true_positive"] == 300
+        assert "fits the mask's, EPSG:32631" in said["laid"]
+        assert said["warnings"] == []
+    # In pixels from the upper left corner, as pictures count.
+    elsewhere = write(tmp_path / "elsewhere.tif", truth, crs=crs, origin=(0, 0), pixel=(1, 1))
+    said = result(mask, elsewhere)
+    assert said["pixels"] == expected["pixels"]
+    assert "(0, -60, 80, 0) in EPSG:32631 if that is its CRS, lies elsewhere than the mask" in said["warnings"][0]
+
+
 def test_other_values_are_named_or_refused(tmp_path: Path, mask: Path, truth: np.ndarray) -> None:
     plain = counts(mask, write(tmp_path / "truth.tif", truth))
     # OSCD's labels: 1 no change, 2 change.

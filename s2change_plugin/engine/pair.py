@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -440,10 +441,18 @@ def common_bands(before: Scene, after: Scene) -> tuple[str, ...]:
     return bands
 
 
+def _file_of(path: str) -> str | tuple[int, int]:
+    """What tells a file from others, whatever name it is called by; for what is no file on disk its name."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return path
+    return status.st_dev, status.st_ino
+
+
 def _require_two(before: Scene, after: Scene) -> None:
-    one, other = before.source, after.source
-    same = one == other or (Path(one).exists() and Path(other).exists() and Path(one).samefile(other))
     # A product has several names: its folder, its zip, its metadata, and what GDAL calls its parts; and a folder of bands as many as files.
-    bands = [{(band.path, band.index) for band in scene.bands.values()} for scene in (before, after)]
-    if same or bands[0] == bands[1] or (before.product is not None and before.product == after.product):
+    # One file may hold both dates, in layers of its own for each.
+    one, other = ({(_file_of(band.path), band.index) for band in scene.bands.values()} for scene in (before, after))
+    if not one.isdisjoint(other) or (before.product is not None and before.product == after.product):
         raise UnreadableInput(f"Before and after are the same raster, {before.label}. Pick two dates.")

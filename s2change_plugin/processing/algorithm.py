@@ -146,7 +146,13 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             layer = layer_of(self, parameters, definition.name(), context)
             if layer and definition.name() not in placed:
                 require_own_crs(layer, definition.description())
-        if len(set(found)) < len(found):
+        # One file may hold both dates, which the engine then finds in other layers.
+        bands = {
+            self.parameterAsString(parameters, name, context)
+            for name in ("BEFORE_BANDS", "AFTER_BANDS")
+            if self.parameterDefinition(name)
+        }
+        if len(set(found)) < len(found) and len(bands) < 2:
             raise QgsProcessingException(f"Before and after are the same raster, {found[0]}. Pick two dates.")
         return found
 

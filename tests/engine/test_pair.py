@@ -55,6 +55,17 @@ def test_scenes_apart_are_refused_with_both_places(tmp_path: Path, before: Path,
         pass
 
 
+def test_both_dates_may_lie_in_one_file_but_not_in_one_layer(tmp_path: Path, ground: np.ndarray) -> None:
+    both = str(write_stack(tmp_path / "both.tif", np.concatenate([ground[:2], ground[:2] + 500]), None))
+    before, after = open_scene(both, ("B02", "B03", None, None)), open_scene(both, (None, None, "B02", "B03"))
+    with open_pair(before, after, ("B02", "B03"), PLAIN) as pair:
+        seen = pair.read(pair.grid.window)
+    np.testing.assert_allclose(seen.after, seen.before + 0.05, rtol=1e-5)
+    shared = open_scene(both, (None, "B02", "B03", None))
+    with pytest.raises(UnreadableInput, match="same raster"), open_pair(before, shared, ("B02", "B03"), PLAIN):
+        pass
+
+
 def test_one_raster_twice_is_refused(before: Path, tmp_path: Path) -> None:
     (tmp_path / "link.tif").symlink_to(before)
     with pytest.raises(UnreadableInput, match="same raster"), open_pair(*scenes(before, tmp_path / "link.tif")):

@@ -314,6 +314,7 @@ def test_a_choice_that_an_expression_says_counts(provider, engine, asked: dict) 
 def test_what_cannot_be_an_input_is_said(provider, engine, asked: dict, pair: Path) -> None:
     same = {**asked, "AFTER": asked["BEFORE"]}
     assert "same raster" in checked(same)[1]
+    assert "same raster" not in checked({**same, "BEFORE_BANDS": "B02,B03,-,-", "AFTER_BANDS": "-,-,B02,B03"})[1]
     web = QgsRasterLayer("url=http://127.0.0.1:1/wms&layers=a&styles=&crs=EPSG:4326&format=image/png", "web map", "wms")
     fits, said = checked({**asked, "BEFORE": web})
     assert not fits

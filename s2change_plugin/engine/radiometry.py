@@ -265,6 +265,15 @@ def contradiction(samples: Sequence[Array], bands: Sequence[str], rules: Sequenc
     # The file's own word stands against the user's unless he says twice what he means.
     told = rules[0].assured and rules[0] not in _WORDS.values()
     settle = " --trust-units" if told else ""
+    wrong = next((rule for rule in rules if rule.scale < 1 and abs(rule.offset) > LARGEST_REFLECTANCE), None)
+    if wrong:
+        meant = DnRule(wrong.scale, wrong.offset * wrong.scale, "")
+        known = next((name for name in ("dn+1000", "dn") if _alike(meant, _WORDS[name])), None)
+        return (
+            f"{_named(side)} is read as {wrong.origin}: that offset is in digital numbers and is added after the scale, so {meant.offset:g} is meant. "
+            f"Correct it in the file, such as with gdal_edit.py -scale {wrong.scale:g} -offset {meant.offset:g}"
+            + (f", or say {option_of(side, 'units')} {known} --trust-units." if known else ".")
+        )
     middle = float(np.median(pixels))
     if middle > LARGEST_REFLECTANCE:
         return (

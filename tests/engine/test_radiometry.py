@@ -339,6 +339,20 @@ def test_a_date_that_is_many_times_as_bright_in_every_band_is_on_another_scale()
     assert other_scale(ground, [sample * 3 for sample in ground]) is None
 
 
+def test_an_offset_in_digital_numbers_is_named_with_the_one_that_is_meant() -> None:
+    read = [sample - 999.9 for sample in river()]
+    text = contradiction(read, TEN_BANDS, [rule(tags=(1e-4, -1000.0))] * 10, "after")
+    assert text is not None
+    assert (
+        "scale 0.0001 and offset -1000: that offset is in digital numbers and is added after the scale, so -0.1 is meant" in text
+    )
+    assert "gdal_edit.py -scale 0.0001 -offset -0.1, or say --after-units dn+1000 --trust-units." in text
+    assert "per cent" not in text
+    raised = contradiction([sample + 500 for sample in river()], TEN_BANDS, [rule(tags=(2e-5, 500.0))] * 10)
+    assert raised is not None
+    assert raised.endswith("gdal_edit.py -scale 2e-05 -offset 0.01.")
+
+
 def test_per_cent_read_as_digital_numbers_contradicts() -> None:
     dim = [sample / 100 for sample in river()]
     text = contradiction(dim, TEN_BANDS, [rule()] * 10, "after")

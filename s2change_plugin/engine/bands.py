@@ -108,6 +108,9 @@ _WAVELENGTH = re.compile(r"(\d{3,4}(?:\.\d+)?)\s*nm", re.IGNORECASE)
 _NO_BAND = re.compile(r"(?<![a-z0-9])(?:venus|(?:view|sun)_(?:zenith|azimuth))", re.IGNORECASE)
 # "(Raw)" is how the Copernicus Browser ends the names of single bands; Theia and SNAP write B2 for B02.
 _FILE = re.compile(r"(?:^|[_\-. ])(?i:B(\d\d|8A)|(?-i:B)([1-9]))(?i:_(?:10|20|60)m|_\(Raw\))?$")
+_FILE_GSD = re.compile(r"_(?:10|20|60)m$", re.IGNORECASE)
+# Blue that other sensors have beside their blue.
+_NO_BLUE = re.compile(r"(?:coastal|deep)[_\-. ]blue$", re.IGNORECASE)
 # What tells one scene's files from another's: days, other long numbers, tiles.
 _DAY_IN_PARTS = re.compile(r"(\d{4})[-_.](\d\d)[-_.](\d\d)(?!\d)")
 _MARKS = re.compile(r"\d{4,}|(?<![A-Z0-9])T?\d\d[A-Z]{3}(?![A-Z0-9])", re.IGNORECASE)
@@ -144,6 +147,16 @@ def band_of_file(path: str) -> str | None:
     name = PurePosixPath(path.replace("\\", "/")).stem
     found = None if _OF_LANDSAT.search(name) or _NO_BAND.search(name) else _FILE.search(name)
     return _canonical(found[1] or found[2]) if found else None
+
+
+def common_band_of_file(path: str) -> str | None:
+    """The band that a single-band file's name ends with in words ("…_red.tif", "…_nir08.tif", "red_edge_1_20m.tif"), as catalogues and exporters write it, or None."""
+    name = _FILE_GSD.sub("", PurePosixPath(path.replace("\\", "/")).stem)
+    if _OF_LANDSAT.search(name) or _NO_BAND.search(name) or _NO_BLUE.search(name):
+        return None
+    words = re.split(r"[_\-. ]", name.lower())
+    # The longest: narrow_nir is not nir.
+    return next(filter(None, (_COMMON_NAMES.get("".join(words[-count:])) for count in (3, 2, 1))), None)
 
 
 def marks_of_file(path: str) -> tuple[str, ...]:

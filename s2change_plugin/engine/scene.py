@@ -21,7 +21,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from .acquisition import Acquisition, acquisition_of_name, acquisition_of_tags, parse_number
-from .bands import ALL_BANDS, BANDS, USUAL_ORDERS, band_of_file, bands_of_descriptions, marks_of_file
+from .bands import ALL_BANDS, BANDS, USUAL_ORDERS, band_of_file, bands_of_descriptions, common_band_of_file, marks_of_file
 from .errors import BandsUnknown, GridMismatch, UnitsUnclear, UnreadableInput, option_of
 from .files import Files, open_files
 from .grid import Grid, is_on_earth, name_of, place_of, sample_windows
@@ -47,6 +47,9 @@ _MOST_GAPS = 0.01
 # Of windows spread over a layer: values (window, pixel), whether they are numbers and not nodata, and the layer's size.
 _Looked = tuple[NDArray[Any], NDArray[np.bool_], tuple[int, int]]
 _IN_ARCHIVE = re.compile(r"/vsi(?:zip|tar)/\{?(.+?\.(?:zip|tar|tgz|tar\.gz))\}?(?:/|$)", re.IGNORECASE)
+# How folders of one scene's bands by resolution are called, as in a product and on AWS; and what the root of a Zarr store holds.
+_GSD_FOLDER = re.compile(r"R(10|20|60)m", re.IGNORECASE)
+_OF_ZARR = {".zmetadata", ".zgroup", "zarr.json"}
 _SCL_FILE = re.compile(r"(?:^|_)SCL(?:_[26]0m)?$", re.IGNORECASE)
 # What `stack` writes into a scene's tags: the quality raster beside it, by how many metres its clouds are widened already, and
 # that the unit of what it was made of was assumed.
@@ -168,8 +171,9 @@ def open_scene(
     """The scene in a Sentinel-2 product, a stacked raster, or a folder of single-band files.
 
     Args:
-        source: a product as `safe.find_product` knows them; a folder or zip with files named `…_B02.tif`, each of any
-            resolution, or one of these files, which stands for all of them; or a GeoTIFF, COG, VRT (anything that GDAL opens, /vsizip/ and /vsicurl/ too) with one layer per band.
+        source: a product as `safe.find_product` knows them; a folder or zip with files named `…_B02.tif` or `…_blue.tif`, each of any
+            resolution, or one of these files, which stands for all of them; or a GeoTIFF, COG, VRT (anything that GDAL opens, /vsizip/ and /vsicurl/ too) with one layer per band, or
+            a zip of one.
         bands: the stack's layers in their order, None for a layer to leave out; without it the descriptions tell.
         units: "auto", "dn", "dn+1000" or "reflectance"; see `radiometry.rule_for`.
         side: "before", "after", or "" for a scene by itself: whose option an error message offers.
@@ -183,7 +187,10 @@ def open_scene(
         UnitsUnclear: an 8-bit picture, or the user's word contradicts the file's.
     """
     product = find_product(source)
-    files = open_files(source) if product is None else None
+    files = open_files(source, depth=2) if product is None else None
+    stack = _only_raster(files) if files else None
+    if stack:
+        return replace(open_scene(stack, bands, units, side, trust_units, crs), source=source)
     if bands is not None and (product or files):
         raise BandsUnknown(f"{source} tells its bands by its files' names; leave {option_of(side, 'bands')} out.")
     if product is not None:
@@ -255,12 +262,30 @@ def _own_mask(path: str, layers: Collection[int], crs: CRS | None) -> ClassRaste
 def _whole_of(source: str) -> str | None:
     """The folder of a file that holds one band and is named after it, if files of other bands lie there: QGIS picks files, and shows them."""
     path = Path(source)
-    if band_of_file(path.name) not in BANDS or not path.is_file():
+    if not (band_of_file(path.name) in BANDS or common_band_of_file(path.name)) or not path.is_file():
         return None
     with open_raster(source) as dataset:
         single = dataset.count == 1
-    there = {band_of_file(other.name) for other in path.parent.iterdir() if other.suffix.lower() in _RASTER_FILES}
+    beside = [other.name for other in path.parent.iterdir() if other.suffix.lower() in _RASTER_FILES]
+    band_of = _spelling(beside)
+    if band_of(path.name) not in BANDS:
+        return None
+    there = {band_of(name) for name in beside}
     return str(path.parent) if single and len(there & BANDS.keys()) > 1 else None
+
+
+def _spelling(names: Iterable[str]) -> Callable[[str], str | None]:
+    """What tells the band of a file's name among those of a folder: its code, or its common name where no file has a code."""
+    return band_of_file if any(band_of_file(name) in BANDS for name in names) else common_band_of_file
+
+
+def _only_raster(files: Files) -> str | None:
+    """GDAL's path of the raster in a zip, where there is one alone and it has several layers."""
+    rasters = [name for name in files.names if PurePosixPath(name).suffix.lower() in _RASTER_FILES]
+    if files.archive is None or len(rasters) != 1:
+        return None
+    with open_raster(files.path(rasters[0])) as dataset:
+        return files.path(rasters[0]) if dataset.count > 1 else None
 
 
 def _product_scene(product: Product, units: str, side: str, trust_units: bool) -> Scene:
@@ -428,17 +453,26 @@ def _folder_layers(source: str, files: Files, picked: str | None) -> tuple[dict[
 
     Of several scenes in it that of a file's name counts, where one is picked.
     """
+    rasters = [name for name in files.names if PurePosixPath(name).suffix.lower() in _RASTER_FILES]
+    band_of = _spelling(rasters)
     folders: dict[str, dict[str, list[str]]] = {}
-    for name in files.names:
-        path = PurePosixPath(name)
-        band = band_of_file(path.name) if path.suffix.lower() in _RASTER_FILES else None
+    for name in rasters:
+        band = band_of(name)
         if band in BANDS:
-            folders.setdefault(str(path.parent), {}).setdefault(band, []).append(name)
+            folders.setdefault(str(PurePosixPath(name).parent), {}).setdefault(band, []).append(name)
+    if not folders and not _OF_ZARR.isdisjoint(files.names):
+        raise UnreadableInput(
+            f"{source} is a Zarr store, such as ESA's EOPF products are, which is not supported. Give the product in the SAFE format, or a GeoTIFF of its bands."
+        )
     if not folders:
         raise BandsUnknown(f"{source} holds neither a Sentinel-2 product nor files named like its bands (…_B02.tif, …_B8A.jp2).")
-    if "." not in folders and len(folders) > 1:
+    if "." in folders:
+        folders = {".": folders["."]}
+    if len(folders) > 1 and not _are_by_gsd(folders):
         raise BandsUnknown(f"{source} holds band files in several folders ({', '.join(sorted(folders)[:4])}). Give one of them.")
-    found = folders.get(".") or next(iter(folders.values()))
+    found: dict[str, list[str]] = {}
+    for band, names in chain.from_iterable(bands.items() for bands in folders.values()):
+        found.setdefault(band, []).extend(names)
     of_scene: dict[tuple[str, ...], str] = {}
     for name in chain.from_iterable(found.values()):
         of_scene.setdefault(marks_of_file(name), name)
@@ -453,18 +487,29 @@ def _folder_layers(source: str, files: Files, picked: str | None) -> tuple[dict[
     return {band: (files.path(_finest(source, band, names, picked)), 1) for band, names in found.items()}, len(of_scene) == 1
 
 
+def _are_by_gsd(folders: Iterable[str]) -> bool:
+    """Whether folders part the bands of one scene by resolution."""
+    paths = [PurePosixPath(folder) for folder in folders]
+    return len({path.parent for path in paths}) == 1 and all(_GSD_FOLDER.fullmatch(path.name) for path in paths)
+
+
 def _finest(source: str, band: str, names: list[str], picked: str | None) -> str:
     # Theia brings each band twice: FRE, with the slopes taken out, and SRE.
     kind = "_SRE_" if picked and "_SRE_" in picked else "_FRE_"
     names = [name for name in names if kind in PurePosixPath(name).name] or names
     if len(names) == 1:
         return names[0]
-    by_gsd = {int(gsd.group(1)): name for name in names if (gsd := re.search(r"_(10|20|60)m$", PurePosixPath(name).stem))}
+    by_gsd = {int(gsd.group(1)): name for name in names if (gsd := _gsd_of(PurePosixPath(name)))}
     if len(by_gsd) != len(names):
         raise BandsUnknown(
             f"{source} holds {band} more than once ({names[0]}, {names[1]}). Give a folder with one file of each band."
         )
     return by_gsd[min(by_gsd)]
+
+
+def _gsd_of(path: PurePosixPath) -> re.Match[str] | None:
+    """The resolution that a file's name ends with, else that of its folder."""
+    return re.search(r"_(10|20|60)m$", path.stem) or _GSD_FOLDER.fullmatch(path.parent.name)
 
 
 def _band_source(

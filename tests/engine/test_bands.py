@@ -7,6 +7,7 @@ from s2change_plugin.engine.bands import (
     band_of_description,
     band_of_file,
     bands_of_descriptions,
+    common_band_of_file,
     parse_layers,
 )
 
@@ -69,6 +70,26 @@ def test_a_description_that_names_no_band_gives_none(text: str | None) -> None:
 )
 def test_a_single_band_file_is_known_by_the_end_of_its_name(name: str, band: str | None) -> None:
     assert band_of_file(name) == band
+
+
+@pytest.mark.parametrize(
+    ("name", "band"),
+    [
+        ("S2A_21JUH_20240101_0_L2A_nir08.tif", "B8A"),
+        ("S2A_21JUH_20240101_0_L2A_red.tif", "B04"),
+        ("red_edge_1_20m.tif", "B05"),
+        ("narrow_nir.tif", "B8A"),
+        ("SWIR16.TIF", "B11"),
+        ("blue.tif", "B02"),
+        ("coastal_blue.tif", None),
+        ("LC09_L2SP_230094_20230823_red.tif", None),
+        ("interred.tif", None),
+        ("red_mask.tif", None),
+        ("T31_B02.tif", None),
+    ],
+)
+def test_a_single_band_file_is_known_by_the_common_name_that_its_name_ends_with(name: str, band: str | None) -> None:
+    assert common_band_of_file(name) == band
 
 
 def test_beside_a_broad_near_infrared_nir_is_the_narrow_one() -> None:

@@ -1,6 +1,7 @@
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from shutil import make_archive
 
 import numpy as np
 import pytest
@@ -140,6 +141,73 @@ def test_a_folder_of_single_bands_of_any_resolution_is_a_scene(tmp_path: Path) -
     scene = open_scene(str(tmp_path))
     assert tuple(scene.bands) == ("B02", "B05")
     assert scene.grid.shape == (100, 80)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_folders_by_resolution_are_one_scene_of_the_finest_of_each_band(tmp_path: Path, zipped: bool) -> None:
+    for name in ("R10m/B02", "R10m/B03", "R20m/B02", "R20m/B05", "R20m/SCL", "R60m/B01", "R60m/B05", "R60m/SCL"):
+        path, size = tmp_path / "scene" / f"{name}.tif", int(name[1:3])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_stack(path, textured(1, 600 // size, 600 // size, 1), None, pixel=(size, size))
+    if zipped:
+        make_archive(str(tmp_path / "scene"), "zip", tmp_path / "scene")
+    scene = open_scene(str(tmp_path / ("scene.zip" if zipped else "scene")))
+    assert {name: Path(band.path).parent.name for name, band in scene.bands.items()} == {
+        "B01": "R60m",
+        "B02": "R10m",
+        "B03": "R10m",
+        "B05": "R20m",
+    }
+    assert Path(scene.mask.path).parts[-2:] == ("R20m", "SCL.tif")
+
+
+def test_folders_of_several_dates_are_not_one_scene(tmp_path: Path) -> None:
+    for folder in ("2020", "2021"):
+        (tmp_path / folder).mkdir()
+        for band in ("B02", "B03"):
+            write_stack(tmp_path / folder / f"{band}.tif", textured(1, 40, 40, 1), None)
+    with pytest.raises(BandsUnknown, match=r"several folders \(2020, 2021\)"):
+        open_scene(str(tmp_path))
+
+
+def test_common_names_tell_bands_of_files_where_no_file_has_a_code(tmp_path: Path) -> None:
+    names = ("red", "nir", "nir08", "swir16", "scl", "visual")
+    for name in names:
+        write_stack(tmp_path / f"S2A_21JUH_20240101_0_L2A_{name}.tif", textured(1, 40, 40, 1), None)
+    scene = open_scene(str(tmp_path))
+    assert tuple(scene.bands) == ("B04", "B08", "B8A", "B11")
+    assert scene.mask
+    assert open_scene(str(tmp_path / "S2A_21JUH_20240101_0_L2A_nir08.tif")) == scene
+    for name in ("B02", "B04"):
+        write_stack(tmp_path / f"clip_{name}.tif", textured(1, 40, 40, 1), None)
+    assert {Path(band.path).name for band in open_scene(str(tmp_path)).bands.values()} == {"clip_B02.tif", "clip_B04.tif"}
+    with pytest.raises(BandsUnknown, match="one band only"):
+        open_scene(str(tmp_path / "S2A_21JUH_20240101_0_L2A_red.tif"))
+
+
+def test_a_zip_of_one_stack_is_that_stack(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    stack = write_stack(tmp_path / "in" / "S2A_L2A_20240101.tif", textured(3, 40, 40, 1), ["B02", "B03", "B04"])
+    make_archive(str(tmp_path / "stack"), "zip", tmp_path / "in")
+    scene, plain = open_scene(str(tmp_path / "stack.zip")), open_scene(str(stack))
+    assert scene.source == str(tmp_path / "stack.zip")
+    assert (tuple(scene.bands), scene.acquisition, scene.grid) == (tuple(plain.bands), plain.acquisition, plain.grid)
+    assert scene.files == [str(tmp_path / "stack.zip")] * len(scene.files)
+    assert tuple(open_scene(str(tmp_path / "stack.zip"), ("B04", "B03", None)).bands) == ("B03", "B04")
+    write_stack(tmp_path / "in" / "other.tif", textured(3, 40, 40, 1), ["B02", "B03", "B04"])
+    make_archive(str(tmp_path / "two"), "zip", tmp_path / "in")
+    with pytest.raises(BandsUnknown, match="holds neither"):
+        open_scene(str(tmp_path / "two.zip"))
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_zarr_store_is_said_not_to_be_supported(tmp_path: Path, zipped: bool) -> None:
+    store = tmp_path / "S2B_MSIL2A_20250302T095029_N0511_R079_T33UXP_20250302T104753.zarr"
+    (store / "measurements").mkdir(parents=True)
+    (store / ".zmetadata").write_text("{}")
+    source = make_archive(str(store), "zip", tmp_path, store.name) if zipped else str(store)
+    with pytest.raises(UnreadableInput, match="Zarr store.* not supported. Give the product in the SAFE format"):
+        open_scene(source)
 
 
 def test_one_of_the_files_of_a_folder_stands_for_all_of_them(tmp_path: Path) -> None:

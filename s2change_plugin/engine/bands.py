@@ -96,6 +96,12 @@ _COMMON_NAMES = {
     "swir2": "B12",
     "swir22": "B12",
 }
+# Which bands else go by a name that is no single one's.
+_ALSO = {
+    "rededge": ("B06", "B07", "B8A"),
+    "nir": ("B07", "B8A", "B09"),
+    "nearinfrared": ("B07", "B8A", "B09"),
+}
 _BAND_CODE = re.compile(r"(?<![a-z0-9])b(0?[1-9]|1[0-2]|0?8a)(?![a-z0-9])", re.IGNORECASE)
 # How other sensors' products spell theirs: Landsat's B05 is its near infrared (USGS, Landsat 8-9 Collection 2 Level 2 Science Product Guide, and NASA,
 # HLS Product User Guide, tables of bands), and would be taken for a red edge.
@@ -104,6 +110,8 @@ _OF_LANDSAT = re.compile(
     re.IGNORECASE,
 )
 _WAVELENGTH = re.compile(r"(\d{3,4}(?:\.\d+)?)\s*nm", re.IGNORECASE)
+# What a common name has beside it: a wavelength or a resolution.
+_MEASURE = re.compile(r"\d+(?:\.\d+)?\s*n?m(?![a-z])", re.IGNORECASE)
 # Whose bands lie elsewhere, and what SNAP writes beside bands.
 _NO_BAND = re.compile(r"(?<![a-z0-9])(?:venus|(?:view|sun)_(?:zenith|azimuth))", re.IGNORECASE)
 # "(Raw)" is how the Copernicus Browser ends the names of single bands; Theia and SNAP write B2 for B02.
@@ -120,15 +128,16 @@ def band_of_description(text: str | None) -> str | None:
     """The band that a layer's description names, or None.
 
     Knows "B2", "B02", "B4, central wavelength 665 nm", "red", "NIR", "SWIR 1", "665 nm". "Band 4" alone is only a layer's
-    number and names nothing; nor does "SR_B5", which is Landsat's.
+    number and names nothing; nor does "SR_B5", which is Landsat's, nor what contradicts itself: "B1 Blue", the first layer, and
+    "(B8-B4)/(B8+B4)", an index.
     """
     if not text or _OF_LANDSAT.search(text):
         return None
-    code = _BAND_CODE.search(text.replace("_", " "))
-    if code:
-        return _canonical(code.group(1))
-    common = _COMMON_NAMES.get(re.sub(r"[^a-z0-9]", "", text.lower()))
-    return common or _band_of_wavelength(text)
+    # Every other part is a code.
+    parts = _BAND_CODE.split(text.replace("_", " "))
+    codes = [(_canonical(code),) for code in parts[1::2]]
+    voices = [voice for voice in (*codes, _of_wavelength(text), *map(_of_common_name, parts[::2])) if voice]
+    return next((band for band in voices[0] if all(band in voice for voice in voices)), None) if voices else None
 
 
 def bands_of_descriptions(texts: Sequence[str | None]) -> tuple[str | None, ...]:
@@ -196,10 +205,16 @@ def _canonical(code: str) -> str:
     return "B8A" if code.upper().endswith("A") else f"B{int(code):02d}"
 
 
-def _band_of_wavelength(text: str) -> str | None:
+def _of_common_name(text: str) -> tuple[str, ...]:
+    """The bands that may be meant by what is nothing but a common name, the likeliest first."""
+    name = re.sub(r"[^a-z0-9]", "", _MEASURE.sub("", text).lower())
+    return (_COMMON_NAMES[name], *_ALSO.get(name, ())) if name in _COMMON_NAMES else ()
+
+
+def _of_wavelength(text: str) -> tuple[str, ...]:
     found = _WAVELENGTH.search(text)
     if not found:
-        return None
+        return ()
     near = min(BANDS.values(), key=lambda band: abs(band.wavelength_nm - float(found.group(1))))
     # Nominal values in use (842 nm for B08, 2190 for B12) and Sentinel-2B's lie up to 10 nm, or 1 %, from these.
-    return near.name if abs(near.wavelength_nm - float(found.group(1))) <= max(10, near.wavelength_nm * 0.01) else None
+    return (near.name,) if abs(near.wavelength_nm - float(found.group(1))) <= max(10, near.wavelength_nm * 0.01) else ()

@@ -429,7 +429,11 @@ def _require_named(source: str, descriptions: tuple[str | None, ...], bands: tup
     # B01, B02 are names; of many even these may be numbers.
     few = 3 if any(re.search(r"0\d", text or "") for text in descriptions) else 1
     numbered = len(numbers) > few and "B8A" not in known and numbers == list(range(1, len(numbers) + 1))
-    if len(known) >= 2 and not twice and not numbered:
+    # Numbers that any of the words beside them contradict are no names of the others either.
+    counted = [(number, text, band) for text, band in zip(descriptions, bands, strict=True) if (number := _first_number(text))]
+    against = [text for _, text, band in counted if band is None and text]
+    contradicted = bool(against) and len(counted) > 1 and [number for number, _, _ in counted] == list(range(1, len(counted) + 1))
+    if len(known) >= 2 and not twice and not numbered and not contradicted:
         return
     usual = USUAL_ORDERS.get(len(bands))
     option = f"{option_of(side, 'bands')} {','.join(usual or (['B02', 'B03', '…'] + ['-'] * max(0, len(bands) - 3))[: max(len(bands), 2)])}"
@@ -437,6 +441,8 @@ def _require_named(source: str, descriptions: tuple[str | None, ...], bands: tup
         reason = f"describes more than one layer as {', '.join(twice)}"
     elif numbered:
         reason = f"only numbers its layers (B1 … B{len(numbers)}), which leaves open which bands they are, and where B8A is"
+    elif contradicted:
+        reason = f"numbers its layers (B1 … B{len(counted)}), and what stands beside a number names another band ({against[0]})"
     else:
         reason = f"has {len(bands)} layers without descriptions that name Sentinel-2 bands"
     usually = "If they come in the usual order, add" if usual else "Say what they are, in their order, for example"
@@ -445,6 +451,12 @@ def _require_named(source: str, descriptions: tuple[str | None, ...], bands: tup
 
 def _plain_number(text: str | None) -> int | None:
     found = re.fullmatch(r"\s*b(?:and)?[ _]?0?(\d{1,2})\s*", text or "", re.IGNORECASE)
+    return int(found.group(1)) if found else None
+
+
+def _first_number(text: str | None) -> int | None:
+    """That of a description which begins as "B4", with or without words behind it."""
+    found = re.match(r"\s*b[ _]?0?(\d{1,2})(?![a-z0-9])", text or "", re.IGNORECASE)
     return int(found.group(1)) if found else None
 
 

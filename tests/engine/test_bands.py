@@ -32,6 +32,17 @@ from s2change_plugin.engine.bands import (
         ("swir22", "B12"),
         ("1613.7 nm", "B11"),
         ("Reflectance 842 nm", "B08"),
+        ("B2 Blue", "B02"),
+        ("B02 blue 490 nm", "B02"),
+        ("B8 NIR", "B08"),
+        ("B8A: Narrow NIR (865 nm)", "B8A"),
+        ("B8A NIR", "B8A"),
+        ("B06 - Red Edge, 20 m", "B06"),
+        ("Red Edge 740 nm", "B06"),
+        ("nir 865 nm", "B8A"),
+        ("B1 Ultra Blue", "B01"),
+        ("B12 (2185.7 nm)", "B12"),
+        ("B02 (B2)", "B02"),
     ],
 )
 def test_a_description_in_a_usual_spelling_names_its_band(text: str, band: str) -> None:
@@ -40,6 +51,30 @@ def test_a_description_in_a_usual_spelling_names_its_band(text: str, band: str) 
 
 @pytest.mark.parametrize("text", [None, "", "Band 4", "QA60", "SCL", "B13", "B0", "ab12", "NDVI", "550000 nm", "SR_B5", "ST_B10"])
 def test_a_description_that_names_no_band_gives_none(text: str | None) -> None:
+    assert band_of_description(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "B1 Blue",
+        "b1_blue",
+        "Blue (B1)",
+        "B4 NIR",
+        "B4_nir_10m",
+        "B1 (490 nm)",
+        "B4 (842 nm)",
+        "B8 (865 nm)",
+        "B8 NIR narrow",
+        "B05 NIR",
+        "Red 842 nm",
+        "NDVI (B8-B4)/(B8+B4)",
+        "B8A/B11 ratio",
+        "B8_B4_nd",
+        "B1: B02",
+    ],
+)
+def test_a_description_that_contradicts_itself_names_no_band(text: str) -> None:
     assert band_of_description(text) is None
 
 

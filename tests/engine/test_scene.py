@@ -129,6 +129,30 @@ def test_numbers_alone_are_not_taken_for_bands(tmp_path: Path, ground: np.ndarra
         open_scene(str(path))
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            ("B1 Blue", "B2 Green", "B3 Red", "B4 NIR"),
+            r"\(B1 … B4\), and .* another band \(B1 Blue\)\. .*--before-bands B02,B03,B04,B08",
+        ),
+        (("B1 (490 nm)", "B2 (560 nm)", "B3 (665 nm)", "B4 (842 nm)"), r"\(B1 … B4\)"),
+        # Those that agree by chance are numbers as well.
+        (("b1_coastal", "b2_blue", "b3_green", "b4_red", "b5_re1", "b6_re2", "b7_nir", "b8_nir08"), r"\(b8_nir08\)"),
+    ],
+)
+def test_numbers_with_the_names_of_other_bands_beside_them_are_not_taken_for_bands(
+    tmp_path: Path, ground: np.ndarray, names: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(BandsUnknown, match=said):
+        open_scene(str(write_stack(tmp_path / "a.tif", ground[: len(names)], names)))
+
+
+def test_an_index_beside_the_bands_is_none_of_them(tmp_path: Path, ground: np.ndarray) -> None:
+    names = ("B2 Blue", "B3 Green", "B4 Red", "NDVI (B8-B4)/(B8+B4)")
+    assert tuple(open_scene(str(write_stack(tmp_path / "a.tif", ground[:4], names))).bands) == ("B02", "B03", "B04")
+
+
 def test_an_option_of_another_length_is_refused_with_both_numbers(tmp_path: Path, ground: np.ndarray) -> None:
     path = write_stack(tmp_path / "a.tif", ground, None)
     with pytest.raises(BandsUnknown, match="names 2 layers .* has 10"):

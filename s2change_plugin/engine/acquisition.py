@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 
@@ -30,6 +30,8 @@ _ANY_DATE = re.compile(rf"(?<!\d){_DATE}")
 _SAFE_DATE = re.compile(rf"{_START}S2[A-D]_MSI\w{{3}}_{_DATE}", re.IGNORECASE)
 # NASA's Harmonized Landsat Sentinel-2, of surface reflectance, though B10 comes with it: year and day of the year (HLS Product User Guide, file names).
 _HLS = re.compile(rf"{_START}HLS\.S30\.T{_TILE}\.(20\d{{2}})(\d{{3}})T(\d{{6}}){_END}", re.IGNORECASE)
+# What comes beside its bands, as Earth Engine exports it (the same, quality and angle layers).
+_HLS_LAYERS = {"Fmask", "SZA", "SAA", "VZA", "VAA"}
 # Names before December 2016: _V<sensing>_<sensing> in a product's, nothing but the time of making in a granule's or a file's.
 _OLD_NAME = re.compile(r"_(?:OPER|USER)_", re.IGNORECASE)
 _OLD_DATE = re.compile(rf"_V{_DATE}", re.IGNORECASE)
@@ -92,6 +94,11 @@ def acquisition_of_name(name: str) -> Acquisition:
         origin="name",
     )
     return Acquisition() if found == Acquisition(origin="name") else found
+
+
+def level_of_layers(names: Iterable[str | None]) -> str | None:
+    """The level that is told by the descriptions of a stack's layers which are no bands; None where they tell nothing."""
+    return "L2A" if _HLS_LAYERS.intersection(names) else None
 
 
 def tags_of(acquisition: Acquisition) -> dict[str, str]:

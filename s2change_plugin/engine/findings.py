@@ -389,18 +389,31 @@ def clouds_finding(pair: Pair) -> Finding:
     if lost and pair.options.clouds in ("auto", "product"):
         text = f"The quality raster {lost[0]}, which a prepared scene names, is not there; clouds are masked otherwise ({said})."
         return Finding("clouds", WARNING, text, "Put it back, or give another mask.", origins)
+    unused = _of_unused_masks(pair)
     if all(origins.values()):
         alike = origins["before"] == origins["after"]
         each = "; ".join(f"on {side} by {', '.join(names)}" for side, names in origins.items())
         text = f"Clouds are masked on both dates by {', '.join(origins['before'])}." if alike else f"Clouds are masked {each}."
-        return Finding("clouds", OK, f"{text}{_of_the_test(pair, said)}", values=origins)
+        return Finding("clouds", WARNING if unused else OK, f"{unused}{text}{_of_the_test(pair, said)}", values=origins)
     return Finding(
         "clouds",
         WARNING,
-        f"Clouds are not masked on every date ({said}), and a cloud on one date is easily taken for change.",
+        f"{unused}Clouds are not masked on every date ({said}), and a cloud on one date is easily taken for change.",
         "Look at both dates; give a mask with --before-mask or --after-mask, or try --clouds spectral.",
         origins,
     )
+
+
+def _of_unused_masks(pair: Pair) -> str:
+    """What the dates bring to tell clouds and is not used, as sentences to go before another; "" where nothing is missed."""
+    if pair.options.clouds not in ("auto", "product"):
+        return ""
+    sides = (("before", pair.before, pair.options.before_mask), ("after", pair.after, pair.options.after_mask))
+    missed: dict[str, list[str]] = {}
+    for side, scene, own in sides:
+        if scene.unused_mask and not own:
+            missed.setdefault(scene.unused_mask, []).append(side)
+    return "".join(f"{' and '.join(names).capitalize()}: {reason}. " for reason, names in missed.items())
 
 
 def mask_findings(pair: Pair) -> tuple[Finding, ...]:

@@ -86,7 +86,8 @@ def masks_of(scene: Scene, clouds: str, own: str | None) -> tuple[Mask, ...]:
     test = SpectralTest(TEST_NAME) if can_test(scene.bands) else None
     brings = tells_clouds(scene.mask)
     if clouds == "product" and not brings:
-        raise UnreadableInput(f"{scene.source} brings no cloud mask. Give one of your own, or choose the spectral test.")
+        why = f" that is used: {scene.unused_mask}" if scene.unused_mask else ""
+        raise UnreadableInput(f"{scene.source} brings no cloud mask{why}. Give one of your own, or choose the spectral test.")
     if clouds == "spectral" and test is None:
         raise UnreadableInput(
             f"{scene.source} lacks the bands of the spectral cloud test ({', '.join(BANDS)}). Give a mask of your own."

@@ -20,7 +20,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
-from .acquisition import Acquisition, acquisition_of_name, acquisition_of_tags, parse_number
+from .acquisition import Acquisition, acquisition_of_name, acquisition_of_tags, level_of_layers, parse_number
 from .bands import ALL_BANDS, BANDS, USUAL_ORDERS, band_of_file, bands_of_descriptions, common_band_of_file, marks_of_file
 from .errors import BandsUnknown, GridMismatch, UnitsUnclear, UnreadableInput, option_of
 from .files import Files, open_files
@@ -50,6 +50,10 @@ _IN_ARCHIVE = re.compile(r"/vsi(?:zip|tar)/\{?(.+?\.(?:zip|tar|tgz|tar\.gz))\}?(
 # How folders of one scene's bands by resolution are called, as in a product and on AWS; and what the root of a Zarr store holds.
 _GSD_FOLDER = re.compile(r"R(10|20|60)m", re.IGNORECASE)
 _OF_ZARR = {".zmetadata", ".zgroup", "zarr.json"}
+_UNREAD_FMASK = (
+    "the layer Fmask is not read; make a mask of 0 and 1 of its bits for cloud and shadow, in gdal_calc.py (A.astype(int) & 10) > 0, "
+    "and give it as one of your own"
+)
 _SCL_FILE = re.compile(r"(?:^|_)SCL(?:_[26]0m)?$", re.IGNORECASE)
 # What `stack` writes into a scene's tags: the quality raster beside it, by how many metres its clouds are widened already, and
 # that the unit of what it was made of was assumed.
@@ -93,6 +97,7 @@ class Scene:
         missing: band that it should have to the file that was looked for.
         unusable: band that is not among its bands although it has a layer, to what is wrong with that.
         lost_mask: the quality raster that it names and that is not there; None where there is none to miss.
+        unused_mask: what else it brings to tell clouds, why that is not used and what to do; "" where there is none.
         product: name of the product that it is; None where it is none.
         own_masks: of its files, which say where they have no data.
     """
@@ -104,6 +109,7 @@ class Scene:
     missing: Mapping[str, str] = field(default_factory=dict)
     unusable: Mapping[str, str] = field(default_factory=dict)
     lost_mask: str | None = None
+    unused_mask: str = ""
     product: str | None = None
     own_masks: tuple[ClassRaster, ...] = ()
 
@@ -208,10 +214,11 @@ def open_scene(
         # Where the folder holds nothing else it is the scene, whichever of its files was picked.
         source = whole if whole is not None and alone else source
         acquisition = _acquisition_of_names(path for path, _ in layers.values())
-        mask, lost = _classes_beside(files, layers, alone), None
+        mask, lost, unused = _classes_beside(files, layers, alone), None, ""
     else:
         layers = _stack_layers(source, bands, side)
         acquisition, mask, lost = _told_by_stack(source)
+        unused = "" if mask else _unused_layer(source)
     own = _own_masks(layers, crs)
     unusable, cirrus = _unusable(layers) if "B10" in layers else ({}, np.empty(0))
     layers = {name: where for name, where in layers.items() if unusable.get(name) != _FILLED}
@@ -237,7 +244,7 @@ def open_scene(
         # The cirrus band is left out of Level-2A: it sees no ground (ESA, Sentinel-2 Products Specification Document).
         acquisition = replace(acquisition, level="L1C")
     bands_found = {name: found[name] for name in ALL_BANDS if name in found and name not in unusable}
-    return Scene(source, bands_found, acquisition, mask, unusable=unusable, lost_mask=lost, own_masks=own)
+    return Scene(source, bands_found, acquisition, mask, unusable=unusable, lost_mask=lost, unused_mask=unused, own_masks=own)
 
 
 def _own_masks(layers: Mapping[str, tuple[str, int]], crs: CRS | None) -> tuple[ClassRaster, ...]:
@@ -349,6 +356,8 @@ def _told_by_stack(source: str) -> tuple[Acquisition, ClassRaster | None, str | 
     acquisition = acquisition_of_tags(tags)
     if acquisition == Acquisition():
         acquisition = acquisition_of_name(source)
+    if acquisition.level is None:
+        acquisition = replace(acquisition, level=level_of_layers(descriptions))
     if QUALITY_TAG in tags:
         beside = _beside(source, tags[QUALITY_TAG])
         try:
@@ -369,6 +378,12 @@ def _told_by_stack(source: str) -> tuple[Acquisition, ClassRaster | None, str | 
     if layer is None:
         return acquisition, None, None
     return acquisition, ClassRaster(source, (SCL_CODES,), "scene classification (SCL) of the stack", first_layer=layer), None
+
+
+def _unused_layer(source: str) -> str:
+    """What is said of a layer of a stack that knows clouds and is not read; "" where there is none."""
+    with open_raster(source) as dataset:
+        return _UNREAD_FMASK if "Fmask" in dataset.descriptions else ""
 
 
 def _beside(source: str, name: str) -> str:

@@ -103,6 +103,8 @@ def stack(options: StackOptions, events: Events) -> None:
             events.message(f"{scene.source} lacks {', '.join(scene.missing)}, which the stack does without.", "warning")
         masks = masks_of(scene, options.clouds, options.mask)
         of_clouds = [mask.origin for mask in masks if tells_clouds(mask)]
+        if scene.unused_mask and options.clouds in ("auto", "product") and not options.mask:
+            events.message(f"{scene.source}: {scene.unused_mask}.", "warning")
         if not of_clouds:
             events.message(
                 "Clouds are not masked, and the stack says so. Give a mask with --mask, or try --clouds spectral.", "warning"

@@ -11,13 +11,14 @@ from s2change_plugin.engine.acquisition import Acquisition
 from s2change_plugin.engine.bands import ALL_BANDS, L2A_BANDS, TEN_BANDS
 from s2change_plugin.engine.card import AUTO, SHIPPED, ModelCard, find_card, list_models, named_weights
 from s2change_plugin.engine.choice import chosen_model
-from s2change_plugin.engine.errors import DatesReversed, ModelError, S2ChangeError
+from s2change_plugin.engine.errors import DatesReversed, ModelError, S2ChangeError, UnreadableInput
 from s2change_plugin.engine.findings import (
     OK,
     STOP,
     WARNING,
     Finding,
     brightness_finding,
+    clouds_finding,
     dates_finding,
     day_of_year_gap,
     gap_findings,
@@ -33,6 +34,7 @@ from s2change_plugin.engine.findings import (
     usable_finding,
     worst,
 )
+from s2change_plugin.engine.masks import masks_of
 from s2change_plugin.engine.pair import PairOptions, PairWindow, open_pair
 from s2change_plugin.engine.reach import halo
 from s2change_plugin.engine.scene import Scene, open_scene
@@ -95,6 +97,28 @@ def test_a_mask_whose_clouds_may_be_its_nodata_is_asked_about(tmp_path: Path) ->
     assert "-unsetnodata" in found.advice
     with open_pair(*map(open_scene, dates), ("B03", "B04"), replace(options, after_mask=None)) as pair:
         assert mask_findings(pair) == ()
+
+
+def test_a_mask_that_comes_with_a_date_and_is_not_read_is_said_until_there_is_one_of_ones_own(tmp_path: Path) -> None:
+    bands = ("B03", "B04", "Fmask")
+    dates = [
+        str(write_stack(tmp_path / f"{name}_L2A.tif", textured(3, 200, 200, 1), bands[:count]))
+        for name, count in (("a", 2), ("b", 3))
+    ]
+    own = str(write_stack(tmp_path / "own.tif", np.eye(200, dtype=np.uint8)[None], None))
+
+    def found(**options: object) -> Finding:
+        with open_pair(*map(open_scene, dates), bands[:2], PairOptions(register=False, **options)) as pair:
+            return clouds_finding(pair)
+
+    assert found().severity == WARNING
+    assert found().text.startswith("After: the layer Fmask is not read; make a mask of 0 and 1 of its bits")
+    assert "Clouds are not masked on every date (before: none; after: none)" in found().text
+    assert "Fmask" not in found(clouds="none").text
+    assert found(before_mask=own).severity == WARNING
+    assert found(before_mask=own, after_mask=own).severity == OK
+    with pytest.raises(UnreadableInput, match="brings no cloud mask that is used: the layer Fmask is not read"):
+        masks_of(open_scene(dates[1]), "product", None)
 
 
 def scene(acquisition: Acquisition, bands: tuple[str, ...] = ("B03", "B04"), **more: object) -> Scene:

@@ -120,6 +120,22 @@ def test_a_cirrus_band_of_which_nothing_was_seen_stays_one(tmp_path: Path) -> No
     assert (tuple(scene.bands), scene.acquisition.level) == (("B04", "B10"), "L1C")
 
 
+def test_harmonized_landsat_sentinel_2_from_earth_engine_is_surface_reflectance_though_its_cirrus_band_is_there(
+    tmp_path: Path,
+) -> None:
+    values, bands = textured(15, 300, 340, 1).astype(np.float32), [name.replace("B0", "B") for name in ALL_BANDS]
+    values[10] = 15 + np.arange(340) % 9
+    values[:13] /= 10000
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", values, (*bands, "Fmask", "SZA"))))
+    assert (tuple(scene.bands), scene.acquisition.level) == (ALL_BANDS, "L2A")
+    # What the file's name says goes before that: an Fmask can be made of any scene.
+    scene = open_scene(str(write_stack(tmp_path / "b_L1C.tif", values, (*bands, "Fmask", "SZA"))))
+    assert scene.acquisition.level == "L1C"
+    assert "Fmask" in scene.unused_mask
+    scene = open_scene(str(write_stack(tmp_path / "c.tif", values[:14], (*bands, "NDVI"))))
+    assert (scene.acquisition.level, scene.unused_mask) == ("L1C", "")
+
+
 def test_numbers_alone_are_not_taken_for_bands(tmp_path: Path, ground: np.ndarray) -> None:
     path = write_stack(tmp_path / "a.tif", ground, [f"B{number}" for number in range(1, 11)])
     with pytest.raises(BandsUnknown, match="only numbers its layers"):

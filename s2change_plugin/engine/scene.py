@@ -28,6 +28,7 @@ from .grid import Grid, is_on_earth, name_of, place_of, sample_windows
 from .radiometry import (
     CIRRUS_PERCENT,
     LARGEST_REFLECTANCE,
+    QUANTIFICATION,
     DnRule,
     cirrus_fits,
     cirrus_rule,
@@ -44,6 +45,8 @@ _LOWEST_DN = -2000
 _COARSE_BANDS = tuple(name for name, band in BANDS.items() if band.gsd_m == 60)
 _FILLED, _GAPS = "holds one number or nothing", "has gaps where other bands have none"
 _MOST_GAPS = 0.01
+# What single precision leaves of a class that was divided by 10000 and is multiplied again.
+_NEARLY_WHOLE = 1e-3
 # Of windows spread over a layer: values (window, pixel), whether they are numbers and not nodata, and the layer's size.
 _Looked = tuple[NDArray[Any], NDArray[np.bool_], tuple[int, int]]
 _IN_ARCHIVE = re.compile(r"/vsi(?:zip|tar)/\{?(.+?\.(?:zip|tar|tgz|tar\.gz))\}?(?:/|$)", re.IGNORECASE)
@@ -237,9 +240,10 @@ def open_scene(
     if mask is not None and crs is not None:
         # It lies where they lie.
         mask = replace(mask, crs=crs)
-    if mask is not None and acquisition.level is None and mask.codes == (SCL_CODES,):
+    if mask is not None and mask.codes == (SCL_CODES,):
         # Only Level-2A has been classified.
-        acquisition = replace(acquisition, level="L2A")
+        acquisition = replace(acquisition, level=acquisition.level or "L2A")
+        mask, unused = _with_classes(mask)
     if "B10" in found and acquisition.level is None:
         # The cirrus band is left out of Level-2A: it sees no ground (ESA, Sentinel-2 Products Specification Document).
         acquisition = replace(acquisition, level="L1C")
@@ -406,6 +410,27 @@ def _classes_beside(files: Files, layers: Mapping[str, tuple[str, int]], alone: 
     own = [path for path in found if marks_of_file(path) in marks]
     found = own or (found if alone and len(found) == 1 else [])
     return ClassRaster(min(found), (SCL_CODES,), "scene classification (SCL) beside the bands") if found else None
+
+
+def _with_classes(mask: ClassRaster) -> tuple[ClassRaster | None, str]:
+    """A scene classification as it is to be read, where it holds classes, else None; and what is then said of it.
+
+    What scales or resamples all layers of a scene leaves fractions of its classes, which only floating point can hold.
+    """
+    with open_raster(mask.path) as dataset:
+        if not dataset.dtypes[mask.first_layer - 1].startswith("float"):
+            return mask, ""
+    values = np.unique(_values_over(mask.path, mask.first_layer)).astype(float)
+    # Others fill.
+    values = values[(values >= 0) & (values <= max(SCL_CODES))]
+    broken = values[values != np.rint(values)]
+    if not broken.size:
+        return mask, ""
+    classes = values * QUANTIFICATION
+    if np.abs(classes - np.rint(classes)).max() < _NEARLY_WHOLE and classes.max() < max(SCL_CODES) + 1:
+        return replace(mask, scale=QUANTIFICATION), ""
+    such = np.format_float_positional(np.float32(broken[0]), trim="-")
+    return None, f"the SCL layer holds no classes (values such as {such}); export it unscaled, by nearest neighbour"
 
 
 def _acquisition_of_names(paths: Iterable[str]) -> Acquisition:

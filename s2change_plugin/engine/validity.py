@@ -81,6 +81,7 @@ class ClassRaster:
         crs: that counts instead of the file's.
         of_file: it is the mask of a file of bands, 0 where that has no data, and no layer of it.
         of_clouds: clouds are among what it knows.
+        scale: by which what is stored becomes whole numbers, which are then the values that `codes` means.
     """
 
     path: str
@@ -92,6 +93,7 @@ class ClassRaster:
     crs: CRS | None = None
     of_file: bool = False
     of_clouds: bool = True
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,8 @@ def classes_to_codes(layers: NDArray[Any], mask: ClassRaster, nodata: float | No
         nodata: of the file, which is usable ground where `mask.codes` does not say otherwise.
     """
     codes = np.zeros(layers.shape[1:], np.uint8)
+    if mask.scale != 1:
+        layers = np.rint(layers * mask.scale)
     for values, meaning in zip(layers, mask.codes, strict=True):
         for value, code in meaning.items():
             codes = worse(codes, np.where(values == value, code, 0).astype(np.uint8))

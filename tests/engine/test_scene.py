@@ -16,11 +16,11 @@ from rasterio.windows import Window
 from s2change_plugin.engine.bands import ALL_BANDS, L2A_BANDS, TEN_BANDS
 from s2change_plugin.engine.errors import BandsUnknown, GridMismatch, UnitsUnclear, UnreadableInput
 from s2change_plugin.engine.grid import Grid
-from s2change_plugin.engine.masks import masks_of
+from s2change_plugin.engine.masks import MaskReader, masks_of
 from s2change_plugin.engine.pair import DateReader
 from s2change_plugin.engine.reading import SceneReader
 from s2change_plugin.engine.scene import _beside, open_scene
-from s2change_plugin.engine.validity import Quality
+from s2change_plugin.engine.validity import SCL_CODES, Quality
 from tests.conftest import textured, write_stack
 from training.products import write_product
 
@@ -618,6 +618,36 @@ def test_a_scl_layer_of_a_stack_is_its_mask_and_numbers_beside_it_are_still_no_b
     assert (scene.mask.first_layer, scene.acquisition.level) == (5, "L2A")
     with pytest.raises(BandsUnknown, match="B8A"):
         open_scene(str(write_stack(tmp_path / "b.tif", values, ("B1", "B2", "B3", "B4", "SCL"))))
+
+
+@pytest.mark.parametrize(("scale", "fill"), [(1, np.nan), (1, -9999), (1e-4, np.nan), (1e-4, -9999)])
+def test_classes_that_were_scaled_with_the_bands_are_still_classes(tmp_path: Path, scale: float, fill: float) -> None:
+    values = textured(5, 40, 48, 1).astype(np.float32) / 10000
+    values[4] = np.arange(48) % 12 * np.float32(scale)
+    values[4, 20:] = fill
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", values, ("B02", "B03", "B04", "B08", "SCL"))))
+    assert (scene.unused_mask, scene.acquisition.level) == ("", "L2A")
+    with closing(MaskReader(scene, [scene.mask], scene.grid, 0)) as reader:
+        codes = reader.read(scene.grid.window)
+    np.testing.assert_array_equal(codes[:20, :12], [[SCL_CODES.get(value, 0) for value in range(12)]] * 20)
+    assert not codes[20:].any()
+
+
+def test_a_scene_classification_that_was_interpolated_is_not_used_and_it_is_said(tmp_path: Path) -> None:
+    values = textured(5, 40, 48, 1).astype(np.float32)
+    values[4], values[4, 5, 5:7] = 4, (4.25, 8.75)
+    paths = [write_stack(tmp_path / "a.tif", values, ("B02", "B03", "B04", "B08", "SCL"))]
+    values[4] /= 10000
+    paths.append(write_stack(tmp_path / "b.tif", values, ("B02", "B03", "B04", "B08", "SCL")))
+    (tmp_path / "folder").mkdir()
+    for band, layer in (("B02", values[:1]), ("SCL", values[4:])):
+        write_stack(tmp_path / "folder" / f"T31TDK_20200101_{band}.tif", layer, None)
+    paths.append(write_stack(tmp_path / "folder" / "T31TDK_20200101_B03.tif", values[1:2], None))
+    scenes = [open_scene(str(path)) for path in paths]
+    # Still, only Level-2A has been classified.
+    assert [(scene.mask, scene.acquisition.level) for scene in scenes] == [(None, "L2A")] * 3
+    said = [f"the SCL layer holds no classes (values such as {odd}); export it" for odd in ("4.25", "0.0004", "0.0004")]
+    assert [scene.unused_mask[: len(start)] for scene, start in zip(scenes, said, strict=True)] == said
 
 
 @pytest.mark.parametrize("crs", ["EPSG:32631", "+proj=longlat +a=3396190 +b=3376200 +no_defs"])

@@ -51,8 +51,16 @@ def scene_options(command: F) -> F:
         command,
         click.argument("before"),
         click.argument("after"),
-        click.option("--before-bands", metavar="B02,B03,…", help="Layers of BEFORE in their order; - skips one."),
-        click.option("--after-bands", metavar="B02,B03,…", help="Layers of AFTER in their order; - skips one."),
+        click.option(
+            "--before-bands",
+            metavar="B02,B03,…",
+            help="Layers of BEFORE in their order; SCL is the scene classification, - skips one.",
+        ),
+        click.option(
+            "--after-bands",
+            metavar="B02,B03,…",
+            help="Layers of AFTER in their order; SCL is the scene classification, - skips one.",
+        ),
         click.option("--before-crs", metavar="CRS", help="CRS of BEFORE, where its file has none or a wrong one."),
         click.option("--after-crs", metavar="CRS", help="CRS of AFTER, where its file has none or a wrong one."),
         click.option(
@@ -99,8 +107,8 @@ def pair_options(command: F) -> F:
             show_default=True,
             help="Cloud mask: the product's own, a spectral test of Level-1C bands, or the first of these that there is.",
         ),
-        click.option("--before-mask", metavar="FILE", help="Raster (not 0) or polygons where BEFORE is not usable."),
-        click.option("--after-mask", metavar="FILE", help="Raster (not 0) or polygons where AFTER is not usable."),
+        click.option("--before-mask", metavar="FILE", help="Raster (not 0, or an SCL) or polygons where BEFORE is not usable."),
+        click.option("--after-mask", metavar="FILE", help="Raster (not 0, or an SCL) or polygons where AFTER is not usable."),
         click.option(
             "--mask-buffer", type=float, default=60, show_default=True, help="Metres by which clouds and shadows are widened."
         ),
@@ -181,12 +189,14 @@ def check(events: bool, as_json: bool, **given: Any) -> None:
 @click.argument("source")
 @click.argument("output", metavar="OUT", type=_FILE)
 @click.option("--quality", type=_FILE, help="Raster of what is usable; else OUT with _quality in its name.")
-@click.option("--bands", metavar="B02,B03,…", help="Layers of a stack in their order; - skips one.")
+@click.option(
+    "--bands", metavar="B02,B03,…", help="Layers of a stack in their order; SCL is the scene classification, - skips one."
+)
 @click.option("--crs", metavar="CRS", help="CRS of SOURCE, where its file has none or a wrong one.")
 @click.option("--units", type=_UNITS, default="auto", show_default=True, help="Unit of SOURCE, where its file does not say.")
 @click.option("--trust-units", is_flag=True, help="The unit is right as it is given.")
 @click.option("--clouds", type=click.Choice(["auto", "product", "spectral", "none"]), default="auto", show_default=True)
-@click.option("--mask", metavar="FILE", help="Raster (not 0) or polygons where SOURCE is not usable.")
+@click.option("--mask", metavar="FILE", help="Raster (not 0, or an SCL) or polygons where SOURCE is not usable.")
 @click.option("--mask-buffer", type=float, default=60, show_default=True, help="Metres by which clouds and shadows are widened.")
 @_EVENTS
 def stack(events: bool, **given: Any) -> None:

@@ -50,6 +50,9 @@ TEN_METRE_BANDS = tuple(name for name, band in BANDS.items() if band.gsd_m == 10
 TEN_BANDS = tuple(name for name, band in BANDS.items() if band.gsd_m <= 20)
 L2A_BANDS = tuple(name for name in BANDS if name != "B10")
 
+# What a layer is called that holds the scene classification and no band.
+SCL = "SCL"
+
 # Orders in which stacks without descriptions usually come, by number of layers.
 USUAL_ORDERS = {
     3: ("B04", "B03", "B02"),
@@ -175,12 +178,12 @@ def marks_of_file(path: str) -> tuple[str, ...]:
 
 
 def parse_layers(text: str | None) -> tuple[str | None, ...] | None:
-    """The layers' bands from an option such as "B02,B03,-,B08"; "-" (None) stands for a layer to leave out.
+    """The layers' bands from an option such as "B02,B03,-,SCL"; "-" (None) stands for a layer to leave out, "SCL" for the scene classification.
 
     None, or an empty text, is no option at all: None.
 
     Raises:
-        ValueError: a name is none of the thirteen bands, or comes twice; the text says which.
+        ValueError: a name is none of these, or comes twice; the text says which.
     """
     if not text:
         return None
@@ -195,9 +198,13 @@ def parse_layers(text: str | None) -> tuple[str | None, ...] | None:
 
 
 def _named(text: str) -> str:
+    if text.upper() == SCL:
+        return SCL
     band = band_of_description(text)
     if band is None:
-        raise ValueError(f"{text!r} is not a Sentinel-2 band; the names are {', '.join(ALL_BANDS)}, and - for a layer to skip")
+        raise ValueError(
+            f"{text!r} is not a Sentinel-2 band; the names are {', '.join(ALL_BANDS)}, {SCL} for a scene classification, and - for a layer to skip"
+        )
     return band
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -44,8 +45,20 @@ from .grid import (
 from .placement import Placement, placement_of, spread
 from .radiometry import Array
 from .reading import ANY_ALPHA, SceneReader
-from .scene import Scene, damaged, is_missing, open_raster
-from .validity import ClassRaster, Codes, Mask, MaskPolygons, Quality, SpectralTest, classes_to_codes, dilate, tells_clouds, worse
+from .scene import SCL_FILE, Scene, damaged, is_missing, open_raster, values_over
+from .validity import (
+    SCL_CODES,
+    ClassRaster,
+    Codes,
+    Mask,
+    MaskPolygons,
+    Quality,
+    SpectralTest,
+    classes_to_codes,
+    dilate,
+    tells_clouds,
+    worse,
+)
 
 if TYPE_CHECKING:
     import geopandas
@@ -55,6 +68,13 @@ CLOUDS = ("auto", "product", "spectral", "none")
 BUFFER_M, _LARGEST_BUFFER_M = 60.0, 5000.0
 # Polygons are laid out on so many pixels along a side at a time.
 _PIECE = 2048
+# Of the scene classification: its number of classes, and those that most scenes have and no cloud is in (dark, vegetation, bare, water).
+_SCL_CLASSES, _WATER = 12, 6
+_GROUND = {2, 4, 5, _WATER}
+# A mask of classes, or of a few bits, holds fewer.
+_MOST_VALUES = 32
+# As products call theirs: MSK_CLDPRB_20m (ESA, Sentinel-2 Products Specification Document).
+_PROBABILITY_FILE = re.compile(r"(?:^|_)CLDPRB(?:_[26]0m)?$", re.IGNORECASE)
 _CRS_WORD = "EPSG:32631"
 # In the names of GDAL's kinds of geometry that hold polygons, or may.
 _KINDS = ("Polygon", "GeometryCollection", "Unknown")
@@ -104,13 +124,13 @@ def masks_of(scene: Scene, clouds: str, own: str | None) -> tuple[Mask, ...]:
 
 
 def open_mask(source: str) -> Mask:
-    """A mask of the user's own: a raster in which anything but 0 and nodata is not usable, or a layer of polygons.
+    """A mask of the user's own: a raster in which anything but 0 and nodata is not usable, a scene classification, or a layer of polygons.
 
     Args:
         source: path of a raster, or of a vector file, as QGIS writes it too (`FILE|layername=NAME`).
 
     Raises:
-        UnreadableInput: neither, or empty.
+        UnreadableInput: none of these, or empty.
         GridMismatch: no CRS.
     """
     origin = f"your mask {Path(source).name}"
@@ -122,11 +142,34 @@ def open_mask(source: str) -> Mask:
                 raise GridMismatch(f"The mask {source} has no place on Earth. Georeference it first.")
             if dataset.count > 1:
                 raise UnreadableInput(f"The mask {source} has {dataset.count} layers. Give a raster with one.")
-            return ClassRaster(source, ({},), origin, other=Quality.CLOUD)
+        return _own_raster(source, origin)
     except RasterioError:
         polygons = read_polygons(source, "mask")
     shapes = tuple((shape, Quality.CLOUD) for shape in polygons)
     return MaskPolygons(CRS.from_user_input(polygons.crs), shapes, origin)
+
+
+def _own_raster(source: str, origin: str) -> ClassRaster:
+    """A raster of the user's own as a mask: by what it holds, or is called too, a scene classification.
+
+    Raises:
+        UnreadableInput: it holds a measure of clouds.
+    """
+    values = values_over(source, 1)
+    values, counts = np.unique(values[values != 0], return_counts=True)
+    held = set(values.tolist())
+    # Other masks of few classes end below water.
+    classified = len(held & _GROUND) > 1 and max(held) >= _WATER
+    if held <= set(range(_SCL_CLASSES)) and (classified or (held & _GROUND and SCL_FILE.search(Path(source).stem))):
+        return ClassRaster(source, (SCL_CODES,), f"{origin}, a scene classification (SCL)")
+    # What is a mask and has soft edges is mostly of one value still.
+    graded = len(values) > _MOST_VALUES and counts.max() < counts.sum() / 2
+    if graded or (len(values) > 2 and _PROBABILITY_FILE.search(Path(source).stem)):
+        raise UnreadableInput(
+            f"The mask {source} holds {len(values)} values beside 0, up to {values.max():g}, as a cloud's probability does, and a mask holds 0 where the "
+            f"ground is seen and 1 where it is not. Make one, such as with gdal_calc.py -A FILE --calc 'A>{0.4 * values.max():.2g}' --outfile MASK.tif."
+        )
+    return ClassRaster(source, ({},), origin, other=Quality.CLOUD)
 
 
 def read_polygons(source: str, what: str) -> geopandas.GeoSeries:

@@ -21,7 +21,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from .acquisition import Acquisition, acquisition_of_name, acquisition_of_tags, level_of_layers, parse_number
-from .bands import ALL_BANDS, BANDS, USUAL_ORDERS, band_of_file, bands_of_descriptions, common_band_of_file, marks_of_file
+from .bands import ALL_BANDS, BANDS, SCL, USUAL_ORDERS, band_of_file, bands_of_descriptions, common_band_of_file, marks_of_file
 from .errors import BandsUnknown, GridMismatch, UnitsUnclear, UnreadableInput, option_of
 from .files import Files, open_files
 from .grid import Grid, is_on_earth, name_of, place_of, sample_windows
@@ -57,7 +57,8 @@ _UNREAD_FMASK = (
     "the layer Fmask is not read; make a mask of 0 and 1 of its bits for cloud and shadow, in gdal_calc.py (A.astype(int) & 10) > 0, "
     "and give it as one of your own"
 )
-_SCL_FILE = re.compile(r"(?:^|_)SCL(?:_[26]0m)?$", re.IGNORECASE)
+# How a scene classification is called, before its ending.
+SCL_FILE = re.compile(r"(?:^|_)SCL(?:_[26]0m)?$", re.IGNORECASE)
 # What `stack` writes into a scene's tags: the quality raster beside it, by how many metres its clouds are widened already, and
 # that the unit of what it was made of was assumed.
 QUALITY_TAG, BUFFER_TAG, ASSUMED_TAG = "S2CHANGE_QUALITY", "S2CHANGE_MASK_BUFFER", "S2CHANGE_UNITS_ASSUMED"
@@ -183,7 +184,7 @@ def open_scene(
         source: a product as `safe.find_product` knows them; a folder or zip with files named `…_B02.tif` or `…_blue.tif`, each of any
             resolution, or one of these files, which stands for all of them; or a GeoTIFF, COG, VRT (anything that GDAL opens, /vsizip/ and /vsicurl/ too) with one layer per band, or
             a zip of one.
-        bands: the stack's layers in their order, None for a layer to leave out; without it the descriptions tell.
+        bands: the stack's layers in their order, "SCL" for its scene classification, None for one to leave out; without it the descriptions tell.
         units: "auto", "dn", "dn+1000" or "reflectance"; see `radiometry.rule_for`.
         side: "before", "after", or "" for a scene by itself: whose option an error message offers.
         trust_units: the user has checked the unit: his word goes against what the file says.
@@ -220,7 +221,7 @@ def open_scene(
         mask, lost, unused = _classes_beside(files, layers, alone), None, ""
     else:
         layers = _stack_layers(source, bands, side)
-        acquisition, mask, lost = _told_by_stack(source)
+        acquisition, mask, lost = _told_by_stack(source, bands)
         unused = "" if mask else _unused_layer(source)
     own = _own_masks(layers, crs)
     unusable, cirrus = _unusable(layers) if "B10" in layers else ({}, np.empty(0))
@@ -353,8 +354,11 @@ def _told_by_cirrus(
     return None
 
 
-def _told_by_stack(source: str) -> tuple[Acquisition, ClassRaster | None, str | None]:
-    """What a stack's tags, else its name, tell of its acquisition; its mask; and the mask that it names and has lost."""
+def _told_by_stack(source: str, bands: tuple[str | None, ...] | None) -> tuple[Acquisition, ClassRaster | None, str | None]:
+    """What a stack's tags, else its name, tell of its acquisition; its mask; and the mask that it names and has lost.
+
+    The layer of its scene classification is the one that the user names so, else its description.
+    """
     with open_raster(source) as dataset:
         tags, descriptions = dataset.tags(), dataset.descriptions
     acquisition = acquisition_of_tags(tags)
@@ -378,7 +382,8 @@ def _told_by_stack(source: str) -> tuple[Acquisition, ClassRaster | None, str | 
             ClassRaster(beside, (meaning,), origin, widened=widened, of_clouds=made_of not in ("", NO_MASKS)),
             None,
         )
-    layer = next((index for index, text in enumerate(descriptions, start=1) if (text or "").strip().upper() == "SCL"), None)
+    names = bands if bands and SCL in bands else descriptions
+    layer = next((index for index, text in enumerate(names, start=1) if (text or "").strip().upper() == SCL), None)
     if layer is None:
         return acquisition, None, None
     return acquisition, ClassRaster(source, (SCL_CODES,), "scene classification (SCL) of the stack", first_layer=layer), None
@@ -403,7 +408,7 @@ def _classes_beside(files: Files, layers: Mapping[str, tuple[str, int]], alone: 
     found = [
         files.path(name)
         for name in files.names
-        if PurePosixPath(name).suffix.lower() in _RASTER_FILES and _SCL_FILE.search(PurePosixPath(name).stem)
+        if PurePosixPath(name).suffix.lower() in _RASTER_FILES and SCL_FILE.search(PurePosixPath(name).stem)
     ]
     found = [path for path in found if PurePath(path).parent in folders]
     marks = {(), *(marks_of_file(path) for path, _ in layers.values())}
@@ -420,7 +425,7 @@ def _with_classes(mask: ClassRaster) -> tuple[ClassRaster | None, str]:
     with open_raster(mask.path) as dataset:
         if not dataset.dtypes[mask.first_layer - 1].startswith("float"):
             return mask, ""
-    values = np.unique(_values_over(mask.path, mask.first_layer)).astype(float)
+    values = np.unique(values_over(mask.path, mask.first_layer)).astype(float)
     # Others fill.
     values = values[(values >= 0) & (values <= max(SCL_CODES))]
     broken = values[values != np.rint(values)]
@@ -458,7 +463,7 @@ def _stack_layers(source: str, bands: tuple[str | None, ...] | None, side: str) 
         raise BandsUnknown(
             f"{option_of(side, 'bands')} names {len(bands)} layers and {source} has {count}. Name each layer in its order, and write - for one to leave out."
         )
-    return {name: (source, index) for index, name in enumerate(bands, start=1) if name}
+    return {name: (source, index) for index, name in enumerate(bands, start=1) if name in BANDS}
 
 
 def _require_named(source: str, descriptions: tuple[str | None, ...], bands: tuple[str | None, ...], side: str) -> None:
@@ -640,7 +645,7 @@ def _unusable(layers: Mapping[str, tuple[str, int]]) -> tuple[dict[str, str], ND
         if there.any():
             filled = values[there].min() == values[there].max()
         else:
-            filled = any(len(_values_over(*where)) for one, where in layers.items() if one != name)
+            filled = any(len(values_over(*where)) for one, where in layers.items() if one != name)
         if filled:
             found[name] = _FILLED
         elif any((seen & ~there).sum() > _MOST_GAPS * seen.sum() for seen in pixel_by_pixel):
@@ -651,11 +656,11 @@ def _unusable(layers: Mapping[str, tuple[str, int]]) -> tuple[dict[str, str], ND
 
 def _undeclared_fill(path: str, index: int) -> float | None:
     """A value such as −9999 that fills a layer of signed numbers without being declared; None where there is none."""
-    lowest = float(_values_over(path, index).min(initial=0))
+    lowest = float(values_over(path, index).min(initial=0))
     return lowest if lowest < _LOWEST_DN else None
 
 
-def _values_over(path: str, index: int) -> NDArray[Any]:
+def values_over(path: str, index: int) -> NDArray[Any]:
     """The finite values of windows spread over a layer, without nodata."""
     ((values, there, _),) = _spread(path, [index])
     return values[there]

@@ -108,7 +108,7 @@ def bands(name: str, of: str) -> QgsProcessingParameterDefinition:
     """Which layer of a stack is which band."""
     return advanced(
         QgsProcessingParameterString(name, f"Bands of {of}", optional=True),
-        f"The bands of {of} in their order, such as B02,B03,B04,B08; - skips a layer. Left empty: their descriptions tell. "
+        f"The bands of {of} in their order, such as B02,B03,B04,B08; SCL is the scene classification, - skips a layer. Left empty: their descriptions tell. "
         "Products and folders of bands need none.",
     )
 
@@ -166,7 +166,7 @@ def mask(name: str, of: str) -> QgsProcessingParameterDefinition:
             optional=True,
             types=[Qgis.ProcessingSourceType.Raster, Qgis.ProcessingSourceType.VectorPolygon],
         ),
-        f"Where {of} is not usable, such as clouds that you have drawn: polygons, or a raster that is not 0 there.",
+        f"Where {of} is not usable, such as clouds that you have drawn: polygons, a raster that is not 0 there, or a scene classification (SCL).",
     )
 
 

@@ -140,6 +140,7 @@ def test_the_ten_bands_are_those_of_10_and_20_metres() -> None:
 
 def test_layers_are_read_in_order_with_a_dash_for_one_to_skip() -> None:
     assert parse_layers("B02, red,-,nir") == ("B02", "B04", None, "B08")
+    assert parse_layers("B02,-,scl") == ("B02", None, "SCL")
     assert parse_layers("") is None
     assert parse_layers("--before-bands B02,B03") == ("B02", "B03")
 

@@ -363,6 +363,48 @@ def test_a_mask_of_ones_own_must_meet_the_scene_and_have_one_layer(tmp_path: Pat
         open_mask(str(write_stack(tmp_path / "two.tif", np.ones((2, 9, 9), np.uint8), None)))
 
 
+@pytest.mark.parametrize(
+    ("name", "classes", "known"),
+    [
+        ("T31TDH_20200101T105031_SCL_20m.tif", (4, 9), True),
+        ("own.tif", (4, 5, 6, 9), True),
+        ("own.tif", (0, 2, 4, 8, 9, 11), True),
+        # Other masks, which may be called after what they are made of, and classes of Fmask.
+        ("SCL.tif", (0, 1), False),
+        ("SCL.tif", (0, 255), False),
+        ("SCL.tif", (0, 9), False),
+        ("own.tif", (4, 9), False),
+        ("own.tif", (0, 1, 2, 3, 4), False),
+        ("own.tif", (1, 2, 3, 4, 5), False),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_a_scene_classification_of_ones_own_is_read_as_one(
+    tmp_path: Path, name: str, classes: tuple[int, ...], known: bool, dtype: str
+) -> None:
+    values = np.resize(np.array(classes, dtype), (100, 120))
+    mask = open_mask(str(write_stack(tmp_path / name, values[None], None)))
+    means = SCL_CODES if known else {value: Quality.CLOUD for value in classes if value}
+    np.testing.assert_array_equal(read(mask), np.vectorize(lambda value: means.get(value, 0))(values))
+
+
+def test_a_cloud_probability_is_no_mask_and_soft_edges_make_none_of_one(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).integers(0, 100, (1, 100, 120)).astype(np.uint8)
+    with pytest.raises(UnreadableInput, match=r"up to 99, as a cloud's probability does, and a mask holds 0 .*'A>40'"):
+        open_mask(str(write_stack(tmp_path / "prob.tif", values, None)))
+    with pytest.raises(UnreadableInput, match=r"up to 0\.99, .*'A>0\.4'"):
+        open_mask(str(write_stack(tmp_path / "prob.tif", values / np.float32(100), None)))
+    # In a clear sky only its name tells.
+    clear = write_stack(tmp_path / "MSK_CLDPRB_20m.tif", values % 4, None)
+    with pytest.raises(UnreadableInput, match="holds 3 values beside 0, up to 3, "):
+        open_mask(str(clear))
+    open_mask(str(clear.rename(tmp_path / "classes.tif")))
+    values[:, :50], values[:, 50:70], values[:, 70:] = 0, np.arange(1, 121), 255
+    codes = read(open_mask(str(write_stack(tmp_path / "soft.tif", values, None))))
+    assert not codes[:50].any()
+    assert (codes[50:] == Quality.CLOUD).all()
+
+
 def test_far_polygons_of_a_world_layer_do_not_matter(tmp_path: Path) -> None:
     here = geopandas.GeoSeries([box(500200, 4999500, 500600, 4999900)], crs="EPSG:32631").to_crs("EPSG:4326").iloc[0]
     geopandas.GeoSeries([here, box(90, -80, 170, 80)], crs="EPSG:4326").to_file(tmp_path / "m.gpkg")

@@ -13,7 +13,7 @@ from rasterio.shutil import copy
 from rasterio.warp import transform, transform_bounds
 from rasterio.windows import Window
 
-from s2change_plugin.engine.bands import ALL_BANDS, L2A_BANDS, TEN_BANDS
+from s2change_plugin.engine.bands import ALL_BANDS, L2A_BANDS, TEN_BANDS, parse_layers
 from s2change_plugin.engine.errors import BandsUnknown, GridMismatch, UnitsUnclear, UnreadableInput
 from s2change_plugin.engine.grid import Grid
 from s2change_plugin.engine.masks import MaskReader, masks_of
@@ -648,6 +648,19 @@ def test_a_scene_classification_that_was_interpolated_is_not_used_and_it_is_said
     assert [(scene.mask, scene.acquisition.level) for scene in scenes] == [(None, "L2A")] * 3
     said = [f"the SCL layer holds no classes (values such as {odd}); export it" for odd in ("4.25", "0.0004", "0.0004")]
     assert [scene.unused_mask[: len(start)] for scene, start in zip(scenes, said, strict=True)] == said
+
+
+def test_a_layer_that_the_user_names_scl_is_the_mask_of_a_stack(tmp_path: Path) -> None:
+    values = textured(4, 30, 30, 1)
+    values[2] = 9
+    path = str(write_stack(tmp_path / "a.tif", values, None))
+    scene = open_scene(path, parse_layers("B02,B03,SCL,-"))
+    assert (tuple(scene.bands), scene.mask.first_layer, scene.acquisition.level) == (("B02", "B03"), 3, "L2A")
+    assert open_scene(path, parse_layers("B02,B03,-,-")).mask is None
+    # The user's word goes before the file's.
+    path = str(write_stack(tmp_path / "b.tif", values, ("B02", "B03", "B04", "SCL")))
+    assert open_scene(path, parse_layers("B02,B03,SCL,-")).mask.first_layer == 3
+    assert open_scene(path, parse_layers("B02,B03,-,-")).mask.first_layer == 4
 
 
 @pytest.mark.parametrize("crs", ["EPSG:32631", "+proj=longlat +a=3396190 +b=3376200 +no_defs"])

@@ -21,7 +21,17 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from .acquisition import Acquisition, acquisition_of_name, acquisition_of_tags, level_of_layers, parse_number
-from .bands import ALL_BANDS, BANDS, SCL, USUAL_ORDERS, band_of_file, bands_of_descriptions, common_band_of_file, marks_of_file
+from .bands import (
+    ALL_BANDS,
+    BANDS,
+    SCL,
+    TEN_BANDS,
+    USUAL_ORDERS,
+    band_of_file,
+    bands_of_descriptions,
+    common_band_of_file,
+    marks_of_file,
+)
 from .errors import BandsUnknown, GridMismatch, UnitsUnclear, UnreadableInput, option_of
 from .files import Files, open_files
 from .grid import Grid, is_on_earth, name_of, place_of, sample_windows
@@ -480,8 +490,6 @@ def _require_named(source: str, descriptions: tuple[str | None, ...], bands: tup
     contradicted = bool(against) and len(counted) > 1 and [number for number, _, _ in counted] == list(range(1, len(counted) + 1))
     if len(known) >= 2 and not twice and not numbered and not contradicted:
         return
-    usual = USUAL_ORDERS.get(len(bands))
-    option = f"{option_of(side, 'bands')} {','.join(usual or (['B02', 'B03', '…'] + ['-'] * max(0, len(bands) - 3))[: max(len(bands), 2)])}"
     if twice:
         reason = f"describes more than one layer as {', '.join(twice)}"
     elif numbered:
@@ -490,8 +498,23 @@ def _require_named(source: str, descriptions: tuple[str | None, ...], bands: tup
         reason = f"numbers its layers (B1 … B{len(counted)}), and what stands beside a number names another band ({against[0]})"
     else:
         reason = f"has {len(bands)} layers without descriptions that name Sentinel-2 bands"
-    usually = "If they come in the usual order, add" if usual else "Say what they are, in their order, for example"
-    raise BandsUnknown(f"{source} {reason}. {usually}: {option}")
+    raise BandsUnknown(f"{source} {reason}. {_to_paste(len(bands), option_of(side, 'bands'))}")
+
+
+def _to_paste(count: int, option: str) -> str:
+    """How to name so many layers: in the usual order, and in that of their names, which catalogues keep to and in which B8A is last."""
+    usual = USUAL_ORDERS.get(count)
+    if usual is None:
+        fits = max((order for order in USUAL_ORDERS.values() if len(order) < count), key=len, default=TEN_BANDS[:count])
+        example = ",".join([*fits, *["-"] * (count - len(fits))])
+        return f"Say what they are, in their order, with - for one to leave out and {SCL} for a scene classification, such as: {option} {example}"
+    by_name = tuple(sorted(usual))
+    also = (
+        f" or, in the order of their names (Planetary Computer, stackstac, odc): {option} {','.join(by_name)}"
+        if by_name != usual
+        else ""
+    )
+    return f"If they come in the usual order, add: {option} {','.join(usual)}{also}"
 
 
 def _plain_number(text: str | None) -> int | None:

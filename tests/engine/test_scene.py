@@ -1,3 +1,4 @@
+import re
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,28 @@ def test_a_stack_without_descriptions_shows_the_option_to_paste(tmp_path: Path, 
     with pytest.raises(BandsUnknown, match="--after-bands B02,B03,B04,B05,B06,B07,B08,B8A,B11,B12"):
         open_scene(str(path), side="after")
     assert tuple(open_scene(str(path), TEN_BANDS).bands) == TEN_BANDS
+
+
+@pytest.mark.parametrize(
+    ("count", "offered"),
+    [
+        (2, ["B02,B03"]),
+        (3, ["B04,B03,B02", "B02,B03,B04"]),
+        (4, ["B02,B03,B04,B08"]),
+        (6, ["B02,B03,B04,B08,-,-"]),
+        (12, [",".join(L2A_BANDS), "B01,B02,B03,B04,B05,B06,B07,B08,B09,B11,B12,B8A"]),
+        (14, [",".join(ALL_BANDS) + ",-"]),
+    ],
+)
+def test_what_is_offered_to_paste_names_every_layer_and_in_both_orders_that_are_usual(
+    tmp_path: Path, count: int, offered: list[str]
+) -> None:
+    path = str(write_stack(tmp_path / "a.tif", textured(count, 20, 20, 1), None))
+    with pytest.raises(BandsUnknown) as refused:
+        open_scene(path)
+    assert re.findall(r"--before-bands (\S+)", str(refused.value)) == offered
+    for layers in offered:
+        assert open_scene(path, parse_layers(f"--before-bands {layers}")).bands
 
 
 @pytest.mark.parametrize(

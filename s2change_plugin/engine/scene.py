@@ -63,6 +63,8 @@ _IN_ARCHIVE = re.compile(r"/vsi(?:zip|tar)/\{?(.+?\.(?:zip|tar|tgz|tar\.gz))\}?(
 # How folders of one scene's bands by resolution are called, as in a product and on AWS; and what the root of a Zarr store holds.
 _GSD_FOLDER = re.compile(r"R(10|20|60)m", re.IGNORECASE)
 _OF_ZARR = {".zmetadata", ".zgroup", "zarr.json"}
+# Numbers that Landsat and Sentinel-2 give to other bands, and those that Landsat has not (NASA, HLS Product User Guide, tables of bands).
+_OF_RED_EDGE, _BEYOND_LANDSAT = {"B05", "B06", "B07"}, {"B08", "B8A", "B12"}
 _UNREAD_FMASK = (
     "the layer Fmask is not read; make a mask of 0 and 1 of its bits for cloud and shadow, in gdal_calc.py (A.astype(int) & 10) > 0, "
     "and give it as one of your own"
@@ -479,6 +481,11 @@ def _stack_layers(source: str, bands: tuple[str | None, ...] | None, side: str) 
 def _require_named(source: str, descriptions: tuple[str | None, ...], bands: tuple[str | None, ...], side: str) -> None:
     """Refuse a stack whose descriptions do not tell its bands, with the option ready to paste."""
     known = [name for name in bands if name]
+    if level_of_layers(descriptions) and not _OF_RED_EDGE.isdisjoint(known) and _BEYOND_LANDSAT.isdisjoint(known):
+        raise BandsUnknown(
+            f"{source} has the layers of Harmonized Landsat (HLS L30), whose B5 is near infrared: it has none of {', '.join(sorted(_BEYOND_LANDSAT))}. Give "
+            f"HLS S30, which is Sentinel-2, or say what the layers are: {option_of(side, 'bands')}"
+        )
     twice = sorted({name for name in known if known.count(name) > 1})
     numbers = [number for number in map(_plain_number, descriptions) if number is not None]
     # B01, B02 are names; of many even these may be numbers.

@@ -159,6 +159,13 @@ def test_harmonized_landsat_sentinel_2_from_earth_engine_is_surface_reflectance_
     assert (scene.acquisition.level, scene.unused_mask) == ("L1C", "")
 
 
+def test_harmonized_landsat_is_not_read_as_sentinel_2(tmp_path: Path) -> None:
+    layers = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B9", "B10", "B11", "Fmask", "SZA")
+    path = write_stack(tmp_path / "a.tif", textured(len(layers), 40, 40, 1), layers)
+    with pytest.raises(BandsUnknown, match="layers of Harmonized Landsat .* none of B08, B12, B8A"):
+        open_scene(str(path))
+
+
 def test_numbers_alone_are_not_taken_for_bands(tmp_path: Path, ground: np.ndarray) -> None:
     path = write_stack(tmp_path / "a.tif", ground, [f"B{number}" for number in range(1, 11)])
     with pytest.raises(BandsUnknown, match="only numbers its layers"):

@@ -17,6 +17,8 @@ import numpy as np
 import rasterio
 import torch
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
 
 from s2change_plugin.engine.bands import L2A_BANDS
 from s2change_plugin.engine.card import ModelCard, find_card
@@ -29,6 +31,7 @@ from s2change_plugin.engine.validity import Codes
 from .calibrate import card_values, summary
 from .evaluate import trained_near
 from .failures import failures
+from .files import write_whole
 from .fit import few_steps, fit, flops_per_pixel, new_network, predict, save_state
 from .options import FitOptions, completed
 from .prepare import City, Labels, fingerprints, read_city, require_as_before
@@ -247,7 +250,7 @@ def folds_of(data: Path, folds: int) -> list[Fold]:
 
 def labels_of(data: Path) -> dict[str, Labels]:
     """The label of each city: uint8 (row, col), 1 change, 0 none, 255 not labelled."""
-    return {name: read_levels(data / name / "change.tif") for name in city_names(data)}
+    return {name: read_levels(data / name / "change.tif", "Make it again.") for name in city_names(data)}
 
 
 def changed_pixels(data: Path) -> dict[str, int]:
@@ -277,10 +280,17 @@ def balanced_folds(changed: dict[str, int], groups: Sequence[Fold], folds: int) 
     return [tuple(sorted(fold)) for fold in split]
 
 
-def read_levels(path: Path) -> Codes:
-    """The one band of a raster of codes."""
-    with rasterio.open(path) as raster:
-        levels: Codes = raster.read(1)
+def read_levels(path: Path, remedy: str) -> Codes:
+    """The one band of a raster of codes.
+
+    Raises:
+        UnreadableInput: it cannot be read; the text ends with the remedy.
+    """
+    try:
+        with rasterio.open(path) as raster:
+            levels: Codes = raster.read(1)
+    except RasterioError as error:
+        raise UnreadableInput(f"{path} cannot be read to its end, it is missing or damaged. {remedy}") from error
     return levels
 
 
@@ -290,8 +300,13 @@ def is_predicted(output: Path, seed: int, cities: Iterable[str]) -> bool:
 
 
 def read_predictions(output: Path, seed: int, cities: Iterable[str], variant: str = VARIANTS[0]) -> dict[str, Codes]:
-    """City to stored out-of-fold probability: uint8 (row, col), 0–250, 255 where not seen."""
-    return {name: read_levels(_path(output, seed, name, variant)) for name in cities}
+    """City to stored out-of-fold probability: uint8 (row, col), 0–250, 255 where not seen.
+
+    Raises:
+        UnreadableInput: one cannot be read.
+    """
+    remedy = "Delete it and give that crossvalidate command once more: its fold alone is fitted anew."
+    return {name: read_levels(_path(output, seed, name, variant), remedy) for name in cities}
 
 
 def summaries(output: Path, seeds: Iterable[int], truth: dict[str, Labels], split: Sequence[Fold]) -> dict[str, dict[str, Any]]:
@@ -395,12 +410,13 @@ def _network_path(output: Path, seed: int, fold: Fold) -> Path:
 def _write(target: Path, levels: NDArray[np.uint8], like: Path) -> None:
     """Write stored probability on the grid of a label, in one step, so that what exists is whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_suffix(".part")
     with rasterio.open(like) as label:
         profile = {**label.profile, "nodata": NOT_OBSERVED, "compress": "deflate"}
-    with rasterio.open(beside, "w", **profile) as raster:
-        raster.write(levels, 1)
-    beside.replace(target)
+    # GDAL itself says nothing when a disk fills up while it closes a file.
+    with MemoryFile() as memory:
+        with memory.open(**profile) as raster:
+            raster.write(levels, 1)
+        write_whole(target, memory.read())
 
 
 def require_its_network(start: ModelCard, options: FitOptions) -> None:

@@ -23,6 +23,7 @@ from s2change_plugin.engine.unet import ChangeNet
 from s2change_plugin.engine.validity import Codes
 
 from .baselines import FullyConvolutional
+from .files import write_whole
 from .losses import LOSSES, bce
 from .options import OPTIMIZERS, FitOptions
 from .sampling import Ground, batch, padded
@@ -231,9 +232,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     # PyTorch itself would say nothing of use of a full disk.
     written = BytesIO()
     torch.save(state, written)
-    beside = path.with_suffix(".part")
-    beside.write_bytes(written.getvalue())
-    beside.replace(path)
+    write_whole(path, written.getvalue())
 
 
 def _restore(checkpoint: Path | None, parts: dict[str, Any]) -> int:

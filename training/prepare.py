@@ -18,6 +18,7 @@ from s2change_plugin.engine.errors import UnreadableInput
 from s2change_plugin.engine.findings import require_fit, units_finding
 from s2change_plugin.engine.grid import Grid
 from s2change_plugin.engine.labelled import RECORD, UNLABELLED, Origin, city_names, read_record, record_text, write_city
+from s2change_plugin.engine.outputs import writing
 from s2change_plugin.engine.pair import PairOptions, open_pair
 from s2change_plugin.engine.radiometry import Array
 from s2change_plugin.engine.scene import Scene, open_raster, open_scene
@@ -59,6 +60,7 @@ def prepare_oscd(source: Path, target: Path) -> Iterator[dict[str, Any]]:
 
     Raises:
         UnreadableInput: not that layout, or the target has a record that is none.
+        OutputError: a city cannot be written.
     """
     images, labels = _oscd_folders(source)
     cities = sorted(path.name for path in images.iterdir() if (path / "imgs_1").is_dir() and path.name in labels)
@@ -137,7 +139,9 @@ def _prepare_city(images: Path, label: Path, target: Path) -> dict[str, Any]:
         require_fit([units_finding(pair, trust_units=False)])
         seen = pair.read(pair.grid.window)
         change = _label_on(label, before, pair.grid)
-        write_city(target, (seen.before, seen.after), change, bands, pair.grid)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with writing(target):
+            write_city(target, (seen.before, seen.after), change, bands, pair.grid)
         return {
             "shift": asdict(pair.shift),
             "shape": pair.grid.shape,

@@ -1,3 +1,4 @@
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -18,6 +19,8 @@ from training.__main__ import main
 from training.calibrate import summary
 from training.crossvalidate import (
     _cities,
+    _path,
+    _write,
     as_text,
     balanced_folds,
     begun_with,
@@ -265,6 +268,34 @@ def test_a_folder_from_before_an_option_goes_on_with_its_default_alone(
     saved.write_text(json.dumps(options))
     with pytest.raises(S2ChangeError, match=r"view_cells \[\] instead of \[1, 2\]"):
         crossvalidate(data, tmp_path / "cv", replace(TINY, view_cells=(1, 2)), 2, 1, 1, lambda text: None)
+
+
+def test_a_disk_that_fills_up_leaves_no_prediction_that_counts_as_done(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GDAL itself would close what is cut off without a word."""
+
+    def full(path: Path, content: bytes) -> int:
+        path.write_text("cut off")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    target = _path(tmp_path, 0, "bern", "l1c")
+    with pytest.raises(OSError, match="No space left"):
+        _write(target, np.zeros((96, 128), np.uint8), data / "bern" / "change.tif")
+    assert not target.exists()
+
+
+def test_a_raster_that_is_cut_off_is_named_with_what_to_do(data: Path, tmp_path: Path) -> None:
+    label, target = data / "bern" / "change.tif", _path(tmp_path, 0, "bern", "l1c")
+    _write(target, np.random.default_rng(0).integers(0, 250, (96, 128), np.uint8), label)
+    assert read_predictions(tmp_path, 0, ["bern"])["bern"].shape == (96, 128)
+    for path in (target, label):
+        path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(UnreadableInput, match=r"l1c/bern\.tif cannot be read .*Delete it and give that crossvalidate command"):
+        read_predictions(tmp_path, 0, ["bern"])
+    with pytest.raises(UnreadableInput, match=r"bern/change\.tif cannot be read .*Make it again"):
+        labels_of(data)
 
 
 def test_teachers_of_a_fold_are_the_networks_that_never_saw_it(

@@ -4,9 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from rasterio.errors import RasterioIOError
 
 from s2change_plugin.engine.bands import ALL_BANDS, TEN_BANDS
-from s2change_plugin.engine.errors import UnreadableInput
+from s2change_plugin.engine.errors import OutputError, UnreadableInput
 from s2change_plugin.engine.labelled import UNLABELLED, city_names, origins
 from training.prepare import prepare_oscd, read_city
 
@@ -33,6 +34,17 @@ def test_bands_dates_and_labels_lie_on_one_grid(layout: Path, tmp_path: Path) ->
 def test_preparing_keeps_what_else_the_folder_holds(layout: Path, data: Path) -> None:
     list(prepare_oscd(layout, data))
     assert list(origins(data, ["bern", "town"])) == ["bern", "town"]
+
+
+def test_a_city_that_cannot_be_written_is_named(layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GDAL does not say itself which file that is."""
+
+    def fail(*_: object) -> None:
+        raise RasterioIOError("Write failed. See previous exception for details.")
+
+    monkeypatch.setattr("training.prepare.write_city", fail)
+    with pytest.raises(OutputError, match="data/town could not be written"):
+        list(prepare_oscd(layout, tmp_path / "data"))
 
 
 def test_what_is_prepared_reads_back_as_reflectance(data: Path) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
+from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,13 @@ class Teachers:
         folder: of that cross-validation.
         options: of its fits.
         seeds: of its fits.
+        sha256: of the files of its networks.
     """
 
     folder: Path
     options: FitOptions
     seeds: tuple[int, ...]
+    sha256: str
 
     def of(self, fold: Fold) -> list[Any]:
         """One of each seed.
@@ -112,8 +115,8 @@ def crossvalidate(
     level = require_one_level(origins(data, city_names(data)))
     split = folds_of(data, folds)
     cities = fingerprints(data)
-    taught = teachers_in(teachers, cities, split, options) if teachers else None
     start = find_card(init) if init else None
+    taught = teachers_in(teachers, cities, split, options, start) if teachers else None
     if start:
         require_its_network(start, options)
         _require_new_places(start, centres(data), data)
@@ -185,7 +188,25 @@ def lesson(teachers: int, taught: Iterable[str], views: Iterable[str]) -> str:
     return f"what looks at the {learners} learned from {'one other' if teachers == 1 else f'{teachers} others'}"
 
 
-def teachers_in(folder: Path, cities: Mapping[str, str], split: Sequence[Fold], options: FitOptions) -> Teachers:
+def require_noted(teachers: dict[str, Any] | None, folder: Path) -> None:
+    """Refuse a cross-validation that does not say what its networks learned from.
+
+    Args:
+        teachers: as its options have them.
+        folder: of the cross-validation.
+
+    Raises:
+        UnreadableInput: it had some, and notes only where they were.
+    """
+    if teachers and "sha256" not in teachers:
+        raise UnreadableInput(
+            f"{folder} is of an earlier version, which noted of its teachers only where they were. Make it anew, in another folder."
+        )
+
+
+def teachers_in(
+    folder: Path, cities: Mapping[str, str], split: Sequence[Fold], options: FitOptions, start: ModelCard | None
+) -> Teachers:
     """What a cross-validation's folder has to teach networks of these options.
 
     Args:
@@ -193,13 +214,20 @@ def teachers_in(folder: Path, cities: Mapping[str, str], split: Sequence[Fold], 
         cities: `fingerprints` of the data.
         split: the folds.
         options: of the networks that are to learn.
+        start: model that these begin with.
 
     Raises:
-        UnreadableInput: nothing, not for each of the folds, or what was fitted to other data.
+        UnreadableInput: nothing, not for each of the folds, what was fitted to other data, or what sees by other statistics.
     """
-    there = FitOptions(**settings_of(folder))
-    require_as_before(saved_options(folder)["cities"], cities, folder)
+    there, saved = FitOptions(**settings_of(folder)), saved_options(folder)
+    require_as_before(saved["cities"], cities, folder)
     require_alike(str(folder), (there.architecture, there.views, there.bands, there.alignment), options)
+    began = saved["init"]
+    if (began and began["sha256"]) != (start and start.sha256):
+        raise UnreadableInput(
+            f"The networks of {folder} began with {began['name'] if began else 'random weights'}, and those that are to learn with "
+            f"{start.name if start else 'random weights'}, so that they see by other means and deviations. Begin both with the same, by --init."
+        )
     seeds = sorted(int(one.name.removeprefix("seed-")) for one in folder.glob("seed-*"))
     missing = [fold for seed in seeds for fold in split if not _network_path(folder, seed, fold).exists()]
     if missing or not seeds:
@@ -208,7 +236,11 @@ def teachers_in(folder: Path, cities: Mapping[str, str], split: Sequence[Fold], 
             f"{folder} has no networks{told}. Finish that cross-validation, with the same data and folds; one of an earlier version kept "
             "none and has to be made anew, in a new folder."
         )
-    teachers = Teachers(folder.resolve(), there, tuple(seeds))
+    digest = sha256()
+    for seed in seeds:
+        for fold in split:
+            digest.update(_network_path(folder, seed, fold).read_bytes())
+    teachers = Teachers(folder.resolve(), there, tuple(seeds), digest.hexdigest())
     for fold in split:
         teachers.of(fold)
     return teachers
@@ -454,13 +486,14 @@ def _begin(
     output: Path, options: FitOptions, folds: int, teachers: Teachers | None, start: ModelCard | None, cities: dict[str, str]
 ) -> None:
     """Make the output folder, or check that the run in it is this one."""
-    taught = teachers and {"folder": str(teachers.folder), "seeds": teachers.seeds, "views": teachers.options.views}
+    taught = teachers and {"sha256": teachers.sha256, "seeds": teachers.seeds, "views": teachers.options.views}
     began = start and {"name": start.name, "sha256": start.sha256}
     wanted = json.loads(json.dumps({"folds": folds, "teachers": taught, "init": began, **asdict(options)}))
     saved = output / OPTIONS
     if saved.exists():
         there = saved_options(output)
         require_as_before(there["cities"], cities, output)
+        require_noted(there["teachers"], output)
         other = [f"{name} {there.get(name)!r} instead of {value!r}" for name, value in wanted.items() if there.get(name) != value]
         if other:
             raise S2ChangeError(f"{output} holds a run with other options ({'; '.join(other)}). Choose another folder.")

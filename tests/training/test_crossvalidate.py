@@ -2,6 +2,7 @@ import errno
 import json
 import shutil
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -321,7 +322,9 @@ def test_teachers_of_a_fold_are_the_networks_that_never_saw_it(
             for name, stored in read_predictions(tmp_path / "one", seed, fold).items():
                 assert np.array_equal(predict(teacher, laid_out(cities[name], statistics), TINY), stored)
     saved = json.loads((tmp_path / "two" / "options.json").read_text())
-    assert saved["teachers"] == {"folder": str(tmp_path / "one"), "seeds": [0, 1], "views": ["dates", "difference"]}
+    networks = [(tmp_path / "one" / f"seed-{seed}" / "networks" / f"{fold[0]}.pt") for seed in (0, 1) for fold in found["folds"]]
+    known = sha256(b"".join(path.read_bytes() for path in networks)).hexdigest()
+    assert saved["teachers"] == {"sha256": known, "seeds": [0, 1], "views": ["dates", "difference"]}
     assert FitOptions(**settings_of(tmp_path / "two")) == student
     with pytest.raises(S2ChangeError, match="teachers .* instead of None"):
         crossvalidate(data, tmp_path / "two", student, 2, 1, 1, lambda text: None)
@@ -357,6 +360,52 @@ def test_teachers_that_see_otherwise_or_are_missing_are_refused(
     assert not (tmp_path / "two").exists()
     with pytest.raises(UnreadableInput, match="holds no cross-validation"):
         crossvalidate(data, tmp_path / "two", TINY, 2, 1, 1, lambda text: None, tmp_path / "none")
+
+
+def test_teachers_are_known_by_their_networks_wherever_they_are(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart(monkeypatch)
+    monkeypatch.setattr("training.crossvalidate.fit", lambda cities, options, *_: new_network(options).eval())
+    said: list[str] = []
+
+    def run(name: str, teachers: Path | None = None, **other: object) -> None:
+        crossvalidate(data, tmp_path / name, replace(TINY, **other), 2, 1, 1, said.append, teachers)
+
+    run("one")
+    run("two", tmp_path / "one")
+    (tmp_path / "one").rename(tmp_path / "moved")
+    said.clear()
+    run("two", tmp_path / "moved")
+    assert not [text for text in said if text.startswith("Seed")]
+    run("one", width=5)
+    with pytest.raises(S2ChangeError, match="holds a run with other options .teachers"):
+        run("two", tmp_path / "one")
+    saved = tmp_path / "two" / "options.json"
+    options = json.loads(saved.read_text())
+    by_place = {"folder": str(tmp_path / "moved"), "seeds": [0], "views": ["dates", "difference"]}
+    saved.write_text(json.dumps({**options, "teachers": by_place}))
+    with pytest.raises(UnreadableInput, match="noted of its teachers only where they were"):
+        run("two", tmp_path / "moved")
+
+
+def test_teachers_that_began_otherwise_are_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would be shown images in other means and deviations than their own."""
+    apart(monkeypatch)
+    monkeypatch.setattr("training.crossvalidate.fit", lambda cities, options, *_: new_network(options).eval())
+    start, options = str(write_standin(tmp_path, "start")), replace(TINY, views=("dates",), width=10, depth=1)
+
+    def run(name: str, init: str | None, teachers: Path | None = None) -> None:
+        crossvalidate(data, tmp_path / name, options, 2, 1, 1, lambda text: None, teachers, init)
+
+    run("random", None)
+    run("begun", start)
+    with pytest.raises(UnreadableInput, match="random began with random weights, and those that are to learn with start"):
+        run("student", start, tmp_path / "random")
+    with pytest.raises(UnreadableInput, match="begun began with start, and those that are to learn with random weights"):
+        run("student", None, tmp_path / "begun")
+    assert not (tmp_path / "student").exists()
+    run("student", start, tmp_path / "begun")
 
 
 def test_places_come_from_the_labels_grids(data: Path) -> None:

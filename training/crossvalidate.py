@@ -486,7 +486,12 @@ def _begin(
     output: Path, options: FitOptions, folds: int, teachers: Teachers | None, start: ModelCard | None, cities: dict[str, str]
 ) -> None:
     """Make the output folder, or check that the run in it is this one."""
-    taught = teachers and {"sha256": teachers.sha256, "seeds": teachers.seeds, "views": teachers.options.views}
+    taught = teachers and {
+        "sha256": teachers.sha256,
+        "seeds": teachers.seeds,
+        "views": teachers.options.views,
+        "options": asdict(teachers.options),
+    }
     began = start and {"name": start.name, "sha256": start.sha256}
     wanted = json.loads(json.dumps({"folds": folds, "teachers": taught, "init": began, **asdict(options)}))
     saved = output / OPTIONS
@@ -494,8 +499,17 @@ def _begin(
         there = saved_options(output)
         require_as_before(there["cities"], cities, output)
         require_noted(there["teachers"], output)
-        other = [f"{name} {there.get(name)!r} instead of {value!r}" for name, value in wanted.items() if there.get(name) != value]
+        other = [
+            f"{name} {_told(there.get(name))} instead of {_told(value)}"
+            for name, value in wanted.items()
+            if there.get(name) != value
+        ]
         if other:
             raise S2ChangeError(f"{output} holds a run with other options ({'; '.join(other)}). Choose another folder.")
     output.mkdir(parents=True, exist_ok=True)
     saved.write_text(json.dumps({**wanted, "cities": cities}, indent=2) + "\n", encoding="utf-8")
+
+
+def _told(value: Any) -> str:
+    """A saved option as an error message has it: of teachers all but their own options, which go with the hash."""
+    return repr({name: one for name, one in value.items() if name != "options"} if isinstance(value, dict) else value)

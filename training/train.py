@@ -44,6 +44,7 @@ from .crossvalidate import (
     lesson,
     require_alike,
     require_its_network,
+    require_noted,
     saved_options,
     taught_by,
 )
@@ -503,6 +504,7 @@ def _require_teachers(options: TrainOptions) -> None:
                 + (f"Give it with --init {began['name']}." if began else "Leave --init out.")
             )
         wanted = saved["teachers"]
+        require_noted(wanted, folder)
         expected = [wanted["views"]] * len(wanted["seeds"]) if wanted else []
         if [list(card.views) for card in cards] != expected:
             asked = f"{len(wanted['seeds'])} of {', '.join(wanted['views'])}" if wanted else "none"
@@ -510,6 +512,18 @@ def _require_teachers(options: TrainOptions) -> None:
                 f"The networks in {folder} had other teachers than this model would: {asked}. Name with --teacher as many, each trained as "
                 "those were."
             )
+        for name, card in zip(options.teachers, cards, strict=True):
+            there = completed(card.training)
+            other = [
+                f"{option} {there[option]!r} instead of {value!r}"
+                for option, value in completed(wanted["options"]).items()
+                if option != "seed" and there[option] != value
+            ]
+            if other:
+                raise UnreadableInput(
+                    f"{name} is another teacher than the networks in {folder} had: {'; '.join(other)}. Name with --teacher as many, each "
+                    "trained as those were."
+                )
 
 
 def _taught(card: ModelCard, names: Sequence[str]) -> tuple[ModelCard, list[ChangeNet]]:

@@ -1,7 +1,7 @@
 import errno
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -324,9 +324,10 @@ def test_teachers_of_a_fold_are_the_networks_that_never_saw_it(
     saved = json.loads((tmp_path / "two" / "options.json").read_text())
     networks = [(tmp_path / "one" / f"seed-{seed}" / "networks" / f"{fold[0]}.pt") for seed in (0, 1) for fold in found["folds"]]
     known = sha256(b"".join(path.read_bytes() for path in networks)).hexdigest()
-    assert saved["teachers"] == {"sha256": known, "seeds": [0, 1], "views": ["dates", "difference"]}
+    fitted = json.loads(json.dumps(asdict(TINY)))
+    assert saved["teachers"] == {"sha256": known, "seeds": [0, 1], "views": ["dates", "difference"], "options": fitted}
     assert FitOptions(**settings_of(tmp_path / "two")) == student
-    with pytest.raises(S2ChangeError, match="teachers .* instead of None"):
+    with pytest.raises(S2ChangeError, match=r"options \(teachers [^()]*'views': \['dates', 'difference'\]\} instead of None\)"):
         crossvalidate(data, tmp_path / "two", student, 2, 1, 1, lambda text: None)
 
 

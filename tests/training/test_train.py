@@ -3,7 +3,7 @@ import errno
 import json
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,18 @@ from training.losses import LOSSES, bce, bce_dice, dice
 from training.options import FitOptions
 from training.prepare import fingerprints, read_city
 from training.sampling import laid_out
-from training.train import TrainOptions, _best, _keep_best, beside, draw_curves, evidence, fine_tuning, split, train
+from training.train import (
+    TrainOptions,
+    _best,
+    _keep_best,
+    _require_teachers,
+    beside,
+    draw_curves,
+    evidence,
+    fine_tuning,
+    split,
+    train,
+)
 
 TINY = TrainOptions(FitOptions(epochs=2, batch=4, patch=32, views=("dates",), width=4, depth=2, seed=3))
 
@@ -578,6 +589,27 @@ def test_a_model_learns_from_others_and_its_card_counts_them(data: Path, tmp_pat
     begun = tiny(("bern",), init=names[0], views=("dates",))
     with pytest.raises(ModelError, match="was trained on other cities"):
         run(data, tmp_path / "begun", replace(begun, teachers=(names[0],)))
+
+
+def test_a_teacher_that_was_trained_otherwise_than_those_of_the_cross_validation_is_refused(tmp_path: Path) -> None:
+    """Else the card would have the scores of what learned from others."""
+    fit, taught_by = FitOptions(views=("dates",)), FitOptions(views=("dates",), width=10, depth=1, light=2.0)
+    teachers = {"sha256": "1", "seeds": [4], "views": ["dates"], "options": asdict(taught_by)}
+    saved = tmp_path / "options.json"
+    saved.write_text(json.dumps({**asdict(fit), "folds": 2, "cities": {}, "teachers": teachers, "init": None}))
+
+    def require(**other: object) -> None:
+        trained = {**asdict(replace(taught_by, **other)), "cities": ["bern"], "precision": "float32"}
+        name = str(write_standin(tmp_path, "teacher", training=trained))
+        _require_teachers(TrainOptions(fit, crossvalidated=str(tmp_path), teachers=(name,)))
+
+    require(seed=7)
+    with pytest.raises(UnreadableInput, match=r"had: epochs 5 instead of 50; light 1\.0 instead of 2\.0\. Name with --teacher"):
+        require(epochs=5, light=1.0)
+    teachers = {"folder": "/there", "seeds": [4], "views": ["dates"]}
+    saved.write_text(json.dumps({**asdict(fit), "folds": 2, "cities": {}, "teachers": teachers, "init": None}))
+    with pytest.raises(UnreadableInput, match="noted of its teachers only where they were"):
+        require()
 
 
 def test_a_cross_validated_model_is_trained_on_all_cities_and_its_card_says_what_was_measured(

@@ -110,7 +110,7 @@ def crossvalidate(
 
     Raises:
         S2ChangeError: the cities are of several levels, the output folder holds a run with other options or on other data, that of
-            the teachers none to learn from, or the model to begin with knows one of the places.
+            the teachers none to learn from, the model to begin with knows one of the places, or all change or all else lies in one fold.
     """
     level = require_one_level(origins(data, city_names(data)))
     split = folds_of(data, folds)
@@ -120,6 +120,7 @@ def crossvalidate(
     if start:
         require_its_network(start, options)
         _require_new_places(start, centres(data), data)
+    _require_both(split, observed_labels(data, options.bands))
     _begin(output, options, folds, taught, start, cities)
     for number, fold in enumerate(split):
         say(f"Fold {number}: {', '.join(fold)}")
@@ -283,6 +284,11 @@ def folds_of(data: Path, folds: int) -> list[Fold]:
 def labels_of(data: Path) -> dict[str, Labels]:
     """The label of each city: uint8 (row, col), 1 change, 0 none, 255 not labelled."""
     return {name: read_levels(data / name / "change.tif", "Make it again.") for name in city_names(data)}
+
+
+def observed_labels(data: Path, bands: tuple[str, ...]) -> dict[str, Labels]:
+    """The same, and 255 also where a network of these bands sees nothing."""
+    return {name: read_city(data / name, bands).change for name in city_names(data)}
 
 
 def changed_pixels(data: Path) -> dict[str, int]:
@@ -480,6 +486,25 @@ def _require_new_places(start: ModelCard, places: Places, data: Path) -> None:
             f"{start.name} was trained within {NEIGHBOURS_KM:g} km of {', '.join(known)}, so that scores there would prove nothing. Take what lies there "
             f"out of {data}, or leave --init out."
         )
+
+
+def _require_both(split: Sequence[Fold], labels: Mapping[str, Labels]) -> None:
+    """Refuse folds of which one leaves nothing to learn from, or to choose its threshold and calibration on.
+
+    Args:
+        split: the folds.
+        labels: `observed_labels`.
+
+    Raises:
+        UnreadableInput: one does.
+    """
+    for fold in split:
+        for value, kind in ((1, "change"), (0, "no change")):
+            if not any((change == value).any() for name, change in labels.items() if name not in fold):
+                raise UnreadableInput(
+                    f"Outside of the fold {', '.join(fold)} no pixel that is observed on both dates is labelled as {kind}, so nothing can be "
+                    f"learnt from it. Label {kind} at another place, or add one that has some."
+                )
 
 
 def _begin(

@@ -242,6 +242,26 @@ def test_a_run_on_data_that_changed_is_refused(data: Path, tmp_path: Path, monke
         again()
 
 
+@pytest.mark.parametrize(("value", "kind"), [(1, "change"), (0, "no change")])
+def test_a_kind_of_label_that_lies_in_one_fold_alone_is_refused_before_anything_is_fitted(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: int, kind: str
+) -> None:
+    """Bern's label alone says it, and athens' where nothing is observed."""
+    apart(monkeypatch)
+    for name in city_names(data):
+        with rasterio.open(data / name / "change.tif", "r+") as raster:
+            change = np.full(raster.shape, 1 - value, np.uint8)
+            change[:9] = value if name in ("athens", "bern") else 255
+            raster.write(change, 1)
+    with rasterio.open(data / "athens" / "after.tif", "r+") as raster:
+        hidden = raster.read()
+        hidden[:, :9] = 0
+        raster.write(hidden)
+    with pytest.raises(UnreadableInput, match=f"Outside of the fold .*bern.* is labelled as {kind}, so"):
+        crossvalidate(data, tmp_path / "cv", TINY, 3, 1, 1, lambda text: None)
+    assert not (tmp_path / "cv").exists()
+
+
 def test_a_folder_with_other_options_is_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     apart(monkeypatch)
     (tmp_path / "cv").mkdir()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ from .prepare import Labels, fingerprints, read_city, require_as_before
 
 PAGE, VALUES = "report.html", "report.json"
 _TEMPLATE = Path(__file__).parent / "templates" / "crossvalidation.html"
+_TRUE_COLOUR = ("B04", "B03", "B02")
 _ARCHITECTURES = {"two-date-unets": "S2Change", "fc-ef": "FC-EF", "fc-siam-diff": "FC-Siam-diff"}
 # Another run may lack a band that makes a pixel on the rim unseen; more than this share is other data.
 _OTHER_PIXELS = 0.001
@@ -216,6 +217,8 @@ def write_report(
         pixels=found["l1c"]["seeds"][0]["pooled"]["pixels"],
         colours={name: "#{:02x}{:02x}{:02x}".format(*AGREEMENT_COLOURS[code]) for code, name in names.items()},
         ramp=ramp(),
+        shown=_shown(options.bands),
+        true_colour=_TRUE_COLOUR,
         curves_picture=_base64(_curves_picture(methods, found["l1c"])),
         reliability_picture=_base64(
             reliability_picture(
@@ -232,17 +235,24 @@ def _city_pictures(data: Path, output: Path, options: FitOptions, found: dict[st
 
     That rises with the probability, so the threshold that it makes of a fold's calls the same pixels change.
     """
-    colours = tuple(name for name in ("B04", "B03", "B02") if name in options.bands)
+    shown = _shown(options.bands)
     first = found["l1c"]["seeds"][0]
     pictures = {}
     for fold, threshold, one in zip(found["folds"], first["goals"]["f1"]["thresholds"], first["betas"], strict=True):
         levels, calibrated = read_predictions(output, options.seed, fold), beta_curve(one)
-        shown = float(calibrated[round(threshold / STEP)])
+        at = float(calibrated[round(threshold / STEP)])
         for name in fold:
-            city = read_city(data / name, colours if len(colours) == 3 else options.bands[:3])
+            city = read_city(data / name, tuple(dict.fromkeys(shown)))
+            colours = [city.bands.index(band) for band in shown]
+            city = replace(city, before=city.before[colours], after=city.after[colours])
             picture = city_picture(city, levels[name], calibrated, threshold)
-            pictures[name] = {"picture": _base64(picture), "threshold": shown, "scores": first["cities"][name]}
+            pictures[name] = {"picture": _base64(picture), "threshold": at, "scores": first["cities"][name]}
     return dict(sorted(pictures.items()))
+
+
+def _shown(bands: tuple[str, ...]) -> tuple[str, ...]:
+    """Which are shown as red, green and blue: true colour where there is that, else the first, over again where they are fewer than three."""
+    return _TRUE_COLOUR if set(_TRUE_COLOUR) <= set(bands) else (3 * bands)[:3]
 
 
 def _curves_picture(methods: Sequence[Method], scores: dict[str, Any]) -> bytes:

@@ -68,6 +68,7 @@ def test_the_command_writes_a_page_that_holds_all_it_needs_and_the_same_as_json(
     assert own["seeds"] == 2
     assert values["card"] == scores["card"]
     assert "2 seeds. Level-1C. blocks that were painted.</p>" in page
+    assert "Both dates in true colour with one stretch." in page
     offset, rising, falling = (f"{value:.3f}".replace("-", "−") for value in scores["card"]["calibration"])
     assert f"logit = {offset} + {rising} ln p − {falling} ln (1 − p)" in page
     for variant in ("l1c", "l2a"):
@@ -116,6 +117,15 @@ def test_a_run_that_looks_at_b10_says_nothing_of_level_2a(data: Path, tmp_path: 
         for table in re.findall(r"<table>.*?</table>", page, re.DOTALL):
             widths = {len(re.findall(r"<t[hd]", row)) for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL)}
             assert len(widths) == 1, table
+
+
+@pytest.mark.parametrize(("bands", "shown"), [("B04,B08", "B04, B08, B04"), ("B08", "B08, B08, B08")])
+def test_networks_of_fewer_than_three_bands_have_their_report(data: Path, tmp_path: Path, bands: str, shown: str) -> None:
+    done = run(data, tmp_path / "cv", "--set", f"bands={bands}")
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "cv" / "report.html").read_text("utf-8")
+    assert len(pictures(page)) == 2 + len(city_names(data))
+    assert f"Both dates with {shown} as red, green, blue with one stretch." in page
 
 
 def test_what_is_level_2a_already_is_not_called_an_imitation(data: Path, tmp_path: Path) -> None:

@@ -31,7 +31,6 @@ from .calibrate import (
 )
 from .classical import LIMIT, METHODS, Found, classical_counts
 from .crosspictures import Line, city_picture, curves_picture, ramp, reliability_picture
-from .crossvalidate import SCORES as SCORES_FILE
 from .crossvalidate import (
     VARIANTS,
     Fold,
@@ -41,10 +40,12 @@ from .crossvalidate import (
     mapped,
     read_predictions,
     saved_options,
+    saved_scores,
     summaries,
     taught_by,
 )
 from .failures import KINDS
+from .files import write_json, write_whole
 from .options import FitOptions
 from .prepare import Labels, fingerprints, read_city, require_as_before
 
@@ -107,7 +108,7 @@ def read_rival(folder: Path, data: Path, split: Sequence[Fold], options: FitOpti
     Raises:
         S2ChangeError: it is not finished, has other folds or pixels, or is of other data.
     """
-    there, settings = _read_json(folder / SCORES_FILE), saved_options(folder)
+    there, settings = saved_scores(folder), saved_options(folder)
     if sorted(map(sorted, there["folds"])) != sorted(map(sorted, split)):
         theirs, ours = (" | ".join(sorted(", ".join(sorted(fold)) for fold in folds)) for folds in (there["folds"], split))
         raise S2ChangeError(
@@ -203,7 +204,7 @@ def write_report(
         "hindsight": [one["best_f1_in_hindsight"] for one in found["l1c"]["seeds"]],
         "methods": [one.row() for one in methods],
     }
-    (output / VALUES).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    write_json(output / VALUES, values)
     say("Drawing the report.")
     names: dict[int, str] = {**{code: code.name.lower() for code in Agreement}, NOT_COUNTED: "not_counted"}
     page = rendered(
@@ -227,7 +228,7 @@ def write_report(
         ),
         pictures=_city_pictures(data, output, options, found),
     )
-    (output / PAGE).write_text(page, encoding="utf-8")
+    write_whole(output / PAGE, page.encode())
 
 
 def _city_pictures(data: Path, output: Path, options: FitOptions, found: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -318,18 +319,6 @@ def _require_pixels(own: Method, rivals: Sequence[Method]) -> None:
                     f"{rival.name} counts {theirs} pixels of {name}, this run {one['pixels']}, so their scores "
                     "cannot stand in one table. Run it again on the same data."
                 )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a finished run.
-
-    Raises:
-        S2ChangeError: it is not there.
-    """
-    if not path.exists():
-        raise S2ChangeError(f"{path.parent} holds no finished cross-validation: {path.name} is missing. Finish that run first.")
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return values
 
 
 def _base64(picture: bytes) -> str:

@@ -32,7 +32,7 @@ from s2change_plugin.engine.validity import Codes
 from .calibrate import card_values, summary
 from .evaluate import trained_near
 from .failures import failures
-from .files import write_whole
+from .files import read_json, write_json, write_whole
 from .fit import few_steps, fit, flops_per_pixel, new_network, predict, save_state
 from .options import FitOptions, completed
 from .prepare import City, Labels, fingerprints, read_city, require_as_before
@@ -145,7 +145,7 @@ def crossvalidate(
     found["card"] = card_values([read_predictions(output, seed, truth) for seed in numbers], truth, found["l1c"])
     masks = [_masks(output, seed, split, one) for seed, one in zip(numbers, found["l1c"]["seeds"], strict=True)]
     found["failures"] = failures(data, masks, options.bands)
-    (output / SCORES).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_json(output / SCORES, found)
     return found
 
 
@@ -155,11 +155,25 @@ def saved_options(folder: Path) -> dict[str, Any]:
     Raises:
         UnreadableInput: none is there.
     """
-    try:
-        values = json.loads((folder / OPTIONS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UnreadableInput(f"{folder} holds no cross-validation. Make one with: python -m training crossvalidate") from error
+    values = read_json(
+        folder / OPTIONS,
+        f"{folder} holds no cross-validation. Make one with: python -m training crossvalidate",
+        "Put it back as it was, or choose another folder.",
+    )
     return {**dict.fromkeys(_BESIDE), **completed(values)}
+
+
+def saved_scores(folder: Path) -> dict[str, Any]:
+    """What a finished cross-validation found, as `crossvalidate` gives it.
+
+    Raises:
+        UnreadableInput: it is not finished.
+    """
+    return read_json(
+        folder / SCORES,
+        f"{folder} holds no finished cross-validation: {SCORES} is missing. Finish that run first.",
+        "Give that crossvalidate command once more: what was fitted stays, and is scored anew.",
+    )
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
@@ -531,8 +545,9 @@ def _begin(
         ]
         if other:
             raise S2ChangeError(f"{output} holds a run with other options ({'; '.join(other)}). Choose another folder.")
+        return
     output.mkdir(parents=True, exist_ok=True)
-    saved.write_text(json.dumps({**wanted, "cities": cities}, indent=2) + "\n", encoding="utf-8")
+    write_json(saved, {**wanted, "cities": cities})
 
 
 def _told(value: Any) -> str:

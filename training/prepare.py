@@ -23,6 +23,8 @@ from s2change_plugin.engine.pair import PairOptions, open_pair
 from s2change_plugin.engine.radiometry import Array
 from s2change_plugin.engine.scene import Scene, open_raster, open_scene
 
+from .files import write_whole
+
 Labels = NDArray[np.uint8]
 _OSCD = Origin(
     source="OSCD, Onera Satellite Change Detection (Caye Daudt et al., IGARSS 2018; images: modified Copernicus Sentinel data)",
@@ -74,7 +76,7 @@ def prepare_oscd(source: Path, target: Path) -> Iterator[dict[str, Any]]:
         yield {"city": city, **found[city]}
     record = read_record(target) if (target / RECORD).is_file() else {"cities": {}}
     record["cities"].update({city: {**asdict(_OSCD), **about} for city, about in found.items()})
-    (target / RECORD).write_text(record_text(record), encoding="utf-8")
+    write_whole(target / RECORD, record_text(record).encode())
 
 
 def read_city(folder: Path, bands: tuple[str, ...]) -> City:

@@ -29,6 +29,8 @@ from scipy.special import ndtr
 
 from s2change_plugin.engine.bands import BANDS, TEN_BANDS
 
+from .files import write_json
+
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint8]
 Whole = npt.NDArray[np.int32]
@@ -1151,9 +1153,7 @@ def write_sample(folder: Path, options: SampleOptions) -> dict[str, Path]:
         0,
     )
     _write(paths["truth"], sample.truth[None], (0, 0), common, ("urban change",), 1.0, None)
-    partial = paths["sample"].with_suffix(".json.part")
-    partial.write_text(json.dumps(_account(sample, options), indent=2) + "\n", encoding="utf-8")
-    partial.replace(paths["sample"])
+    write_json(paths["sample"], _account(sample, options))
     return paths
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -37,7 +36,6 @@ from s2change_plugin.engine.unet import ChangeNet
 
 from .calibrate import ABOVE, MEASURES, confusion_at, counted, goal_levels, pooled, threshold_of
 from .crossvalidate import (
-    SCORES,
     begun_with,
     folds_of,
     imitates_level_2a,
@@ -46,10 +44,12 @@ from .crossvalidate import (
     require_its_network,
     require_noted,
     saved_options,
+    saved_scores,
     taught_by,
 )
 from .evaluate import predict_city, trained_near
 from .failures import sentences
+from .files import read_json, write_json
 from .fit import Progress, alike, averaged_weights, few_steps, fitting, new_network, save_state, steps_per_epoch
 from .options import FitOptions, completed
 from .prepare import City, Labels, fingerprints, read_city, require_as_before
@@ -327,13 +327,7 @@ def evidence(folder: Path, cities: Mapping[str, Origin], there: Mapping[str, str
     Raises:
         UnreadableInput: none is there, it is not finished, or it was of other cities, or of these as they were.
     """
-    options = saved_options(folder)
-    try:
-        found = json.loads((folder / SCORES).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UnreadableInput(
-            f"{folder} holds no finished cross-validation. Make one with: python -m training crossvalidate"
-        ) from error
+    options, found = saved_options(folder), saved_scores(folder)
     folds, card = found["folds"], found["card"]
     reliability = card["reliability"]
     if "failures" not in found or not reliability.keys() >= set(MEASURES):
@@ -572,11 +566,9 @@ def saved_run(run: Path, cities: Mapping[str, str]) -> TrainOptions:
     Raises:
         UnreadableInput: there is none, or its data have changed.
     """
-    saved = run / OPTIONS
-    try:
-        values = {name: _frozen(value) for name, value in json.loads(saved.read_text(encoding="utf-8")).items()}
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise UnreadableInput(f"{run} holds no run to resume. Leave --resume out.") from error
+    missing = f"{run} holds no run to resume. Leave --resume out."
+    saved = read_json(run / OPTIONS, missing, "Put it back as it was, or begin another run.")
+    values = {name: _frozen(value) for name, value in saved.items()}
     require_as_before(values.pop("cities", None), cities, run)
     for name, known in values.pop("models", {}).items():
         if find_card(name).sha256 != known:
@@ -588,10 +580,8 @@ def saved_run(run: Path, cities: Mapping[str, str]) -> TrainOptions:
 def _begin(run: Path, options: TrainOptions, cities: Mapping[str, str]) -> None:
     """Make the run's folder."""
     run.mkdir(parents=True, exist_ok=True)
-    part = run / f"{OPTIONS}.part"
     models = {name: find_card(name).sha256 for name in (options.init, *options.teachers) if name}
-    part.write_text(json.dumps({**asdict(options), "cities": cities, "models": models}, indent=2) + "\n", encoding="utf-8")
-    part.replace(run / OPTIONS)
+    write_json(run / OPTIONS, {**asdict(options), "cities": cities, "models": models})
 
 
 def _frozen(value: Any) -> Any:

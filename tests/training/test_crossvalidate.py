@@ -31,6 +31,7 @@ from training.crossvalidate import (
     labels_of,
     read_predictions,
     saved_options,
+    saved_scores,
     settings_of,
 )
 from training.fit import fit, new_network, predict
@@ -240,6 +241,29 @@ def test_a_run_on_data_that_changed_is_refused(data: Path, tmp_path: Path, monke
     write_record(data, dict.fromkeys(city_names(data), ORIGIN))
     with pytest.raises(UnreadableInput, match="other data: florence is new"):
         again()
+
+
+def test_a_run_that_goes_on_leaves_its_options_alone_and_damaged_files_are_named(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart(monkeypatch)
+    monkeypatch.setattr("training.crossvalidate.fit", lambda cities, options, *_: new_network(options).eval())
+    options, scores = (tmp_path / "cv" / name for name in ("options.json", "scores.json"))
+
+    def run() -> None:
+        crossvalidate(data, tmp_path / "cv", TINY, 2, 1, 1, lambda text: None)
+
+    run()
+    written = options.stat().st_mtime_ns
+    scores.write_text("")
+    with pytest.raises(UnreadableInput, match=r"scores\.json is damaged .*Give that crossvalidate command once more"):
+        saved_scores(tmp_path / "cv")
+    run()
+    assert saved_scores(tmp_path / "cv")["folds"]
+    assert options.stat().st_mtime_ns == written
+    options.write_text("")
+    with pytest.raises(UnreadableInput, match=r"options\.json is damaged .*Put it back as it was, or choose another folder"):
+        run()
 
 
 @pytest.mark.parametrize(("value", "kind"), [(1, "change"), (0, "no change")])

@@ -1,3 +1,4 @@
+import errno
 import json
 from pathlib import Path
 
@@ -45,6 +46,16 @@ def test_a_city_that_cannot_be_written_is_named(layout: Path, tmp_path: Path, mo
     monkeypatch.setattr("training.prepare.write_city", fail)
     with pytest.raises(OutputError, match="data/town could not be written"):
         list(prepare_oscd(layout, tmp_path / "data"))
+
+
+def test_a_record_that_cannot_be_written_stays_as_it_was(layout: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, *_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        list(prepare_oscd(layout, data))
+    assert list(origins(data, ["bern"])) == ["bern"]
 
 
 def test_what_is_prepared_reads_back_as_reflectance(data: Path) -> None:

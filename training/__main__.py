@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from s2change_plugin.engine.errors import S2ChangeError
 
@@ -74,7 +75,10 @@ def prepare(source: Path, data: Path) -> None:
 @click.option("--depth", type=int, help="How often the network halves resolution.  [default: 4]")
 @click.option("--seed", type=int, help="Of weights and patches.  [default: 0]")
 @_SETTINGS
+@click.pass_context
 def train(
+    context: click.Context,
+    /,
     data: Path,
     run: Path,
     resume: bool,
@@ -109,7 +113,9 @@ def train(
             fit = FitOptions(**{**start, **named})
             measured = str(crossvalidated) if crossvalidated else None
             options = TrainOptions(fit, validation_share, held_out, init, measured, teachers)
-            if resume and options not in (TrainOptions(), saved_run(run, fingerprints(data))):
+            # What is asked for counts, though it may be the default.
+            asked = {one for one in context.params if context.get_parameter_source(one) is not ParameterSource.DEFAULT}
+            if resume and asked - {"data", "run", "resume"} and options != saved_run(run, fingerprints(data)):
                 raise ValueError(
                     f"{run} was begun with other options, with which it goes on: leave yours out, or begin another run."
                 )

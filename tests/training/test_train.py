@@ -315,6 +315,9 @@ def test_a_run_goes_on_with_the_options_that_it_began_with_alone(data: Path, tmp
     for more in (["--epochs", "2"], ["--epochs", "1", "--validation-share", "0.5"]):
         other = CliRunner().invoke(main, [*command, *more, "--resume"])
         assert (other.exit_code, "was begun with other options" in other.output) == (2, True), other.output
+    # Fifty are the default.
+    by_default = CliRunner().invoke(main, [*command[:4], "--epochs", "50", "--resume"])
+    assert (by_default.exit_code, "was begun with other options" in by_default.output) == (2, True), by_default.output
     for same in ([*command, "--epochs", "1", "--resume"], [*command[:4], "--resume"]):
         assert CliRunner().invoke(main, same).exit_code == 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from s2change_plugin.engine.errors import S2ChangeError
-from s2change_plugin.engine.labelled import NEIGHBOURS_KM, origins
+from s2change_plugin.engine.labelled import NEIGHBOURS_KM, UNLABELLED, origins
 from s2change_plugin.engine.report import rendered
 from s2change_plugin.engine.scores import AGREEMENT_COLOURS, GOALS, NOT_COUNTED, Agreement
 
@@ -38,6 +38,7 @@ from .crossvalidate import (
     is_predicted,
     labels_of,
     mapped,
+    observed_labels,
     read_predictions,
     saved_options,
     saved_scores,
@@ -128,7 +129,9 @@ def read_rival(folder: Path, data: Path, split: Sequence[Fold], options: FitOpti
     other = [f"{name} {_in_words(settings[name])}" for name in different]
     note = f"Otherwise than this run: {', '.join(other) or 'nothing'}. {_lesson(settings)}Threshold of the other folds."
     name = f"{_ARCHITECTURES.get(settings['architecture'], settings['architecture'])} ({folder.name})"
-    return Method(name, "rival", note, there["flops_per_pixel"], scores, counts)
+    rival = Method(name, "rival", note, there["flops_per_pixel"], scores, counts)
+    _require_pixels(rival, observed_labels(data, options.bands))
+    return rival
 
 
 def _lesson(saved: dict[str, Any]) -> str:
@@ -159,9 +162,6 @@ def write_report(
         rivals: as `read_rival` gives them.
         workers: cities that the methods without labels are fitted to at a time.
         say: tells a sentence.
-
-    Raises:
-        S2ChangeError: a rival counts other pixels than this run.
     """
     saved = saved_options(output)
     say("Comparing with the methods that need no labels.")
@@ -178,7 +178,6 @@ def write_report(
         {variant: found[variant] for variant in VARIANTS},
         counts,
     )
-    _require_pixels(own, rivals)
     methods = [own, *rivals, *_plain_methods(plain)]
     values = {
         "settings": {**asdict(options), "teachers": taught_by(saved) or "none", "init": begun_with(saved) or "none"},
@@ -310,15 +309,14 @@ def _require_grids(folder: Path, seeds: Sequence[int], truth: dict[str, Labels])
                 )
 
 
-def _require_pixels(own: Method, rivals: Sequence[Method]) -> None:
-    for rival in rivals:
-        for name, one in own.scores["l1c"]["seeds"][0]["cities"].items():
-            theirs = rival.scores["l1c"]["seeds"][0]["cities"][name]["pixels"]
-            if abs(theirs - one["pixels"]) > _OTHER_PIXELS * one["pixels"]:
-                raise S2ChangeError(
-                    f"{rival.name} counts {theirs} pixels of {name}, this run {one['pixels']}, so their scores "
-                    "cannot stand in one table. Run it again on the same data."
-                )
+def _require_pixels(rival: Method, labels: Mapping[str, Labels]) -> None:
+    for name, change in labels.items():
+        theirs, ours = rival.scores["l1c"]["seeds"][0]["cities"][name]["pixels"], int((change != UNLABELLED).sum())
+        if abs(theirs - ours) > _OTHER_PIXELS * ours:
+            raise S2ChangeError(
+                f"{rival.name} counts {theirs} pixels of {name}, this run {ours}, so their scores "
+                "cannot stand in one table. Run it again on the same data."
+            )
 
 
 def _base64(picture: bytes) -> str:

@@ -372,6 +372,7 @@ def test_a_run_that_is_unfinished_or_on_other_pixels_is_refused(data: Path, tmp_
     done = run(data, tmp_path / "cv", "--against", str(tmp_path / "rival"))
     assert done.exit_code == 1
     assert re.search(r"counts 11008 pixels of bern, this run 12288", done.output)
+    assert not (tmp_path / "cv").exists(), "nothing was fitted"
     with rasterio.open(predicted, "w", **profile) as smaller:
         smaller.write(levels[:50], 1)
     with pytest.raises(S2ChangeError, match=r"bern on \(50, 128\) pixels, but its label has \(96, 128\)"):

@@ -108,7 +108,9 @@ def fitting(
     average = AveragedModel(network, multi_avg_fn=decay(options.ema), use_buffers=True)
     averaged: Any = average.module
     optimizer = OPTIMIZERS[options.optimizer](network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
-    schedule = OneCycleLR(optimizer, options.learning_rate, epochs * steps, pct_start=0.15)
+    # Adam's momentum goes down and up against the rate; Muon's is fixed.
+    cycled = options.optimizer == "adam"
+    schedule = OneCycleLR(optimizer, options.learning_rate, epochs * steps, pct_start=0.15, cycle_momentum=cycled)
     parts = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
     for epoch in range(_restore(checkpoint, parts), epochs):
         # By the epoch's number, so that an interruption changes nothing.

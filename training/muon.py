@@ -27,7 +27,7 @@ class Muon(Optimizer):
 
     def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float) -> None:
         """Take parameters; decay is on the convolutions alone."""
-        super().__init__(list(params), {"lr": lr, "weight_decay": weight_decay, "betas": (_MOMENTUM, _SQUARES)})
+        super().__init__(list(params), {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]

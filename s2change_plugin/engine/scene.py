@@ -516,8 +516,12 @@ def _to_paste(count: int, option: str) -> str:
         example = ",".join([*fits, *["-"] * (count - len(fits))])
         return f"Say what they are, in their order, with - for one to leave out and {SCL} for a scene classification, such as: {option} {example}"
     by_name = tuple(sorted(usual))
-    also = f"If they come in the order of their names (Planetary Computer, stackstac, odc), add {option} {','.join(by_name)}. "
-    return f"{also if by_name != usual else ''}If they come in the usual order, add: {option} {','.join(usual)}"
+    also = (
+        f"Planetary Computer, stackstac and odc order them by name: {option} {','.join(by_name)} – else, if"
+        if by_name != usual
+        else "If"
+    )
+    return f"{also} they come in the usual order, add: {option} {','.join(usual)}"
 
 
 def _plain_number(text: str | None) -> int | None:

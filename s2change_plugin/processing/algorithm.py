@@ -23,7 +23,7 @@ from ..paths import resources
 from ..runtime.environment import missing_engine
 from ..runtime.run import EngineError, run_engine
 from . import parameters as shared
-from .sources import layer_of, require_own_crs, source_of
+from .sources import layer_of, require_own_crs, require_own_nodata, source_of
 from .styles import renew_layers, style_outputs
 
 MANUAL = "https://github.com/s2change/s2change"
@@ -36,6 +36,8 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     # The engine's command, and the layers that it takes as arguments after the raster layers, not as options.
     COMMAND: str
     ARGUMENTS: tuple[str, ...] = ()
+    # What is no data in its rasters, whether their files say so or not: in a scene 0, and where a mask is 0 nothing is masked.
+    FILL = 0
     # Files of layers.
     _written: Sequence[str] = ()
 
@@ -146,6 +148,8 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             layer = layer_of(self, parameters, definition.name(), context)
             if layer and definition.name() not in placed:
                 require_own_crs(layer, definition.description())
+            if layer:
+                require_own_nodata(layer, definition.description(), self.FILL)
         # One file may hold both dates, which the engine then finds in other layers.
         bands = {
             self.parameterAsString(parameters, name, context)

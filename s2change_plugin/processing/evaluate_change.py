@@ -46,6 +46,7 @@ class EvaluateChange(EngineAlgorithm):
 
     COMMAND = "compare"
     ARGUMENTS = ("REFERENCE",)
+    FILL = 255
 
     def name(self) -> str:
         """Stable: saved models and scripts name it."""

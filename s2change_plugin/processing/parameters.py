@@ -35,7 +35,7 @@ from qgis.core import (
 )
 
 from .models import AUTO, model_names
-from .sources import crs_text, file_of, layer_of, own_crs, require_own_crs
+from .sources import crs_text, file_of, layer_of, own_crs, require_own_crs, require_own_nodata
 
 if TYPE_CHECKING:
     from .algorithm import EngineAlgorithm
@@ -374,7 +374,7 @@ def _bounds(algorithm: QgsProcessingAlgorithm, name: str, parameters: dict, cont
 
 
 def layer_file(
-    algorithm: QgsProcessingAlgorithm,
+    algorithm: EngineAlgorithm,
     name: str,
     parameters: dict,
     context: QgsProcessingContext,
@@ -392,7 +392,9 @@ def layer_file(
         layer = algorithm.parameterAsLayer(parameters, name, context)
     if isinstance(layer, QgsRasterLayer):
         require_own_crs(layer, definition.description())
-        return file_of(layer, definition.description())
+        source = file_of(layer, definition.description())
+        require_own_nodata(layer, definition.description(), algorithm.FILL)
+        return source
     value = parameters.get(name)
     # QGIS finds no layer behind a selection or filter of one.
     whole = value.source if isinstance(value, QgsProcessingFeatureSourceDefinition) else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from math import isnan
 from pathlib import Path
 
 from qgis.core import (
@@ -16,6 +17,7 @@ from qgis.core import (
     QgsProject,
     QgsProviderRegistry,
     QgsRasterLayer,
+    QgsRasterRange,
 )
 
 # How the name of a band's file ends, which the engine takes for its folder.
@@ -104,6 +106,39 @@ def require_own_crs(layer: QgsMapLayer, label: str) -> None:
             f"{label}: the layer {layer.name()!r} has {place.userFriendlyIdentifier()} in QGIS, and its file {'another CRS' if has_one else 'none'}. "
             "Write the right one into the file (Raster → Projections → Assign Projection)."
         )
+
+
+def require_own_nodata(layer: QgsRasterLayer, label: str, fill: float) -> None:
+    """Refuse a raster of which other values are no data in QGIS than its file says, where the engine goes by the file.
+
+    Args:
+        layer: of a file.
+        label: of the parameter that it was picked for.
+        fill: what the engine takes for no data, whether the file says so or not.
+
+    Raises:
+        QgsProcessingException: one sentence.
+    """
+    provider = layer.dataProvider()
+    for band in range(1, layer.bandCount() + 1):
+        declared = provider.sourceNoDataValue(band) if provider.sourceHasNoDataValue(band) else fill
+        more = [_span(one) for one in provider.userNoDataValues(band) if not {one.min(), one.max()} <= {declared, fill}]
+        if more:
+            raise QgsProcessingException(
+                f"{label}: the layer {layer.name()!r} has values in QGIS that count as no data ({', '.join(more)}), and its file does not say so. "
+                "Write them into the file (Raster → Conversion → Translate, Assign a specified NoData value), or take them off the layer (Properties → "
+                "Transparency)."
+            )
+        # What is no number is none, ticked or not.
+        if declared != fill and not isnan(declared) and not provider.useSourceNoDataValue(band):
+            raise QgsProcessingException(
+                f"{label}: the layer {layer.name()!r} takes {declared:g} for a value in QGIS, and its file says that it is no data. Write a file that does "
+                "not (Raster → Conversion → Translate, with -a_nodata none among the additional parameters), or tick it again (Properties → Transparency)."
+            )
+
+
+def _span(values: QgsRasterRange) -> str:
+    return f"{values.min():g}" if values.min() == values.max() else f"{values.min():g} to {values.max():g}"
 
 
 def _is_placed(layer: QgsRasterLayer) -> bool:

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from osgeo import gdal
 from qgis.core import (
     NULL,
     Qgis,
@@ -23,6 +24,7 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
     QgsProject,
     QgsRasterLayer,
+    QgsRasterRange,
     QgsRectangle,
     QgsVectorFileWriter,
     QgsVectorLayer,
@@ -430,6 +432,74 @@ def test_a_raster_that_the_engine_takes_by_its_file_must_lie_where_qgis_shows_it
     feedback = QgsProcessingFeedback(False)
     assert not detection.run({**dates, "AFTER_MASK": moved}, context, feedback)[1]
     assert re.search(f"Mask of after: the layer 'moved' {said}", feedback.textLog())
+
+
+@pytest.fixture
+def gaps(tmp_path: Path):
+    """Put layers of files into the project, of which QGIS may be told what is no data: of each band what it is told, and what the file declares."""
+
+    def put(name: str, told: tuple[float, float] | None = None, declared: float | None = None, ticked: bool = True) -> None:
+        raster = gdal.GetDriverByName("GTiff").Create(str(tmp_path / f"{name}.tif"), 20, 20, 2, gdal.GDT_UInt16)
+        if declared is not None:
+            raster.GetRasterBand(1).SetNoDataValue(declared)
+        del raster
+        layer = QgsRasterLayer(str(tmp_path / f"{name}.tif"), name)
+        for band in (1, 2):
+            layer.dataProvider().setUseSourceNoDataValue(band, ticked)
+            if told is not None:
+                layer.dataProvider().setUserNoDataValue(band, [QgsRasterRange(*told)])
+        QgsProject.instance().addMapLayer(layer)
+
+    yield put
+    QgsProject.instance().removeAllMapLayers()
+
+
+_ADDED = "has values in QGIS that count as no data ({}), and its file does not say so. Write them into the file"
+_TAKEN = "takes {} for a value in QGIS, and its file says that it is no data. Write a file that does not"
+
+
+def test_what_is_no_data_in_qgis_alone_is_refused_and_not_read_as_if_it_were_ground(
+    typed, dates: dict, scene: dict, gaps
+) -> None:
+    gaps("gaps", (7, 7))
+    gaps("holes", (1000, 2000))
+    gaps("untold", declared=9999, ticked=False)
+    gaps("zero", (0, 0))
+    gaps("full", (255, 255))
+    mask = {"MASK": "/data/mask.tif", "REFERENCE": "full"}
+    for name, given, said in (
+        ("detectchange", {**dates, "AFTER": "gaps"}, f"After: the layer 'gaps' {_ADDED.format(7)}"),
+        ("checkpair", {"BEFORE": "holes", "AFTER": "/data/b.tif"}, f"Before: the layer 'holes' {_ADDED.format('1000 to 2000')}"),
+        ("preparescene", {**scene, "INPUT": "untold"}, f"Scene: the layer 'untold' {_TAKEN.format(9999)}"),
+        ("evaluatechange", {**mask, "MASK": "zero"}, f"Change mask: the layer 'zero' {_ADDED.format(0)}"),
+    ):
+        with pytest.raises(QgsProcessingException, match=re.escape(said)):
+            typed(name, given)
+    context = QgsProcessingContext()
+    context.setProject(QgsProject.instance())
+    for name, given, said in (
+        ("detectchange", {**dates, "AFTER_MASK": "full"}, f"Mask of after: the layer 'full' {_ADDED.format(255)}"),
+        ("evaluatechange", {**mask, "REFERENCE": "zero"}, f"Reference: the layer 'zero' {_ADDED.format(0)}"),
+        ("evaluatechange", {**mask, "REFERENCE": "untold"}, f"Reference: the layer 'untold' {_TAKEN.format(9999)}"),
+    ):
+        feedback = QgsProcessingFeedback(False)
+        assert not QgsApplication.processingRegistry().createAlgorithmById(f"s2change:{name}").run(given, context, feedback)[1]
+        assert said in feedback.textLog()
+
+
+def test_what_is_no_data_for_the_engine_too_may_be_so_in_qgis(typed, dates: dict, gaps, tmp_path: Path) -> None:
+    """In scenes and masks of clouds 0, in change maps 255, and what the file says."""
+    gaps("zero", (0, 0))
+    gaps("told", (9999, 9999), declared=9999)
+    gaps("zero untold", declared=0, ticked=False)
+    gaps("full", (255, 255))
+    said = typed("detectchange", {**dates, "BEFORE": "zero", "AFTER": "told", "AFTER_MASK": "zero untold"})
+    assert said[1:3] == [str(tmp_path / "zero.tif"), str(tmp_path / "told.tif")]
+    assert said[-1] == str(tmp_path / "zero untold.tif")
+    assert typed("evaluatechange", {"MASK": "full", "REFERENCE": "told"})[1:] == [
+        str(tmp_path / "full.tif"),
+        str(tmp_path / "told.tif"),
+    ]
 
 
 def test_polygons_are_handed_on_whether_they_are_valid_or_not(typed, dates: dict, areas, tmp_path: Path) -> None:

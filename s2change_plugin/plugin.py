@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from qgis import gui
 from qgis.core import QgsApplication, QgsProject
 from qgis.PyQt.QtCore import QCoreApplication, QEvent, QUrl
@@ -19,6 +21,8 @@ _SET_UP = "s2change:setupengine"
 _HELP = "https://github.com/s2change/s2change#readme"
 # What shows an algorithm: since QGIS 4.2 it has the first name and is a widget, in a window of its own or docked.
 _NAMES = ("QgsProcessingAlgorithmWidgetBase", "QgsProcessingAlgorithmDialogBase")
+# What PyQt says of one that QGIS has deleted.
+_GONE = re.compile(r"wrapped C/C\+\+ object of type \w*(?:Dialog|Widget) has been deleted")
 _DIALOGS = tuple(getattr(gui, name) for name in _NAMES if hasattr(gui, name))
 
 
@@ -95,9 +99,10 @@ class S2ChangePlugin:
             return
         try:
             processing.execAlgorithmDialog(algorithm, parameters or {})
-        except RuntimeError:
-            # Unloaded meanwhile: the dialog is gone that Processing asks for its results.
-            if self._provider is not None:
+        except RuntimeError as error:
+            # Processing asks the dialog for its results, and that is gone where the plugin was unloaded meanwhile, or where it was closed before
+            # another one that was opened later, whose loop runs within its own.
+            if not _GONE.fullmatch(str(error)):
                 raise
 
     def _tell(self, problem: str) -> None:

@@ -1,4 +1,5 @@
 import importlib
+import re
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from qgis.core import QgsApplication, QgsLayerTreeModel, QgsProject, QgsRasterLa
 from qgis.gui import QgsLayerTreeView, QgsProcessingAlgorithmDialogBase
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QItemSelectionModel, QTimer
-from qgis.PyQt.QtWidgets import QDialog, QMessageBox, QWidget
+from qgis.PyQt.QtWidgets import QApplication, QDialog, QMessageBox, QWidget
 
 from s2change_plugin import classFactory
 from s2change_plugin import plugin as plugin_module
@@ -100,29 +101,50 @@ def test_what_runs_and_what_is_open_ends_with_the_plugin(qgis_processing, qgis_i
     sip.delete(other)
 
 
-def test_it_can_be_unloaded_while_a_dialog_of_its_menu_is_open(
-    qgis_processing, qgis_iface, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Processing asks the dialog for its results once that is closed, and it is gone by then."""
+@pytest.fixture
+def processing_dialogs(opened, qgis_iface, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Processing show its dialogs, bare ones."""
     from processing.tools import general
 
     monkeypatch.setattr(general, "iface", qgis_iface)
     monkeypatch.setattr(general, "createAlgorithmDialog", lambda algorithm, parameters: Dialog(algorithm))
     monkeypatch.setattr(processing, "execAlgorithmDialog", general.execAlgorithmDialog)
-    monkeypatch.setattr(plugin_module, "missing_engine", lambda: "")
-    plugin = classFactory(Interface(qgis_iface.mainWindow()))
-    plugin.initGui()
+
+
+def test_it_can_be_unloaded_while_a_dialog_of_its_menu_is_open(processing_dialogs, opened) -> None:
+    """Processing asks the dialog for its results once that is closed, and it is gone by then."""
+    _, plugin, _ = opened
     QTimer.singleShot(0, plugin.unload)
     plugin._run("s2change:checkpair")
     assert QgsApplication.processingRegistry().providerById("s2change") is None
 
 
-def test_an_error_of_a_dialog_is_not_hidden_otherwise(opened, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("order", [("checkpair", "detectchange"), ("detectchange", "checkpair")])
+def test_of_two_dialogs_of_the_menu_either_may_be_closed_first(processing_dialogs, opened, order: tuple[str, str]) -> None:
+    """The loop of the later runs within that of the earlier, which QGIS deletes when it is closed."""
+    _, plugin, _ = opened
+    closed: list[str] = []
+
+    def close(name: str) -> None:
+        for dialog in QApplication.topLevelWidgets():
+            if isinstance(dialog, Dialog) and dialog.algorithm().name() == name:
+                closed.append(name)
+                dialog.close()
+
+    QTimer.singleShot(100, lambda: plugin._run("s2change:detectchange"))
+    QTimer.singleShot(200, lambda: close(order[0]))
+    QTimer.singleShot(300, lambda: close(order[1]))
+    plugin._run("s2change:checkpair")
+    assert tuple(closed) == order
+
+
+@pytest.mark.parametrize("said", ["broken", "wrapped C/C++ object of type QgsRasterLayer has been deleted"])
+def test_an_error_of_a_dialog_is_not_hidden_otherwise(opened, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
     def broken(*given: object) -> None:
-        raise RuntimeError("broken")
+        raise RuntimeError(said)
 
     monkeypatch.setattr(processing, "execAlgorithmDialog", broken)
-    with pytest.raises(RuntimeError, match="broken"):
+    with pytest.raises(RuntimeError, match=re.escape(said)):
         opened[1]._run("s2change:checkpair")
 
 

@@ -70,7 +70,7 @@ class SetUpEngine(QgsProcessingAlgorithm):
         self.addParameter(wheels)
         # QGIS's own filter lets no name without a dot through.
         base = QgsProcessingParameterFile("BASE", "Python to make it with", optional=True, fileFilter="Programs (*)")
-        base.setHelp("3.10 or newer. Left empty: QGIS's own, else another that is found.")
+        base.setHelp("3.10 to 3.14. Left empty: QGIS's own, else another that is found.")
         base.setFlags(base.flags() | Qgis.ProcessingParameterFlag.Advanced)
         self.addParameter(base)
         self.addOutput(QgsProcessingOutputString("PYTHON", "The engine's Python"))

@@ -14,8 +14,8 @@ from .environment import READY, base_pythons, managed_environment, packages, pyt
 from .run import EngineCancelled, EngineError, run_process
 
 _TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
-# What the engine needs, as requires-python says.
-_OLDEST = (3, 10)
+# What the engine needs, as requires-python says; and the newest for which all that engine.txt pins comes as wheels.
+_OLDEST, _NEWEST = (3, 10), (3, 14)
 _LONGEST_MS = 6 * 3600 * 1000
 # PyTorch comes for no Intel Mac any more, and a Python that an Intel QGIS starts on Apple silicon may take itself for one.
 _WITHOUT_TORCH = "(sys.platform, platform.machine()) == ('darwin', 'x86_64')"
@@ -86,7 +86,7 @@ def set_up_engine(feedback: QgsProcessingFeedback, wheels: str = "", base: str =
     Raises:
         EngineError: one sentence that says what to do.
     """
-    python = _base_python(base, feedback)
+    python = _base_python(base, wheels, feedback)
     target = managed_environment()
     # It may have been put on another disk.
     target = target.resolve() if target.is_symlink() else target
@@ -137,16 +137,29 @@ def _make(python: Path, target: Path, wheels: str, feedback: QgsProcessingFeedba
     _remove(old)
 
 
-def _base_python(named: str, feedback: QgsProcessingFeedback) -> Path:
-    """A Python that is new enough and can make environments: the one that is named, else the first that is found."""
+def _base_python(named: str, wheels: str, feedback: QgsProcessingFeedback) -> Path:
+    """A Python that can make environments: the one that is named, else the first that is found of the right age, else a newer one."""
+    needed = ["platform", "sys", "venv", "ensurepip"]
+    # Where one without it is named, pip says so.
+    needed += [] if named or wheels else ["ssl"]
+    asked = (
+        f"import {', '.join(needed)}; print(sys.version_info[:2] > {_NEWEST}); "
+        f"raise SystemExit(sys.version_info < {_OLDEST} or {_WITHOUT_TORCH})"
+    )
+    newer: list[Path] = []
     for path in [Path(named)] if named else base_pythons():
-        asked = f"import platform, sys, venv, ensurepip; raise SystemExit(sys.version_info < {_OLDEST} or {_WITHOUT_TORCH})"
+        said: list[str] = []
         try:
-            if not run_process(str(path), ["-I", "-c", asked], feedback, lambda text: None):
-                return path
+            fits = not run_process(str(path), ["-I", "-c", asked], feedback, said.append)
         except EngineError:
             continue
         _stop_if_cancelled(feedback)
+        if fits and said != ["True"]:
+            return path
+        newer += [path] if fits else []
+    # There may be packages for it by now, such as in a folder of wheels.
+    if newer:
+        return newer[0]
     oldest = ".".join(map(str, _OLDEST))
     if named:
         raise EngineError(f"{named} is no Python {oldest} or newer that can make environments. Name another one to make it with.")
@@ -188,7 +201,8 @@ def _remove(folder: Path) -> None:
 def _steps(python: Path, target: Path, wheels: str) -> list[tuple[str, str, list[str]]]:
     """Title, program and arguments of each step."""
     pip = ["-I", "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
-    pip += ["--retries", "1", "--timeout", "30", "-c", str(requirements() / "cpu-only.txt")]
+    # What has no wheel would be built here, which fails after minutes and in words of a compiler.
+    pip += ["--only-binary", ":all:", "--retries", "1", "--timeout", "30", "-c", str(requirements() / "cpu-only.txt")]
     pip += ["--no-index", "--find-links", wheels] if wheels else []
     lines = (requirements() / "engine.txt").read_text(encoding="utf-8").splitlines()
     torch = next(line for line in lines if line.startswith("torch=="))

@@ -270,6 +270,58 @@ def test_pythons_that_are_too_old_are_passed_over(target: Path, tmp_path: Path, 
         install.set_up_engine(QgsProcessingFeedback(False))
 
 
+@pytest.fixture
+def aged(target: Path, base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Pythons that make environments and are of a version each, the first that would be found first; without ssl where that is said."""
+    base(_WORKING)
+    (working,) = install.base_pythons()
+    monkeypatch.setattr(install, "base_pythons", list)
+
+    def put(name: str, version: str, without_ssl: bool = False) -> Path:
+        there = f"import sys; sys.version_info = ({version}, 0, 'final', 0); sys.modules.update({{'ssl': None}} if {without_ssl} else {{}}); exec(sys.argv[1])"
+        script = tmp_path / name
+        script.write_text(working.read_text().replace("&& exit 0", f'&& exec {sys.executable} -c "{there}" "$3"'))
+        script.chmod(0o755)
+        found = [*install.base_pythons(), script]
+        monkeypatch.setattr(install, "base_pythons", lambda: found)
+        return script
+
+    return put
+
+
+def made_with(**given: str) -> str:
+    """Name of the Python that an environment is made with."""
+    feedback = QgsProcessingFeedback(False)
+    titles: list[str] = []
+    feedback.setProgressText = titles.append
+    install.set_up_engine(feedback, **given)
+    return Path(titles[0].removeprefix("Making an environment with ")).name
+
+
+def test_a_python_for_which_there_are_packages_goes_before_a_newer_one_that_is_found_first(aged) -> None:
+    aged("python3", "3, 15")
+    aged("python3.16", "3, 16")
+    assert made_with() == "python3", "where there is no other it is tried"
+    named = aged("python3.14", "3, 14")
+    aged("python3.13", "3, 13")
+    assert made_with() == "python3.14"
+    assert made_with(base=str(named.with_name("python3"))) == "python3"
+
+
+def test_a_python_without_ssl_is_passed_over_where_packages_are_fetched(aged) -> None:
+    aged("built", "3, 12", without_ssl=True)
+    aged("python3", "3, 13")
+    assert made_with() == "python3"
+    assert made_with(wheels="/stick/wheels") == "built"
+
+
+def test_packages_are_not_built_here(target: Path, base) -> None:
+    """One without a wheel for this Python is said so."""
+    base(_WORKING)
+    install.set_up_engine(QgsProcessingFeedback(False))
+    assert (target / "said").read_text().count("--only-binary :all:") == 2
+
+
 def test_an_environment_works_where_it_is_moved_to(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def steps(python: Path, folder: Path, wheels: str) -> list[tuple[str, str, list[str]]]:
         return [("Making", str(python), ["-I", "-m", "venv", "--without-pip", str(folder)])]

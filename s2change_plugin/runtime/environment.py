@@ -20,8 +20,12 @@ PYTHON_VARIABLE = "S2CHANGE_PYTHON"
 # Written last: an environment without it is unfinished.
 READY = "s2change-ready"
 SET_UP = "Run Plugins → S2Change → Set up the engine (or the algorithm s2change:setupengine), or name a Python under Settings."
-# QGIS's own Python, GDAL and PROJ, and what points the loader at its libraries, must not reach the engine.
-_LEFT_OUT = ("PYTHON", "PROJ_", "GDAL_", "DYLD_", "LD_LIBRARY_PATH", "QT_PLUGIN_PATH", "VIRTUAL_ENV", "CONDA_")
+# QGIS's own Python, what points at the data and drivers of its GDAL and PROJ, and the loader at its libraries, must not reach the engine. Other
+# settings of GDAL and PROJ are the user's, such as how a server is asked.
+_LEFT_OUT = (
+    *("PYTHON", "DYLD_", "LD_LIBRARY_PATH", "QT_PLUGIN_PATH", "VIRTUAL_ENV", "CONDA_"),
+    *("GDAL_DATA", "GDAL_DRIVER_PATH", "GDAL_PYTHON_DRIVER_PATH", "OGR_DRIVER_PATH", "PROJ_DATA", "PROJ_LIB", "PROJ_AUX_DB"),
+)
 # Where Pythons are put on macOS, beside what a program of the desktop has on its PATH.
 _MORE_FOLDERS = ("/opt/homebrew/bin", "/usr/local/bin", "/Library/Frameworks/Python.framework/Versions/Current/bin")
 # Only our package's parent goes on the path, and last: it may be the folder of all plugins.

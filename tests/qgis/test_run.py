@@ -256,6 +256,24 @@ def test_the_engine_gets_none_of_qgis_environment_but_the_proxy(fake_engine, mon
     assert json.loads(result["arguments"][-1])[-3:] == ["detect", "a b.tif", "--events"]
 
 
+def test_the_engine_gets_the_settings_of_gdal_and_proj_but_not_where_those_of_qgis_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = ("GDAL_HTTP_HEADERS", "GDAL_HTTP_USERPWD", "GDAL_CACHEMAX", "PROJ_NETWORK", "AWS_PROFILE", "VSI_CACHE")
+    of_qgis = (
+        "GDAL_DATA",
+        "GDAL_DRIVER_PATH",
+        "GDAL_PYTHON_DRIVER_PATH",
+        "OGR_DRIVER_PATH",
+        "PROJ_DATA",
+        "PROJ_LIB",
+        "PROJ_AUX_DB",
+    )
+    for name in (*own, *of_qgis):
+        monkeypatch.setenv(name, "said")
+    given = environment.clean_environment()
+    assert [name for name in own if given.value(name) != "said"] == []
+    assert [name for name in of_qgis if given.contains(name)] == []
+
+
 def test_paths_reach_the_engine_whole_whatever_letters_the_locale_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Qt 5 puts a question mark for those that it does not know."""
     package = tmp_path / "Müller" / "s2change_plugin"

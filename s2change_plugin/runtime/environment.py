@@ -82,10 +82,12 @@ def managed_environment() -> Path:
     """The environment that the plugin makes: outside the plugin's folder, which updates replace.
 
     In the QGIS profile; on Windows in the user's local data, since a profile there may travel through the network, and lies so deep that PyTorch's
-    file names would exceed 260 characters.
+    file names would exceed 260 characters. That all profiles share, whose versions of the plugin may ask for other packages: there they are in its name.
     """
     local = os.environ.get("LOCALAPPDATA", "") if sys.platform == "win32" else ""
-    return Path(local or QgsApplication.qgisSettingsDirPath()) / "s2change" / "engine"
+    if local:
+        return Path(local) / "s2change" / f"engine-{packages()[:8]}"
+    return Path(QgsApplication.qgisSettingsDirPath()) / "s2change" / "engine"
 
 
 def requirements() -> Path:

@@ -106,13 +106,19 @@ def set_up_engine(feedback: QgsProcessingFeedback, wheels: str = "", base: str =
         _make(python, target, wheels, feedback)
     finally:
         lock.unlock()
+    # Another QGIS may work with them.
+    others = [str(folder) for folder in sorted(target.parent.glob("engine*")) if folder != target]
+    if others:
+        feedback.pushInfo(
+            f"Engines of other versions of S2Change lie in {', '.join(others)}. Delete them if no QGIS uses these any more."
+        )
     feedback.setProgress(100)
     return python_in(target)
 
 
 def _make(python: Path, target: Path, wheels: str, feedback: QgsProcessingFeedback) -> None:
     """Make the environment beside the old one, and put it in its place."""
-    fresh, old = target.with_name(f"new-{secrets.token_hex(3)}"), target.with_name("engine-old")
+    fresh, old = target.with_name(f"new-{secrets.token_hex(3)}"), target.with_name(f"{target.name}-old")
     _restore(old, target)
     # Windows moves no folder in which a program runs: better said now than after all is fetched.
     _move(target, old)

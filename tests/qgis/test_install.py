@@ -79,6 +79,20 @@ def test_a_new_environment_takes_the_place_of_the_old(target: Path, old: Path, b
     assert list(target.parent.iterdir()) == [target]
 
 
+def test_versions_with_other_packages_leave_each_other_alone(target: Path, base, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, where all profiles have their engines in one folder."""
+    base(_WORKING)
+    folders = [target.with_name(f"engine-{packages}") for packages in ("aaaaaaaa", "bbbbbbbb")]
+    # The first is replaced, and its set-up was once killed.
+    for folder in (folders[0], folders[0], folders[1]):
+        folder.with_name("engine-aaaaaaaa-old").mkdir(parents=True, exist_ok=True)
+        monkeypatch.setattr(install, "managed_environment", lambda folder=folder: folder)
+        feedback = QgsProcessingFeedback(False)
+        assert install.set_up_engine(feedback) == folder / "bin" / "python"
+    assert sorted(target.parent.glob("engine*")) == [folders[0], folders[0].with_name("engine-aaaaaaaa-old"), folders[1]]
+    assert f"other versions of S2Change lie in {folders[0]}, {folders[0]}-old. Delete them" in feedback.textLog()
+
+
 @pytest.mark.parametrize("with_old", [False, True])
 def test_a_failure_is_one_sentence_and_leaves_what_was_there(
     target: Path, base, with_old: bool, request: pytest.FixtureRequest

@@ -353,7 +353,8 @@ def test_on_windows_the_engine_lies_where_long_names_fit(tmp_path: Path, monkeyp
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
     assert not environment.managed_environment().is_relative_to(tmp_path), "elsewhere the variable says nothing"
     monkeypatch.setattr(environment.sys, "platform", "win32")
-    assert environment.managed_environment() == tmp_path / "s2change" / "engine"
+    monkeypatch.setattr(environment, "packages", lambda: "0123456789abcdef")
+    assert environment.managed_environment() == tmp_path / "s2change" / "engine-01234567"
 
 
 def test_the_order_of_pythons_is_setting_variable_profile(setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from processing.gui.wrappers import WidgetWrapper
 from processing.modeler.ModelerParametersDialog import ModelerParametersDialog
 from qgis.core import QgsProcessingParameterDefinition
 from qgis.gui import QgsGui
-from qgis.PyQt.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QWidget
+from qgis.PyQt.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QToolButton, QWidget
 
 from ..processing.models import AUTO, model_names
 
@@ -34,16 +34,26 @@ class ModelWidgetWrapper(WidgetWrapper):
         layout.setContentsMargins(0, 0, 0, 0)
         self._names = QComboBox()
         self._names.setEditable(True)
+        self._names.setAccessibleName(self.parameterDefinition().description())
+        self._names.setToolTip(self.parameterDefinition().toolTip())
         self._names.addItems([AUTO, *model_names()])
         self._names.setSizePolicy(self._names.sizePolicy().Policy.Expanding, self._names.sizePolicy().Policy.Fixed)
         self._names.currentTextChanged.connect(lambda: self.widgetValueHasChanged.emit(self))
         browse = QToolButton()
         browse.setText("…")
         browse.setToolTip("Choose a model file")
+        browse.setAccessibleName("Choose a model file")
         browse.clicked.connect(self._browse)
         layout.addWidget(self._names)
         layout.addWidget(browse)
         return widget
+
+    def createLabel(self) -> QLabel | None:
+        """As QGIS's own wrappers have it, whose labels tell the help; none in batch."""
+        label = super().createLabel()
+        if label is not None:
+            label.setToolTip(self.parameterDefinition().toolTip())
+        return label
 
     def setValue(self, value: object) -> None:
         """Show a name or path."""

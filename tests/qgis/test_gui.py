@@ -10,6 +10,7 @@ from qgis.core import (
     QgsProcessingParameterString,
     QgsSettings,
 )
+from qgis.PyQt.QtWidgets import QComboBox
 
 from s2change_plugin.gui.settings_dialog import SettingsDialog
 from s2change_plugin.processing.models import model_names
@@ -75,6 +76,19 @@ def test_the_model_can_be_picked_by_name_or_typed_as_a_path(
     assert "cardless" not in names
     wrapper.setValue(str(Path("/my/model.safetensors")))
     assert wrapper.value() == "/my/model.safetensors"
+
+
+def test_the_dialog_tells_the_help_of_the_model_where_one_points(qtbot, provider, engine, qgis_iface) -> None:
+    """Its licence above all, on the list as on the label before it."""
+    from processing.gui.wrappers import WidgetWrapperFactory
+
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("s2change:detectchange")
+    wrapper = WidgetWrapperFactory.create_wrapper_from_metadata(algorithm.parameterDefinition("MODEL"), None, 0, 0)
+    qtbot.addWidget(wrapper.widget)
+    (names,) = wrapper.widget.findChildren(QComboBox)
+    for shown in (names, wrapper.label):
+        assert "not for commercial use (CC BY-NC-SA 4.0)" in shown.toolTip()
+    assert (wrapper.label.text(), names.accessibleName()) == ("Model", "Model")
 
 
 def test_the_help_of_the_model_names_those_that_there_are(provider, engine) -> None:

@@ -1,24 +1,35 @@
-"""The settings: the engine's Python, and whether it works."""
+"""The settings: the engine's Python, whether it works, and what it takes on the disk."""
 
 from __future__ import annotations
 
 import json
+import os
 import threading
+from contextlib import suppress
 
 from qgis.core import QgsProcessingFeedback, QgsSettings
 from qgis.gui import QgsFileWidget
 from qgis.PyQt.QtCore import Qt
-from qgis.PyQt.QtWidgets import QApplication, QDialog, QDialogButtonBox, QLabel, QPushButton, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QApplication, QDialog, QDialogButtonBox, QLabel, QMessageBox, QPushButton, QVBoxLayout, QWidget
 
-from ..runtime.environment import PYTHON_SETTING, SET_UP, engine_arguments, engine_python, missing_engine, requirements
-from ..runtime.run import EngineError, run_process
+from ..runtime.environment import (
+    PYTHON_SETTING,
+    SET_UP,
+    engine_arguments,
+    engine_python,
+    managed_environment,
+    missing_engine,
+    requirements,
+)
+from ..runtime.install import remove_engine
+from ..runtime.run import EngineError, is_running, run_process
 
 _PATIENCE_S = 60
 _OTHERWISE = "Choose another, or leave it empty and run Plugins → S2Change → Set up the engine."
 
 
 class SettingsDialog(QDialog):
-    """One path, and a button that tries it."""
+    """One path, a button that tries it, and one that removes what was set up."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -35,19 +46,32 @@ class SettingsDialog(QDialog):
         self.python.setStorageMode(QgsFileWidget.StorageMode.GetFile)
         self.python.setDialogTitle("Choose a Python")
         self.python.setFilePath(QgsSettings().value(PYTHON_SETTING, "", str))
-        self.python.lineEdit().setPlaceholderText(str(engine_python() or "not set up yet"))
         layout.addWidget(self.python)
-        self.state = QLabel(missing_engine() or "The engine is set up.")
-        self.state.setWordWrap(True)
-        self.state.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        layout.addWidget(self.state)
+        self.state, self.place = QLabel(), QLabel()
+        for label in (self.state, self.place):
+            label.setWordWrap(True)
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            layout.addWidget(label)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
         test = QPushButton("Try the engine")
         buttons.addButton(test, QDialogButtonBox.ButtonRole.ActionRole)
         test.clicked.connect(self.try_engine)
+        self.remove = QPushButton("Remove the engine…")
+        buttons.addButton(self.remove, QDialogButtonBox.ButtonRole.ActionRole)
+        self.remove.clicked.connect(self.remove_engine)
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         layout.addWidget(buttons)
+        self._show_engine()
+
+    def _show_engine(self) -> None:
+        """Say what there is."""
+        self.python.lineEdit().setPlaceholderText(str(engine_python() or "not set up yet"))
+        self.state.setText(missing_engine() or "The engine is set up.")
+        folder = managed_environment()
+        self.place.setText(f"What was set up lies in {folder} ({_size(folder) / 1e9:.1f} GB)." if folder.is_dir() else "")
+        self.place.setVisible(folder.is_dir())
+        self.remove.setEnabled(folder.is_dir())
 
     def accept(self) -> None:
         """Keep the choice."""
@@ -65,8 +89,38 @@ class SettingsDialog(QDialog):
             QApplication.restoreOverrideCursor()
             QgsSettings().setValue(PYTHON_SETTING, before)
 
+    def remove_engine(self) -> None:
+        """Remove what was set up, if the user is sure and nothing runs."""
+        if is_running():
+            self.state.setText("S2Change is running. Wait until it is done, or cancel it, and remove the engine then.")
+            return
+        asked = f"{self.place.text()}\nRemove it? Your models and settings stay, and the engine can be set up again."
+        if QMessageBox.question(self, self.windowTitle(), asked) != QMessageBox.StandardButton.Yes:
+            return
+        QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
+        problem = ""
+        try:
+            remove_engine()
+        except EngineError as error:
+            problem = str(error)
+        finally:
+            QApplication.restoreOverrideCursor()
+        self._show_engine()
+        if problem:
+            self.state.setText(problem)
+
     def _keep(self) -> None:
         QgsSettings().setValue(PYTHON_SETTING, self.python.filePath().strip())
+
+
+def _size(folder: str | os.PathLike) -> int:
+    """Bytes in a folder. Tens of thousands of files are looked at in a second, as on Windows a listing tells their sizes."""
+    total = 0
+    # What is removed meanwhile has none.
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            total += _size(entry) if entry.is_dir(follow_symlinks=False) else entry.stat(follow_symlinks=False).st_size
+    return total
 
 
 def _tried() -> str:

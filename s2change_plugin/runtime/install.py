@@ -1,10 +1,12 @@
-"""Make the engine's environment in the user's profile, or say in one sentence why it cannot be made."""
+"""Make the engine's environment in the user's profile, or say in one sentence why it cannot be made; and remove it."""
 
 from __future__ import annotations
 
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from qgis.core import QgsProcessingFeedback
@@ -17,6 +19,8 @@ _TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 # What the engine needs, as requires-python says; and the newest for which all that engine.txt pins comes as wheels.
 _OLDEST, _NEWEST = (3, 10), (3, 14)
 _LONGEST_MS = 6 * 3600 * 1000
+# What it takes on the disk, bytes: 1.6 GB on Linux (torch alone 0.75), and what pip keeps of what it fetches.
+_NEEDED = 2_000_000_000
 # PyTorch comes for no Intel Mac any more, and a Python that an Intel QGIS starts on Apple silicon may take itself for one.
 _WITHOUT_TORCH = "(sys.platform, platform.machine()) == ('darwin', 'x86_64')"
 # To move a folder, a second apart.
@@ -87,9 +91,52 @@ def set_up_engine(feedback: QgsProcessingFeedback, wheels: str = "", base: str =
         EngineError: one sentence that says what to do.
     """
     python = _base_python(base, wheels, feedback)
+    target = _folder()
+    with _alone(target):
+        _make(python, target, wheels, feedback)
+    # Another QGIS may work with them.
+    others = [str(folder) for folder in sorted(target.parent.glob("engine*")) if folder != target]
+    if others:
+        feedback.pushInfo(
+            f"Engines of other versions of S2Change lie in {', '.join(others)}. Delete them if no QGIS uses these any more."
+        )
+    feedback.setProgress(100)
+    return python_in(target)
+
+
+def remove_engine() -> None:
+    """Remove the environment.
+
+    Raises:
+        EngineError: it is in use, or some of it stays; one sentence that says what to do.
+    """
+    target = _folder()
+    gone = _beside(target)
+    with _alone(target):
+        _move(target, gone)
+        _remove(gone)
+    if gone.exists():
+        raise EngineError(f"Some of the engine is held by another program and lies in {gone} now. Delete that folder.")
+
+
+def _folder() -> Path:
+    """Where the environment lies: it may have been put on another disk."""
     target = managed_environment()
-    # It may have been put on another disk.
-    target = target.resolve() if target.is_symlink() else target
+    return target.resolve() if target.is_symlink() else target
+
+
+def _beside(target: Path) -> Path:
+    """A folder for what is not the engine yet, or no more; a set-up removes what is left of such."""
+    return target.with_name(f"new-{secrets.token_hex(3)}")
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Keep everyone else from making or removing an engine meanwhile, in a folder that is there then.
+
+    Raises:
+        EngineError: someone does so already, or the folder cannot be written.
+    """
     unwritable = f"The folder of the engine, {target.parent}, cannot be written. Have it made writable, and set up again."
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -103,22 +150,14 @@ def set_up_engine(feedback: QgsProcessingFeedback, wheels: str = "", base: str =
         busy = f"The engine is being set up already, by another QGIS perhaps. Wait until that is done; if there is none, delete {held}."
         raise EngineError(busy if lock.error() == QLockFile.LockError.LockFailedError else unwritable)
     try:
-        _make(python, target, wheels, feedback)
+        yield
     finally:
         lock.unlock()
-    # Another QGIS may work with them.
-    others = [str(folder) for folder in sorted(target.parent.glob("engine*")) if folder != target]
-    if others:
-        feedback.pushInfo(
-            f"Engines of other versions of S2Change lie in {', '.join(others)}. Delete them if no QGIS uses these any more."
-        )
-    feedback.setProgress(100)
-    return python_in(target)
 
 
 def _make(python: Path, target: Path, wheels: str, feedback: QgsProcessingFeedback) -> None:
     """Make the environment beside the old one, and put it in its place."""
-    fresh, old = target.with_name(f"new-{secrets.token_hex(3)}"), target.with_name(f"{target.name}-old")
+    fresh, old = _beside(target), target.with_name(f"{target.name}-old")
     _restore(old, target)
     # Windows moves no folder in which a program runs: better said now than after all is fetched.
     _move(target, old)
@@ -126,6 +165,11 @@ def _make(python: Path, target: Path, wheels: str, feedback: QgsProcessingFeedba
     # What a set-up that was killed has left.
     for left in target.parent.glob("new-*"):
         _remove(left)
+    free = shutil.disk_usage(target.parent).free
+    if free < _NEEDED:
+        raise EngineError(
+            f"The disk of {target.parent} has {free / 1e9:.1f} GB free, and the engine needs {_NEEDED / 1e9:.1f}. Free some space and set up again."
+        )
     try:
         for done, (title, program, arguments) in enumerate(_steps(python, fresh, wheels)):
             feedback.setProgressText(title)
@@ -196,7 +240,7 @@ def _move(folder: Path, to: Path) -> None:
             return
         except OSError as error:
             if attempt == _ATTEMPTS - 1:
-                raise EngineError(f"{folder} is in use. Close other QGIS windows and set up again.") from error
+                raise EngineError(f"{folder} is in use. Close other QGIS windows and try again.") from error
             time.sleep(1)
 
 

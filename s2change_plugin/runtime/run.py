@@ -125,6 +125,11 @@ def _is_main_thread() -> bool:
     return application is not None and QThread.currentThread() == application.thread()
 
 
+def is_running() -> bool:
+    """Whether a command or a program of ours runs."""
+    return bool(_RUNNING)
+
+
 def stop_runs() -> None:
     """Cancel all that is running, and wait for the end of what runs in other threads, and for a moment more; in the main thread."""
     until = time.monotonic() + _PATIENCE_S
@@ -142,7 +147,7 @@ def stop_runs() -> None:
 
 def _active_tasks() -> bool:
     """Whether something runs that may be ours: a run, or the task around one, which tells QGIS of its end."""
-    return bool(_RUNNING) or QgsApplication.taskManager().countActiveTasks() > 0
+    return is_running() or QgsApplication.taskManager().countActiveTasks() > 0
 
 
 def _run_process(

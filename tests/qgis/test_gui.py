@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from qgis.core import (
     QgsApplication,
+    QgsProcessingFeedback,
     QgsProcessingModelAlgorithm,
     QgsProcessingModelChildAlgorithm,
     QgsProcessingModelChildParameterSource,
@@ -10,11 +11,14 @@ from qgis.core import (
     QgsProcessingParameterString,
     QgsSettings,
 )
-from qgis.PyQt.QtWidgets import QComboBox
+from qgis.PyQt.QtWidgets import QComboBox, QMessageBox
 
+from s2change_plugin.gui import settings_dialog
 from s2change_plugin.gui.settings_dialog import SettingsDialog
 from s2change_plugin.processing.models import model_names
+from s2change_plugin.runtime import environment, install, run
 from s2change_plugin.runtime.environment import PYTHON_SETTING
+from s2change_plugin.runtime.run import EngineError
 
 
 @pytest.fixture
@@ -57,6 +61,64 @@ def test_a_program_that_stays_open_is_not_waited_for_for_ever(qtbot, settings, e
     dialog.try_engine()
     assert "did not answer within 1 seconds" in dialog.state.text()
     assert settings.value(PYTHON_SETTING, "") == ""
+
+
+@pytest.fixture
+def managed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An engine of 1.5 GB that was set up, which is the one that is used."""
+    folder = tmp_path / "s2change" / "engine"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").touch()
+    with (folder / "bin" / "torch").open("wb") as sparse:
+        sparse.truncate(1_500_000_000)
+    (folder / environment.READY).write_text("these")
+    monkeypatch.delenv("S2CHANGE_PYTHON", raising=False)
+    monkeypatch.setattr(environment, "PACKAGE", tmp_path / "s2change_plugin")
+    monkeypatch.setattr(environment, "packages", lambda: "these")
+    for module in (environment, install, settings_dialog):
+        monkeypatch.setattr(module, "managed_environment", lambda: folder)
+    return folder
+
+
+def test_the_settings_say_where_the_engine_lies_and_remove_it_when_asked(
+    qtbot, settings, managed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialog = SettingsDialog()
+    qtbot.addWidget(dialog)
+    assert dialog.state.text() == "The engine is set up."
+    assert dialog.place.text() == f"What was set up lies in {managed} (1.5 GB)."
+    asked: list[str] = []
+
+    def answer(button: QMessageBox.StandardButton):
+        return lambda parent, title, text: asked.append(text) or button
+
+    with run._counted(QgsProcessingFeedback()):
+        dialog.remove.click()
+    assert "S2Change is running" in dialog.state.text()
+    monkeypatch.setattr(QMessageBox, "question", answer(QMessageBox.StandardButton.No))
+    dialog.remove.click()
+    assert managed.is_dir()
+    monkeypatch.setattr(QMessageBox, "question", answer(QMessageBox.StandardButton.Yes))
+    dialog.remove.click()
+    assert list(managed.parent.iterdir()) == []
+    assert [text.startswith(f"What was set up lies in {managed} (1.5 GB).") for text in asked] == [True, True]
+    assert "not set up yet" in dialog.state.text()
+    assert dialog.python.lineEdit().placeholderText() == "not set up yet"
+    assert (dialog.place.text(), dialog.remove.isEnabled()) == ("", False)
+
+
+def test_an_engine_that_cannot_be_removed_is_said(qtbot, settings, managed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dialog = SettingsDialog()
+    qtbot.addWidget(dialog)
+
+    def held() -> None:
+        raise EngineError("It is in use.")
+
+    monkeypatch.setattr(settings_dialog, "remove_engine", held)
+    monkeypatch.setattr(QMessageBox, "question", lambda *given: QMessageBox.StandardButton.Yes)
+    dialog.remove.click()
+    assert dialog.state.text() == "It is in use."
+    assert dialog.remove.isEnabled()
 
 
 def test_the_model_can_be_picked_by_name_or_typed_as_a_path(

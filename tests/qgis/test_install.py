@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from qgis.core import QgsProcessingFeedback
@@ -160,6 +161,56 @@ def test_a_folder_that_is_held_for_a_moment_is_moved_then(target: Path, old: Pat
     monkeypatch.setattr(Path, "rename", refused_twice)
     assert install.set_up_engine(QgsProcessingFeedback(False)).is_file()
     assert not old.exists()
+
+
+def test_a_disk_that_is_too_full_is_said_before_anything_is_fetched(
+    target: Path, old: Path, base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base('touch "$folder/../begun"')
+    # Which counts as free once it is gone.
+    left = target.parent / "new-1"
+    left.mkdir()
+    monkeypatch.setattr(install.shutil, "disk_usage", lambda folder: SimpleNamespace(free=0 if left.exists() else 1_230_000_000))
+    with pytest.raises(EngineError, match=rf"The disk of {target.parent} has 1\.2 GB free, and the engine needs 2\.0"):
+        install.set_up_engine(QgsProcessingFeedback(False))
+    assert list(target.parent.iterdir()) == [target]
+    assert old.exists()
+
+
+def test_the_engine_can_be_removed_but_not_while_it_is_set_up_or_held(
+    target: Path, old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = QLockFile(str(target.with_name("set-up.lock")))
+    assert lock.tryLock(0)
+    with pytest.raises(EngineError, match="being set up already"):
+        install.remove_engine()
+    lock.unlock()
+
+    def refused(path: Path, to: Path) -> Path:
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(install, "_ATTEMPTS", 1)
+        patch.setattr(Path, "rename", refused)
+        with pytest.raises(EngineError, match="is in use. Close other QGIS windows"):
+            install.remove_engine()
+    assert old.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(install, "_remove", lambda folder: None)
+        with pytest.raises(EngineError, match=r"lies in .*new-\w+ now. Delete that folder"):
+            install.remove_engine()
+        (left,) = target.parent.iterdir()
+        left.rename(target)
+    install.remove_engine()
+    assert list(target.parent.iterdir()) == []
+
+
+def test_an_engine_on_another_disk_is_removed_there(target: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk" / "engine").mkdir(parents=True)
+    target.parent.mkdir(parents=True)
+    target.symlink_to(tmp_path / "disk" / "engine")
+    install.remove_engine()
+    assert list((tmp_path / "disk").iterdir()) == []
 
 
 def test_an_environment_in_use_is_said_before_anything_is_fetched(

@@ -24,7 +24,7 @@ from ..runtime.environment import missing_engine
 from ..runtime.run import EngineError, run_engine
 from . import parameters as shared
 from .sources import layer_of, require_own_crs, require_own_nodata, source_of
-from .styles import renew_layers, style_outputs
+from .styles import renew_layers, separate_group, style_outputs
 
 MANUAL = "https://github.com/s2change/s2change"
 HELP = f"{MANUAL}#in-qgis"
@@ -124,8 +124,9 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         style_outputs(styles, group, context)
 
     def postProcessAlgorithm(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict:
-        """Renew layers of older results, in the thread that owns them."""
+        """Renew layers of older results, and keep new ones apart from them, in the thread that owns them."""
         renew_layers(self._written, context.project())
+        separate_group(self._written, context)
         return {}
 
     def words(self, text: str) -> str:

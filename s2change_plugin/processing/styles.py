@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import chain, count
 from pathlib import Path
 
 from qgis.core import (
@@ -81,6 +82,22 @@ def style_outputs(styles: dict[str, Path | None], group: str, context: QgsProces
             # Only within a group does a greater key lie above a lesser one, whatever layer is selected.
             details.groupName = group
             details.layerSortKey = place
+
+
+def separate_group(paths: Iterable[str], context: QgsProcessingContext) -> None:
+    """Number the group of a run's layers where an older run has one of that name, in the thread that owns the layer tree.
+
+    Not where it writes over what is shown there: QGIS adds no layer to it then.
+    """
+    loaded = [path for path in paths if context.willLoadLayerOnCompletion(path)]
+    if not loaded or any(QgsProcessingUtils.mapLayerFromString(path, context, False) for path in loaded):
+        return
+    details = [context.layerToLoadOnCompletionDetails(path) for path in loaded]
+    project, name = details[0].project or context.project(), details[0].groupName
+    names = chain([name], (f"{name} ({number})" for number in count(2)))
+    free = next(one for one in names if not project.layerTreeRoot().findGroup(one))
+    for one in details:
+        one.groupName = free
 
 
 def renew_layers(paths: Iterable[str], project: QgsProject | None) -> None:

@@ -210,6 +210,26 @@ def test_runs_of_one_pair_are_told_apart_in_the_layer_tree(provider, engine, ask
     project.clear()
 
 
+def test_runs_with_the_same_settings_but_another_extent_have_groups_of_their_own(provider, engine, asked: dict) -> None:
+    project, name = QgsProject.instance(), "Change before → after, standin, threshold 0.5"
+    two = dict.fromkeys(("MASK", "PROBABILITY"), "TEMPORARY_OUTPUT")
+    for extent in (None, "502000,502300,4998600,4999000 [EPSG:32631]", "502000,502200,4998600,4999000 [EPSG:32631]"):
+        processing.runAndLoadResults(ALGORITHM, {**asked, **two, "EXTENT": extent})
+    groups = [(child.name(), len(child.findLayers())) for child in project.layerTreeRoot().children()]
+    assert groups == [(f"{name} (3)", 2), (f"{name} (2)", 2), (name, 2)]
+    project.clear()
+
+
+def test_what_is_written_over_stays_in_its_group(provider, engine, asked: dict) -> None:
+    project = QgsProject.instance()
+    for _ in range(2):
+        processing.runAndLoadResults(ALGORITHM, {**asked, "PROBABILITY": None})
+    (group,) = project.layerTreeRoot().children()
+    assert [node.name() for node in group.findLayers()] == ["Change mask"]
+    del group
+    project.clear()
+
+
 def test_a_mask_and_polygons_of_one_name_keep_their_styles(provider, engine, asked: dict, tmp_path: Path) -> None:
     """In a run over older results, too; one file beside them could hold the style of one of them alone."""
     asked |= {"MASK": str(tmp_path / "change.tif"), "POLYGONS": str(tmp_path / "change.gpkg")}

@@ -54,8 +54,8 @@ class DetectChange(EngineAlgorithm):
         """Shown beside the dialog."""
         return (
             "<p>Finds what changed between two Sentinel-2 images of one place. The shipped models find <b>new and changed built-up "
-            "structure</b> (buildings, roads, building sites) in Level-1C images; seasons, crops and water are not "
-            "what they look for. Their weights are trained on OSCD's labels and not for commercial use (CC BY-NC-SA 4.0). "
+            "structure</b> (buildings, roads, building sites); seasons, crops and water are not what they look for. They were trained on "
+            "Level-1C images; Level-2A is taken with a warning. Their weights are trained on OSCD's labels and not for commercial use (CC BY-NC-SA 4.0). "
             "Other <i>methods</i> (under <i>Advanced</i>) need no model and find any change.</p>"
             "<p>Each input is a Sentinel-2 <b>product</b> as it is downloaded: its SAFE folder, its zip, its MTD xml, or a layer that QGIS "
             "made of it when you dragged it in. Or it is a raster with one layer per band (their descriptions, such as B02 or “red”, tell "

@@ -140,6 +140,11 @@ def test_it_is_said_beforehand_that_the_shipped_weights_are_not_for_commercial_u
         assert "trained on OSCD's labels and not for commercial use (CC BY-NC-SA 4.0)" in text
 
 
+def test_it_is_said_that_level_2a_is_taken_too(provider) -> None:
+    for text in (provider.algorithm("detectchange").shortHelpString(), (REPOSITORY / "metadata.txt").read_text("utf-8")):
+        assert "trained on Level-1C images; Level-2A is taken with a warning" in text
+
+
 def test_what_old_models_and_scripts_give_is_enough(typed, dates: dict, scene: dict) -> None:
     assert typed("detectchange", dates) == ["detect", "/data/a.tif", "/data/b.tif", "--mask", dates["MASK"]]
     assert typed("checkpair", {"BEFORE": "/data/a.tif", "AFTER": "/data/b.tif"}) == ["check", "/data/a.tif", "/data/b.tif"]

@@ -44,14 +44,14 @@ class S2ChangePlugin:
         """Add algorithms and menu."""
         self.initProcessing()
         icon = QIcon(str(resources() / "icon.svg"))
-        detect = self._action("Detect change…", lambda: self._run_on_pair("s2change:detectchange"), icon)
-        self._action("Check a pair…", lambda: self._run_on_pair("s2change:checkpair"))
-        self._action("Prepare a scene…", lambda: self._run("s2change:preparescene"))
-        self._action("Evaluate a change map…", lambda: self._run("s2change:evaluatechange"))
-        self._action("Export training data…", lambda: self._run_on_pair("s2change:exporttrainingdata"))
-        self._action("Set up the engine…", lambda: self._run(_SET_UP))
-        self._action("Settings…", self._settings)
-        self._action("Help", lambda: QDesktopServices.openUrl(QUrl(_HELP)))
+        detect = self._action("DetectChange", "Detect change…", lambda: self._run_on_pair("s2change:detectchange"), icon)
+        self._action("CheckPair", "Check a pair…", lambda: self._run_on_pair("s2change:checkpair"))
+        self._action("PrepareScene", "Prepare a scene…", lambda: self._run("s2change:preparescene"))
+        self._action("EvaluateChange", "Evaluate a change map…", lambda: self._run("s2change:evaluatechange"))
+        self._action("ExportTrainingData", "Export training data…", lambda: self._run_on_pair("s2change:exporttrainingdata"))
+        self._action("SetUpEngine", "Set up the engine…", lambda: self._run(_SET_UP))
+        self._action("Settings", "Settings…", self._settings)
+        self._action("Help", "Help", lambda: QDesktopServices.openUrl(QUrl(_HELP)))
         self._iface.addToolBarIcon(detect)
 
     def unload(self) -> None:
@@ -61,6 +61,8 @@ class S2ChangePlugin:
         for action in self._actions:
             self._iface.removePluginMenu(_MENU, action)
             self._iface.removeToolBarIcon(action)
+            # It belongs to QGIS's window.
+            action.deleteLater()
         self._actions.clear()
         if self._provider is not None:
             QgsApplication.processingRegistry().removeProvider(self._provider)
@@ -75,8 +77,10 @@ class S2ChangePlugin:
                 dialog.deleteLater()
                 QCoreApplication.sendPostedEvents(dialog, QEvent.Type.DeferredDelete)
 
-    def _action(self, text: str, run, icon: QIcon | None = None) -> QAction:
+    def _action(self, name: str, text: str, run, icon: QIcon | None = None) -> QAction:
+        """An entry of the menu; the user's shortcuts and toolbars know it by its name."""
         action = QAction(icon or QIcon(), text, self._iface.mainWindow())
+        action.setObjectName(f"s2change{name}")
         action.triggered.connect(lambda: run())
         self._iface.addPluginToMenu(_MENU, action)
         self._actions.append(action)

@@ -10,8 +10,8 @@ from qgis import gui
 from qgis.core import QgsApplication, QgsLayerTreeModel, QgsProject, QgsRasterLayer
 from qgis.gui import QgsLayerTreeView, QgsProcessingAlgorithmDialogBase
 from qgis.PyQt import sip
-from qgis.PyQt.QtCore import QItemSelectionModel, QTimer
-from qgis.PyQt.QtWidgets import QApplication, QDialog, QMessageBox, QWidget
+from qgis.PyQt.QtCore import QCoreApplication, QEvent, QItemSelectionModel, QTimer
+from qgis.PyQt.QtWidgets import QAction, QApplication, QDialog, QMessageBox, QWidget
 
 from s2change_plugin import classFactory
 from s2change_plugin import plugin as plugin_module
@@ -82,6 +82,22 @@ def test_it_can_be_loaded_again(qgis_processing, qgis_iface) -> None:
         plugin = classFactory(Interface(qgis_iface.mainWindow()))
         plugin.initGui()
         plugin.unload()
+
+
+def test_what_is_in_the_menu_has_names_for_shortcuts_and_is_gone_afterwards(qgis_processing, qgis_iface) -> None:
+    window = QWidget()
+
+    def names() -> list[str]:
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        return [action.objectName() for action in window.findChildren(QAction)]
+
+    for _ in range(2):
+        plugin = classFactory(Interface(window))
+        plugin.initGui()
+        assert len(set(names())) == len(names()) == 8
+        assert all(name.startswith("s2change") for name in names())
+        plugin.unload()
+        assert names() == []
 
 
 def test_what_runs_and_what_is_open_ends_with_the_plugin(qgis_processing, qgis_iface, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,8 +72,8 @@ def file_of(layer: QgsMapLayer, label: str) -> str:
     Raises:
         QgsProcessingException: there is no such file; one sentence.
     """
-    if not isinstance(layer, QgsRasterLayer) or layer.providerType() != "gdal":
-        kind = layer.providerType() if isinstance(layer, QgsRasterLayer) else "a vector layer"
+    kind = _kind_without_file(layer)
+    if kind:
         raise QgsProcessingException(
             f"{label}: the layer {layer.name()!r} ({kind}) has no raster file with digital numbers. "
             "Export it as GeoTIFF first, or pick another layer."
@@ -84,6 +84,17 @@ def file_of(layer: QgsMapLayer, label: str) -> str:
     path = str(parts.get("path") or layer.source())
     # "/vsizip/" before and "/inside.tif" after belong to the path; a product's subdataset name is one already.
     return f"{parts.get('vsiPrefix') or ''}{path}{parts.get('vsiSuffix') or ''}"
+
+
+def _kind_without_file(layer: QgsMapLayer) -> str:
+    """What a layer is that has no raster file of its own; empty where it has one."""
+    if not isinstance(layer, QgsRasterLayer):
+        return "a vector layer"
+    if layer.providerType() != "gdal":
+        return layer.providerType()
+    if "/vsimem/" in layer.source():
+        return "in the memory of QGIS"
+    return "a VRT in the project" if layer.source().lstrip().startswith("<VRTDataset") else ""
 
 
 def own_crs(layer: QgsMapLayer) -> QgsCoordinateReferenceSystem:

@@ -528,6 +528,22 @@ def test_a_raster_layer_is_a_mask_by_its_file(typed, dates: dict, pair: Path) ->
     QgsProject.instance().removeAllMapLayers()
 
 
+def test_a_layer_without_a_file_that_the_engine_can_open_is_to_be_exported(typed, dates: dict) -> None:
+    """What QGIS has in its memory no other program sees."""
+    gdal.GetDriverByName("GTiff").Create("/vsimem/scratch.tif", 20, 20, 2, gdal.GDT_UInt16).FlushCache()
+    inline = '<VRTDataset rasterXSize="4" rasterYSize="4"><VRTRasterBand dataType="UInt16" band="1"/></VRTDataset>'
+    for source, kind in (("/vsimem/scratch.tif", "in the memory of QGIS"), (inline, "a VRT in the project")):
+        layer = QgsRasterLayer(source, "scratch")
+        assert layer.isValid()
+        QgsProject.instance().addMapLayer(layer)
+        said = rf"After: the layer 'scratch' \({kind}\) has no raster file .* Export it as GeoTIFF first"
+        with pytest.raises(QgsProcessingException, match=said):
+            typed("detectchange", {**dates, "AFTER": layer})
+        del layer
+    QgsProject.instance().removeAllMapLayers()
+    gdal.Unlink("/vsimem/scratch.tif")
+
+
 def test_a_mask_that_is_not_there_is_said(typed, dates: dict) -> None:
     with pytest.raises(QgsProcessingException, match="Mask of before"):
         typed("detectchange", {**dates, "BEFORE_MASK": "/nowhere/clouds.gpkg"})

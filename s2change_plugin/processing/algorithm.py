@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 
 from qgis.core import (
@@ -21,13 +23,36 @@ from qgis.PyQt.QtGui import QIcon
 
 from ..paths import resources
 from ..runtime.environment import missing_engine
-from ..runtime.run import EngineError, run_engine
+from ..runtime.run import EngineCancelled, EngineError, is_main_thread, run_engine
 from . import parameters as shared
 from .sources import layer_of, require_own_crs, require_own_nodata, source_of
 from .styles import renew_layers, separate_group, style_outputs
 
 MANUAL = "https://github.com/s2change/s2change"
 HELP = f"{MANUAL}#in-qgis"
+
+
+def quiet_when_cancelled(process: Callable[..., dict]) -> Callable[..., dict]:
+    """A `processAlgorithm` that raises no `EngineCancelled`, which QGIS would log as critical: what the user wanted is no error.
+
+    It says so and gives no results, as QGIS's own algorithms do; QGIS knows of the cancel. A script and qgis_process, which would go on with
+    results that there are not, get a `QgsProcessingException`.
+    """
+
+    @wraps(process)
+    def run(
+        self: QgsProcessingAlgorithm, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> dict:
+        try:
+            return process(self, parameters, context, feedback)
+        except EngineCancelled as error:
+            # In the thread of a task of QGIS's own there is no Python that called.
+            if is_main_thread() or sys._getframe().f_back:
+                raise QgsProcessingException(str(error)) from error
+            feedback.pushInfo(str(error))
+            return {}
+
+    return run
 
 
 class EngineAlgorithm(QgsProcessingAlgorithm):
@@ -110,11 +135,14 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
 
         Raises:
             QgsProcessingException: the engine gave no result; its sentence.
+            EngineCancelled: the user stopped it.
         """
         try:
             return run_engine(
                 [self.COMMAND, *self.sources, *self._arguments, *outputs, *self._options], feedback, messages, self.words
             )
+        except EngineCancelled:
+            raise
         except EngineError as error:
             raise QgsProcessingException(str(error)) from error
 

@@ -11,7 +11,7 @@ from qgis.core import (
 )
 
 from . import parameters as shared
-from .algorithm import EngineAlgorithm
+from .algorithm import EngineAlgorithm, quiet_when_cancelled
 
 _NUMBERS = {
     "SEVERITY": "Gravest finding: 0 ok, 1 warning, 2 stop",
@@ -96,6 +96,7 @@ class CheckPair(EngineAlgorithm):
         for name, label in _NUMBERS.items():
             self.addOutput(QgsProcessingOutputNumber(name, label))
 
+    @quiet_when_cancelled
     def processAlgorithm(self, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict:
         """Run the command and hand on what it finds."""
         files = shared.targets(self, parameters, context)

@@ -15,7 +15,7 @@ from qgis.core import (
 )
 
 from . import parameters as shared
-from .algorithm import EngineAlgorithm
+from .algorithm import EngineAlgorithm, quiet_when_cancelled
 from .sources import short_name
 from .styles import shipped_style
 
@@ -133,6 +133,7 @@ class DetectChange(EngineAlgorithm):
         for name, (_, label) in _NUMBERS.items():
             self.addOutput(QgsProcessingOutputNumber(name, label))
 
+    @quiet_when_cancelled
     def processAlgorithm(self, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict:
         """Run the command and hand on what it says."""
         files = shared.targets(self, parameters, context)

@@ -16,7 +16,7 @@ from qgis.core import (
 )
 
 from . import parameters as shared
-from .algorithm import EngineAlgorithm
+from .algorithm import EngineAlgorithm, quiet_when_cancelled
 from .sources import layer_of, short_name
 from .styles import shipped_style
 
@@ -129,6 +129,7 @@ class EvaluateChange(EngineAlgorithm):
         self._title = layer.name() if layer else ""
         return super().prepareAlgorithm(parameters, context, feedback)
 
+    @quiet_when_cancelled
     def processAlgorithm(self, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict:
         """Run the command and hand on what it says."""
         files = shared.targets(self, parameters, context)

@@ -22,7 +22,7 @@ from qgis.core import (
 )
 
 from . import parameters as shared
-from .algorithm import MANUAL, EngineAlgorithm
+from .algorithm import MANUAL, EngineAlgorithm, quiet_when_cancelled
 
 _PASSING = "Data folder: QGIS deletes a temporary folder when it closes. Choose one that stays."
 _NUMBERS = {
@@ -155,6 +155,7 @@ class ExportTrainingData(EngineAlgorithm):
             raise QgsProcessingException(_PASSING)
         return super().prepareAlgorithm(parameters, context, feedback)
 
+    @quiet_when_cancelled
     def processAlgorithm(self, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict:
         """Run the command and hand on what it says."""
         files = shared.targets(self, parameters, context)

@@ -10,7 +10,7 @@ from qgis.core import (
 )
 
 from . import parameters as shared
-from .algorithm import EngineAlgorithm
+from .algorithm import EngineAlgorithm, quiet_when_cancelled
 from .sources import short_name
 from .styles import shipped_style, true_colour
 
@@ -69,6 +69,7 @@ class PrepareScene(EngineAlgorithm):
             self.addParameter(definition)
         self.addOutput(QgsProcessingOutputNumber("USABLE_SHARE", "Share of what the scene shows that is usable"))
 
+    @quiet_when_cancelled
     def processAlgorithm(self, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict:
         """Run the command and hand on what it says."""
         files = shared.targets(self, parameters, context)

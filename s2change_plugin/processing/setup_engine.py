@@ -16,8 +16,8 @@ from qgis.PyQt.QtGui import QIcon
 from ..paths import resources
 from ..runtime.environment import engine_python, named_python, requirements
 from ..runtime.install import set_up_engine
-from ..runtime.run import EngineError
-from .algorithm import HELP
+from ..runtime.run import EngineCancelled, EngineError
+from .algorithm import HELP, quiet_when_cancelled
 
 
 class SetUpEngine(QgsProcessingAlgorithm):
@@ -75,10 +75,13 @@ class SetUpEngine(QgsProcessingAlgorithm):
         self.addParameter(base)
         self.addOutput(QgsProcessingOutputString("PYTHON", "The engine's Python"))
 
+    @quiet_when_cancelled
     def processAlgorithm(self, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict:
         """Make it."""
         try:
             python = set_up_engine(feedback, *(self.parameterAsFile(parameters, name, context) for name in ("WHEELS", "BASE")))
+        except EngineCancelled:
+            raise
         except EngineError as error:
             raise QgsProcessingException(str(error)) from error
         if engine_python() != python:

@@ -113,14 +113,15 @@ def run_process(
 @contextmanager
 def _counted(feedback: QgsProcessingFeedback) -> Iterator[None]:
     """Count a run among those that can be stopped."""
-    _RUNNING.append((feedback, _is_main_thread()))
+    _RUNNING.append((feedback, is_main_thread()))
     try:
         yield
     finally:
-        _RUNNING.remove((feedback, _is_main_thread()))
+        _RUNNING.remove((feedback, is_main_thread()))
 
 
-def _is_main_thread() -> bool:
+def is_main_thread() -> bool:
+    """Whether this is the thread of the windows."""
     application = QCoreApplication.instance()
     return application is not None and QThread.currentThread() == application.thread()
 
@@ -153,7 +154,7 @@ def _active_tasks() -> bool:
 def _run_process(
     program: str, arguments: list[str], feedback: QgsProcessingFeedback, line: Callable[[str], None], merge: bool, clicks: bool
 ) -> str:
-    is_main = _is_main_thread()
+    is_main = is_main_thread()
     handled = QEventLoop.ProcessEventsFlag.AllEvents if clicks else QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents
     process = QProcess()
     process.setProcessEnvironment(clean_environment())

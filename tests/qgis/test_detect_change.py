@@ -1,5 +1,6 @@
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from qgis.core import (
     QgsApplication,
     QgsFeature,
     QgsGeometry,
+    QgsProcessingAlgRunnerTask,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
@@ -410,6 +412,44 @@ def test_a_cancel_leaves_nothing_behind(provider, engine, asked: dict, tmp_path:
     with pytest.raises(QgsProcessingException, match="nothing was written"):
         processing.run(ALGORITHM, asked, feedback=feedback)
     assert list(tmp_path.iterdir()) == []
+
+
+class Told(QgsProcessingFeedback):
+    """Keeps what it is told, by how grave it is, and cancels itself at the first progress."""
+
+    def __init__(self) -> None:
+        super().__init__(False)
+        self.said: list[str] = []
+        self.errors: list[str] = []
+
+    def pushInfo(self, text: str) -> None:
+        self.said.append(text)
+
+    def reportError(self, text: str, fatal: bool = False) -> None:
+        self.errors.append(text)
+
+    def setProgressText(self, text: str) -> None:
+        self.cancel()
+
+
+@pytest.mark.parametrize("name", ["detectchange", "checkpair"])
+def test_a_cancel_in_a_dialog_is_no_error(provider, fake_engine, asked: dict, qtbot, name: str) -> None:
+    fake_engine('start(); say(event="progress", stage="register", done=1, total=9); sys.stdin.read()')
+    one = QgsApplication.processingRegistry().createAlgorithmById(f"s2change:{name}")
+    context, feedback, ended = QgsProcessingContext(), Told(), []
+    # What a dialog starts.
+    task = QgsProcessingAlgRunnerTask(one, asked, context, feedback)
+    task.executed.connect(lambda fits, results: ended.append((fits, results)))
+    QgsApplication.taskManager().addTask(task)
+    qtbot.waitUntil(lambda: bool(ended), timeout=30000)
+    assert ended == [(False, {})]
+    assert (feedback.said, feedback.errors) == (["Cancelled; nothing was written."], [])
+
+
+def test_a_cancel_is_told_a_script_in_a_thread_of_its_own_as_an_error(provider, fake_engine, asked: dict) -> None:
+    fake_engine('start(); say(event="progress", stage="register", done=1, total=9); sys.stdin.read()')
+    with ThreadPoolExecutor() as threads, pytest.raises(QgsProcessingException, match="Cancelled; nothing was written"):
+        threads.submit(processing.run, ALGORITHM, asked, feedback=Told()).result()
 
 
 def test_it_works_in_a_graphical_model_before_another_algorithm(provider, engine, asked: dict) -> None:

@@ -158,7 +158,8 @@ def test_a_folder_that_is_held_for_a_moment_is_removed_all_the_same(fake_engine,
 
 
 def test_all_runs_can_be_stopped_and_waited_for(fake_engine) -> None:
-    work = fake_engine("start(); sys.stdin.read()")
+    # Both have one folder.
+    work = fake_engine("os.makedirs(WORK, exist_ok=True); say(event='started', workdir=WORK); sys.stdin.read()")
     ended: list[str] = []
 
     def call() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from qgis.core import QgsProcessingFeedback
+from qgis.core import QgsApplication, QgsProcessingAlgRunnerTask, QgsProcessingContext, QgsProcessingFeedback
 from qgis.PyQt.QtCore import QLockFile
 
 from s2change_plugin.runtime import install
@@ -115,6 +115,22 @@ def test_a_cancel_leaves_what_was_there(target: Path, old: Path, base) -> None:
         install.set_up_engine(feedback)
     assert sorted(target.parent.iterdir()) == [begun, target]
     assert old.exists()
+
+
+def test_a_cancel_in_a_dialog_is_no_error(provider, target: Path, base, qtbot) -> None:
+    base("sleep 60")
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("s2change:setupengine")
+    context, feedback, ended = QgsProcessingContext(), QgsProcessingFeedback(False), []
+    # What a dialog starts.
+    task = QgsProcessingAlgRunnerTask(algorithm, {}, context, feedback)
+    task.executed.connect(lambda fits, results: ended.append((fits, results)))
+    QgsApplication.taskManager().addTask(task)
+    qtbot.waitUntil(lambda: "Making an environment" in feedback.textLog(), timeout=30000)
+    feedback.cancel()
+    qtbot.waitUntil(lambda: bool(ended), timeout=30000)
+    assert ended == [(False, {})]
+    assert feedback.textLog().splitlines()[-1] == "Cancelled; nothing was set up anew."
+    assert "color" not in feedback.htmlLog(), "errors are coloured, information is not"
 
 
 def _wait_for(path: Path) -> None:

@@ -68,11 +68,11 @@ CLOUDS = ("auto", "product", "spectral", "none")
 BUFFER_M, _LARGEST_BUFFER_M = 60.0, 5000.0
 # Polygons are laid out on so many pixels along a side at a time.
 _PIECE = 2048
-# Of the scene classification: its number of classes, and those that most scenes have and no cloud is in (dark, vegetation, bare, water).
-_SCL_CLASSES, _WATER = 12, 6
-_GROUND = {2, 4, 5, _WATER}
-# A mask of classes, or of a few bits, holds fewer.
-_MOST_VALUES = 32
+# Of the scene classification: its classes; those that most scenes have and no cloud is in (dark, vegetation, bare, water); clouds and snow, which are
+# beyond what masks of few classes have, and beyond our own codes, which mean others.
+_SCL_CLASSES, _GROUND, _CLOUDS_AND_SNOW = set(range(12)), {2, 4, 5, 6}, {8, 9, 10, 11}
+# A mask of classes, or of a few bits, holds fewer; and where clouds are numbered, most pixels have their neighbour's number.
+_MOST_VALUES, _MOST_STEPS = 32, 0.25
 # As products call theirs: MSK_CLDPRB_20m (ESA, Sentinel-2 Products Specification Document).
 _PROBABILITY_FILE = re.compile(r"(?:^|_)CLDPRB(?:_[26]0m)?$", re.IGNORECASE)
 _CRS_WORD = "EPSG:32631"
@@ -155,19 +155,20 @@ def _own_raster(source: str, origin: str) -> ClassRaster:
     Raises:
         UnreadableInput: it holds a measure of clouds.
     """
-    values = values_over(source, 1)
-    values, counts = np.unique(values[values != 0], return_counts=True)
+    row_by_row = values_over(source, 1)
+    row_by_row = row_by_row[row_by_row != 0]
+    values, counts = np.unique(row_by_row, return_counts=True)
     held = set(values.tolist())
-    # Other masks of few classes end below water.
-    classified = len(held & _GROUND) > 1 and max(held) >= _WATER
-    if held <= set(range(_SCL_CLASSES)) and (classified or (held & _GROUND and SCL_FILE.search(Path(source).stem))):
+    classified = len(held & _GROUND) > 1 and held & _CLOUDS_AND_SNOW
+    if held <= _SCL_CLASSES and (classified or (held & _GROUND and SCL_FILE.search(Path(source).stem))):
         return ClassRaster(source, (SCL_CODES,), f"{origin}, a scene classification (SCL)")
     # What is a mask and has soft edges is mostly of one value still.
-    graded = len(values) > _MOST_VALUES and counts.max() < counts.sum() / 2
+    graded = len(values) > _MOST_VALUES and counts.max() < counts.sum() / 2 and np.mean(np.diff(row_by_row) != 0) > _MOST_STEPS
     if graded or (len(values) > 2 and _PROBABILITY_FILE.search(Path(source).stem)):
+        two_digits = float(f"{0.4 * values.max():.2g}")
         raise UnreadableInput(
             f"The mask {source} holds {len(values)} values beside 0, up to {values.max():g}, as a cloud's probability does, and a mask holds 0 where the "
-            f"ground is seen and 1 where it is not. Make one, such as with gdal_calc.py -A FILE --calc 'A>{0.4 * values.max():.2g}' --outfile MASK.tif."
+            f"ground is seen and 1 where it is not. Make one, such as with gdal_calc.py -A FILE --calc 'A>{two_digits:g}' --outfile MASK.tif."
         )
     return ClassRaster(source, ({},), origin, other=Quality.CLOUD)
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
@@ -101,10 +102,12 @@ def _opened(source: str, grid: Grid, opened: ExitStack, change_value: float | No
                 f"mask's {grid.height} × {grid.width}, so its place is unknown. Give one with a CRS and a georeference, or of the mask's shape."
             )
         crs, stored = grid.crs, Grid(grid.crs, dataset.transform, dataset.height, dataset.width)
-        if dataset.transform.is_identity or bounds_window(grid, stored.bounds, crs) is None:
+        # What has no georeference comes with either; rows of the second run up.
+        without = dataset.transform in (Affine.identity(), Affine.scale(1, -1))
+        if without or not _fits(stored, grid):
             text = "The reference has no CRS on Earth and the mask's shape, so it is taken pixel by pixel."
-            doubt = f"{text} Its georeference, {place_of(stored)} if that is its CRS, lies elsewhere than the mask: assign the right one if it is another place."
-            doubts = [] if dataset.transform.is_identity else [doubt]
+            doubt = f"{text} Its georeference, {place_of(stored)} if that is its CRS, does not fit the mask: assign the right one if it is another place."
+            doubts = [] if without else [doubt]
             return text, doubts, _reads(dataset, source, grid.window, nodata, change_value, "reference")
         text = f"The reference has no CRS on Earth and a georeference that fits the mask's, {name_of(crs)}, which is taken for its own. "
     try:
@@ -114,6 +117,17 @@ def _opened(source: str, grid: Grid, opened: ExitStack, change_value: float | No
         raise GridMismatch(f"The reference {source} cannot be laid on the mask's grid: {error}.") from error
     where = "on the mask's own pixels" if laid is dataset else "on other pixels; of these the one at each pixel's centre counts"
     return f"{text}The reference lies {where}.", [], _reads(laid, source, extent, nodata, change_value, "reference")
+
+
+def _fits(reference: Grid, grid: Grid) -> bool:
+    """Whether a reference of the mask's shape has its pixels' size too, and lies over half of it."""
+    one, other = (np.abs([each.transform.a, each.transform.b, each.transform.d, each.transform.e]) for each in (reference, grid))
+    shared = bounds_window(grid, reference.bounds, grid.crs)
+    return bool(
+        shared
+        and np.allclose(one, other, 0.01, 0.01 * other.max())
+        and 2 * shared.width * shared.height >= grid.width * grid.height
+    )
 
 
 def _has_place(dataset: DatasetReader) -> bool:

@@ -236,11 +236,14 @@ def test_a_reference_without_crs_lies_where_its_georeference_says_in_the_masks(
         assert said["pixels"]["true_positive"] == expected["pixels"]["true_positive"] == 300
         assert "fits the mask's, EPSG:32631" in said["laid"]
         assert said["warnings"] == []
+    # Other places, sizes, and more than half beside the mask.
+    for origin, pixel in (((0, 0), (2, 2)), ((LEFT, TOP), (30, 30)), ((LEFT + 500, TOP), (10, 10))):
+        said = result(mask, write(tmp_path / "elsewhere.tif", truth, crs=crs, origin=origin, pixel=pixel))
+        assert said["pixels"] == expected["pixels"]
+        assert "in EPSG:32631 if that is its CRS, does not fit the mask" in said["warnings"][0]
     # In pixels from the upper left corner, as pictures count.
-    elsewhere = write(tmp_path / "elsewhere.tif", truth, crs=crs, origin=(0, 0), pixel=(1, 1))
-    said = result(mask, elsewhere)
-    assert said["pixels"] == expected["pixels"]
-    assert "(0, -60, 80, 0) in EPSG:32631 if that is its CRS, lies elsewhere than the mask" in said["warnings"][0]
+    said = result(mask, write(tmp_path / "picture.tif", truth, crs=crs, origin=(0, 0), pixel=(1, 1)))
+    assert (said["pixels"], said["warnings"]) == (expected["pixels"], [])
 
 
 def test_other_values_are_named_or_refused(tmp_path: Path, mask: Path, truth: np.ndarray) -> None:

@@ -376,6 +376,9 @@ def test_a_mask_of_ones_own_must_meet_the_scene_and_have_one_layer(tmp_path: Pat
         ("own.tif", (4, 9), False),
         ("own.tif", (0, 1, 2, 3, 4), False),
         ("own.tif", (1, 2, 3, 4, 5), False),
+        # Our own codes, and classes of somebody's own.
+        ("a_quality.tif", (0, 3, 4, 5, 6, 7), False),
+        ("own.tif", (0, 1, 2, 3, 4, 5, 6), False),
     ],
 )
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
@@ -403,6 +406,14 @@ def test_a_cloud_probability_is_no_mask_and_soft_edges_make_none_of_one(tmp_path
     codes = read(open_mask(str(write_stack(tmp_path / "soft.tif", values, None))))
     assert not codes[:50].any()
     assert (codes[50:] == Quality.CLOUD).all()
+
+
+def test_numbered_clouds_are_a_mask(tmp_path: Path) -> None:
+    """Connected components, as many and as large as there are clouds."""
+    values = np.kron(np.arange(1, 51).reshape(5, 10), np.ones((20, 12), int)).astype(np.uint8)
+    values[::20], values[:, ::12] = 0, 0
+    codes = read(open_mask(str(write_stack(tmp_path / "clouds.tif", values[None], None))))
+    np.testing.assert_array_equal(codes == Quality.CLOUD, values != 0)
 
 
 def test_far_polygons_of_a_world_layer_do_not_matter(tmp_path: Path) -> None:

@@ -63,6 +63,8 @@ _IN_ARCHIVE = re.compile(r"/vsi(?:zip|tar)/\{?(.+?\.(?:zip|tar|tgz|tar\.gz))\}?(
 # How folders of one scene's bands by resolution are called, as in a product and on AWS; and what the root of a Zarr store holds.
 _GSD_FOLDER = re.compile(r"R(10|20|60)m", re.IGNORECASE)
 _OF_ZARR = {".zmetadata", ".zgroup", "zarr.json"}
+# Of a scene classification that was interpolated, those at the edges of its classes.
+_FEW_BROKEN = 0.1
 # Numbers that Landsat and Sentinel-2 give to other bands, and those that Landsat has not (NASA, HLS Product User Guide, tables of bands).
 _OF_RED_EDGE, _BEYOND_LANDSAT = {"B05", "B06", "B07"}, {"B08", "B8A", "B12"}
 _UNREAD_FMASK = (
@@ -209,7 +211,7 @@ def open_scene(
         UnitsUnclear: an 8-bit picture, or the user's word contradicts the file's.
     """
     product = find_product(source)
-    files = open_files(source, depth=2) if product is None else None
+    files = _listed(source) if product is None else None
     stack = _only_raster(files) if files else None
     if stack:
         return replace(open_scene(stack, bands, units, side, trust_units, crs), source=source)
@@ -224,7 +226,7 @@ def open_scene(
     if whole is not None:
         if find_product(whole) is not None:
             return open_scene(whole, None, units, side, trust_units, crs)
-        files = open_files(whole)
+        files = _listed(whole)
     if files is not None:
         layers, alone = _folder_layers(source, files, picked)
         # Where the folder holds nothing else it is the scene, whichever of its files was picked.
@@ -283,10 +285,27 @@ def _own_mask(path: str, layers: Collection[int], crs: CRS | None) -> ClassRaste
     return replace(told, origin="the file's alpha band", first_layer=alpha, of_file=False) if alpha else told
 
 
+def _listed(source: str) -> Files | None:
+    """The files of a folder or zip; of a folder on disk those in its folders as well, where no band's file lies in itself."""
+    files = open_files(source)
+    if files is None or files.archive is not None or any(_may_be_band(name) for name in files.names):
+        return files
+    return open_files(source, depth=2)
+
+
+def _may_be_band(name: str) -> bool:
+    """Whether a file is named after a band, by either spelling."""
+    known = band_of_file(name) in BANDS or common_band_of_file(name) is not None
+    return known and PurePosixPath(name).suffix.lower() in _RASTER_FILES
+
+
 def _whole_of(source: str) -> str | None:
-    """The folder of a file that holds one band and is named after it, if files of other bands lie there: QGIS picks files, and shows them."""
+    """The folder of a file that holds one band and is named after it, if files of other bands lie there: QGIS picks files, and shows them.
+
+    Of a folder for a resolution it is the one above, unless bands lie there too.
+    """
     path = Path(source)
-    if not (band_of_file(path.name) in BANDS or common_band_of_file(path.name)) or not path.is_file():
+    if not _may_be_band(path.name) or not path.is_file():
         return None
     with open_raster(source) as dataset:
         single = dataset.count == 1
@@ -295,6 +314,9 @@ def _whole_of(source: str) -> str | None:
     if band_of(path.name) not in BANDS:
         return None
     there = {band_of(name) for name in beside}
+    above = path.parent.parent
+    if single and _GSD_FOLDER.fullmatch(path.parent.name) and not any(_may_be_band(other.name) for other in above.iterdir()):
+        return str(above)
     return str(path.parent) if single and len(there & BANDS.keys()) > 1 else None
 
 
@@ -417,12 +439,13 @@ def _beside(source: str, name: str) -> str:
 def _classes_beside(files: Files, layers: Mapping[str, tuple[str, int]], alone: bool) -> ClassRaster | None:
     """The scene classification among the files of a folder of bands, where one lies beside them: theirs by its name, or the only one of a folder of one scene."""
     folders = {PurePath(path).parent for path, _ in layers.values()}
+    by_gsd = _are_by_gsd(folders)
     found = [
         files.path(name)
         for name in files.names
         if PurePosixPath(name).suffix.lower() in _RASTER_FILES and SCL_FILE.search(PurePosixPath(name).stem)
     ]
-    found = [path for path in found if PurePath(path).parent in folders]
+    found = [path for path in found if (here := PurePath(path).parent) in folders or (by_gsd and _are_by_gsd({*folders, here}))]
     marks = {(), *(marks_of_file(path) for path, _ in layers.values())}
     own = [path for path in found if marks_of_file(path) in marks]
     found = own or (found if alone and len(found) == 1 else [])
@@ -437,12 +460,14 @@ def _with_classes(mask: ClassRaster) -> tuple[ClassRaster | None, str]:
     with open_raster(mask.path) as dataset:
         if not dataset.dtypes[mask.first_layer - 1].startswith("float"):
             return mask, ""
-    values = np.unique(values_over(mask.path, mask.first_layer)).astype(float)
+    values = values_over(mask.path, mask.first_layer).astype(float)
     # Others fill.
     values = values[(values >= 0) & (values <= max(SCL_CODES))]
     broken = values[values != np.rint(values)]
     if not broken.size:
         return mask, ""
+    if broken.size <= _FEW_BROKEN * values.size:
+        return mask, "the SCL layer was interpolated, and between two classes it holds neither; export it by nearest neighbour"
     classes = values * QUANTIFICATION
     if np.abs(classes - np.rint(classes)).max() < _NEARLY_WHOLE and classes.max() < max(SCL_CODES) + 1:
         return replace(mask, scale=QUANTIFICATION), ""
@@ -484,7 +509,7 @@ def _require_named(source: str, descriptions: tuple[str | None, ...], bands: tup
     if level_of_layers(descriptions) and not _OF_RED_EDGE.isdisjoint(known) and _BEYOND_LANDSAT.isdisjoint(known):
         raise BandsUnknown(
             f"{source} has the layers of Harmonized Landsat (HLS L30), whose B5 is near infrared: it has none of {', '.join(sorted(_BEYOND_LANDSAT))}. Give "
-            f"HLS S30, which is Sentinel-2, or say what the layers are: {option_of(side, 'bands')}"
+            f"HLS S30, which is Sentinel-2. If these are some of its layers: {_to_paste(len(bands), option_of(side, 'bands'))}"
         )
     twice = sorted({name for name in known if known.count(name) > 1})
     numbers = [number for number in map(_plain_number, descriptions) if number is not None]
@@ -545,7 +570,8 @@ def _folder_layers(source: str, files: Files, picked: str | None) -> tuple[dict[
     folders: dict[str, dict[str, list[str]]] = {}
     for name in rasters:
         band = band_of(name)
-        if band in BANDS:
+        # A word ends the names of other files too, such as an image's of red, green, blue and nir.
+        if band in BANDS and (band_of is band_of_file or _has_one_layer(files.path(name))):
             folders.setdefault(str(PurePosixPath(name).parent), {}).setdefault(band, []).append(name)
     if not folders and not _OF_ZARR.isdisjoint(files.names):
         raise UnreadableInput(
@@ -555,7 +581,7 @@ def _folder_layers(source: str, files: Files, picked: str | None) -> tuple[dict[
         raise BandsUnknown(f"{source} holds neither a Sentinel-2 product nor files named like its bands (…_B02.tif, …_B8A.jp2).")
     if "." in folders:
         folders = {".": folders["."]}
-    if len(folders) > 1 and not _are_by_gsd(folders):
+    if len(folders) > 1 and not _are_by_gsd(map(PurePosixPath, folders)):
         raise BandsUnknown(f"{source} holds band files in several folders ({', '.join(sorted(folders)[:4])}). Give one of them.")
     found: dict[str, list[str]] = {}
     for band, names in chain.from_iterable(bands.items() for bands in folders.values()):
@@ -574,9 +600,14 @@ def _folder_layers(source: str, files: Files, picked: str | None) -> tuple[dict[
     return {band: (files.path(_finest(source, band, names, picked)), 1) for band, names in found.items()}, len(of_scene) == 1
 
 
-def _are_by_gsd(folders: Iterable[str]) -> bool:
+def _has_one_layer(path: str) -> bool:
+    with open_raster(path) as dataset:
+        return bool(dataset.count == 1)
+
+
+def _are_by_gsd(folders: Iterable[PurePath]) -> bool:
     """Whether folders part the bands of one scene by resolution."""
-    paths = [PurePosixPath(folder) for folder in folders]
+    paths = list(folders)
     return len({path.parent for path in paths}) == 1 and all(_GSD_FOLDER.fullmatch(path.name) for path in paths)
 
 

@@ -276,6 +276,9 @@ def test_a_fill_that_an_offset_was_taken_off_is_not_observed(
         seen = pair.read(pair.grid.window)
     assert (seen.quality[:, :55] == Quality.NODATA_AFTER).all()
     assert (seen.quality[5:-5, 65:-5] == Quality.OBSERVED).all()
+    # Nothing of it reaches into the ground beside.
+    seen_there = seen.after[1:, :, 55:65]
+    assert np.nanmin(seen_there) > 0.8 * ground[1:].min() / 10000
 
 
 @pytest.mark.parametrize("off", [0, 4], ids=["as it is", "interpolated"])

@@ -229,6 +229,18 @@ def test_folders_by_resolution_are_one_scene_of_the_finest_of_each_band(tmp_path
         "B05": "R20m",
     }
     assert Path(scene.mask.path).parts[-2:] == ("R20m", "SCL.tif")
+    if not zipped:
+        assert open_scene(str(tmp_path / "scene" / "R20m" / "B05.tif")) == scene, "one of them stands for all"
+
+
+def test_a_scene_classification_is_found_in_a_folder_of_another_resolution(tmp_path: Path) -> None:
+    for name, size in (("R10m/B02", 40), ("R10m/B03", 40), ("R20m/SCL", 20)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_stack(tmp_path / f"{name}.tif", textured(1, size, size, 1), None, pixel=(400 / size, 400 / size))
+    assert Path(open_scene(str(tmp_path)).mask.path).parts[-2:] == ("R20m", "SCL.tif")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "R20m").rename(tmp_path / "other" / "R20m")
+    assert open_scene(str(tmp_path)).mask is None
 
 
 def test_folders_of_several_dates_are_not_one_scene(tmp_path: Path) -> None:
@@ -248,6 +260,9 @@ def test_common_names_tell_bands_of_files_where_no_file_has_a_code(tmp_path: Pat
     assert tuple(scene.bands) == ("B04", "B08", "B8A", "B11")
     assert scene.mask
     assert open_scene(str(tmp_path / "S2A_21JUH_20240101_0_L2A_nir08.tif")) == scene
+    # An image of several layers is no band, whatever its name ends with.
+    write_stack(tmp_path / "scene_rgb_green.tif", textured(3, 40, 40, 1), None)
+    assert open_scene(str(tmp_path)) == scene
     for name in ("B02", "B04"):
         write_stack(tmp_path / f"clip_{name}.tif", textured(1, 40, 40, 1), None)
     assert {Path(band.path).name for band in open_scene(str(tmp_path)).bands.values()} == {"clip_B02.tif", "clip_B04.tif"}
@@ -665,7 +680,7 @@ def test_classes_that_were_scaled_with_the_bands_are_still_classes(tmp_path: Pat
 
 def test_a_scene_classification_that_was_interpolated_is_not_used_and_it_is_said(tmp_path: Path) -> None:
     values = textured(5, 40, 48, 1).astype(np.float32)
-    values[4], values[4, 5, 5:7] = 4, (4.25, 8.75)
+    values[4], values[4, :, 1::2] = 4, 4.25
     paths = [write_stack(tmp_path / "a.tif", values, ("B02", "B03", "B04", "B08", "SCL"))]
     values[4] /= 10000
     paths.append(write_stack(tmp_path / "b.tif", values, ("B02", "B03", "B04", "B08", "SCL")))
@@ -678,6 +693,14 @@ def test_a_scene_classification_that_was_interpolated_is_not_used_and_it_is_said
     assert [(scene.mask, scene.acquisition.level) for scene in scenes] == [(None, "L2A")] * 3
     said = [f"the SCL layer holds no classes (values such as {odd}); export it" for odd in ("4.25", "0.0004", "0.0004")]
     assert [scene.unused_mask[: len(start)] for scene, start in zip(scenes, said, strict=True)] == said
+
+
+def test_of_a_scene_classification_whose_edges_alone_are_interpolated_clouds_are_masked_and_it_is_said(tmp_path: Path) -> None:
+    values = textured(3, 40, 48, 1).astype(np.float32)
+    values[2, :, :20], values[2, :, 20], values[2, :, 21:] = 4, 6.5, 9
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", values, ("B02", "B03", "SCL"))))
+    assert scene.mask
+    assert scene.unused_mask.startswith("the SCL layer was interpolated")
 
 
 def test_a_layer_that_the_user_names_scl_is_the_mask_of_a_stack(tmp_path: Path) -> None:

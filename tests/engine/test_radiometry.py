@@ -328,6 +328,14 @@ def test_ground_that_is_darker_than_any_correction_makes_it_lost_its_offset_twic
     assert contradiction(river(added=-0.1), TEN_BANDS, [replace(rule(), product=True)] * 10) is None
 
 
+def test_only_numbers_near_the_largest_mean_saturation_and_of_reflectance_none_beyond() -> None:
+    """Per cent read as reflectance has to be seen, so that it can be refused."""
+    values = np.array([0.3, 6.3, 6.5535, 6.7, 40], np.float32)
+    assert rule(units="reflectance").saturation.marked(values).tolist() == [False, False, True, False, False]
+    assert rule(units="dn").saturation.marked(10000 * values).tolist() == [False, False, True, True, True]
+    assert rule(tags=(0.01, 0.0)).saturation is None
+
+
 def test_a_date_that_is_many_times_as_bright_in_every_band_is_on_another_scale() -> None:
     ground = river()
     text = other_scale(ground, [sample / 10 for sample in ground])

@@ -306,7 +306,8 @@ def _drawn(names: Sequence[str], options: TrainOptions, groups: Sequence[Sequenc
     found: list[str] = []
     for name in order:
         together = [one for one in names if any({one, name} <= set(group) for group in groups)] or [name]
-        if len(found) < count and name not in found and 2 * len([*found, *together]) <= max(len(names), 2):
+        half_is_left = 2 * len([*found, *together]) <= len(names)
+        if len(found) < count and name not in found and (together == [name] or half_is_left):
             found += together
     # All lie at one place, or at two of which one holds nearly all: what `_doubts` says.
     return found or order[:count]

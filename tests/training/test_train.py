@@ -93,6 +93,13 @@ def test_a_fifth_of_the_cities_is_held_out_whole() -> None:
     assert split(names, TrainOptions(validation=("city03",)))[1] == ["city03"]
 
 
+def test_a_share_above_half_is_held_out_as_it_was_asked_for() -> None:
+    names = [f"city{number}" for number in range(10)]
+    assert [len(split(names, TrainOptions(validation_share=share))[1]) for share in (0.2, 0.5, 0.6, 0.8)] == [2, 5, 6, 8]
+    alone = [(name,) for name in names]
+    assert len(split(names, TrainOptions(validation_share=0.8), groups=alone)[1]) == 8
+
+
 def test_neighbours_are_held_out_together_where_half_of_the_cities_are_left() -> None:
     """Of six cities one is to be held out; three of them are neighbours."""
     names, groups = ["a", "b", "bercy", "paris", "saclay", "z"], [("a",), ("b",), ("bercy", "paris", "saclay"), ("z",)]

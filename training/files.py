@@ -37,9 +37,11 @@ def read_json(path: Path, missing: str, remedy: str) -> dict[str, Any]:
         UnreadableInput: it is missing or damaged.
     """
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UnreadableInput(missing) from error
     except ValueError as error:
         raise UnreadableInput(f"{path} is damaged ({error}). {remedy}") from error
+    if not isinstance(values, dict):
+        raise UnreadableInput(f"{path} is damaged (it holds no JSON object). {remedy}")
     return values

@@ -28,3 +28,11 @@ def test_what_is_missing_and_what_is_damaged_are_told_apart(tmp_path: Path) -> N
     path.write_text("")
     with pytest.raises(UnreadableInput, match=r"one\.json is damaged \(Expecting value.*\)\. Mend it\.$"):
         read_json(path, "There is none", "Mend it.")
+
+
+@pytest.mark.parametrize("held", ["[1]", "null", "7"])
+def test_what_is_json_but_no_object_is_damaged(tmp_path: Path, held: str) -> None:
+    path = tmp_path / "one.json"
+    path.write_text(held)
+    with pytest.raises(UnreadableInput, match=r"one\.json is damaged \(it holds no JSON object\)\. Mend it\.$"):
+        read_json(path, "There is none", "Mend it.")

@@ -37,6 +37,7 @@ from training.sampling import laid_out
 from training.train import (
     TrainOptions,
     _best,
+    _elsewhere,
     _keep_best,
     _require_teachers,
     beside,
@@ -671,6 +672,18 @@ def test_a_cross_validated_model_is_trained_on_all_cities_and_its_card_says_what
         assert refused.exit_code == 2, refused.output
     nothing = CliRunner().invoke(main, ["train", str(data), "--output", str(tmp_path / "two"), "--crossvalidated", str(tmp_path)])
     assert (nothing.exit_code, "holds no cross-validation" in nothing.output) == (1, True)
+
+
+def test_a_card_names_the_city_that_loses_most_on_imitations_if_any_does() -> None:
+    def level(bern: float, essen: float) -> dict[str, Any]:
+        cities = {"bern": {"mean": {"f1": bern}}, "essen": {"mean": {"f1": essen}}}
+        return {"mean": {"f1": (bern + essen) / 2}, "cities": cities}
+
+    said = _elsewhere({"l1c": level(0.5, 0.7), "l2a": level(0.4, 0.4)}, True, "L1C")
+    assert "F1 is 0.400 instead of 0.600; the most is lost in essen (0.40 instead of 0.70). No real" in said
+    for better in (0.5, 0.6):
+        said = _elsewhere({"l1c": level(0.5, 0.7), "l2a": level(better, 0.7)}, True, "L1C")
+        assert f"F1 is {(better + 0.7) / 2:.3f} instead of 0.600; no city loses. No real" in said
 
 
 def test_a_model_that_began_with_another_is_measured_out_of_fold_too(

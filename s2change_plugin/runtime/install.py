@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 import time
@@ -23,6 +24,10 @@ _LONGEST_MS = 6 * 3600 * 1000
 _NEEDED = 2_000_000_000
 # PyTorch comes for no Intel Mac any more, and a Python that an Intel QGIS starts on Apple silicon may take itself for one.
 _WITHOUT_TORCH = "(sys.platform, platform.machine()) == ('darwin', 'x86_64')"
+# The engine may lie on another disk, beside what is no business of ours: how the folders are called that are, there and beside other engines.
+_NEW, _OLD = ".s2change-new-", ".s2change-old-"
+_LEFT = re.compile(re.escape(_NEW) + "[0-9a-f]{6}")
+_ENGINE = re.compile(f"(?:{re.escape(_OLD)})?engine(?:-[0-9a-f]{{8}})?")
 # To move a folder, a second apart.
 _ATTEMPTS = 3
 # What pip prints, and what it means for a user; the first that fits is told.
@@ -95,13 +100,21 @@ def set_up_engine(feedback: QgsProcessingFeedback, wheels: str = "", base: str =
     with _alone(target):
         _make(python, target, wheels, feedback)
     # Another QGIS may work with them.
-    others = [str(folder) for folder in sorted(target.parent.glob("engine*")) if folder != target]
+    others = [str(folder) for folder in engines() if folder != managed_environment()]
     if others:
         feedback.pushInfo(
             f"Engines of other versions of S2Change lie in {', '.join(others)}. Delete them if no QGIS uses these any more."
         )
     feedback.setProgress(100)
     return python_in(target)
+
+
+def engines() -> list[Path]:
+    """Where engines lie: that of this version, and beside it those of others that were finished."""
+    own = managed_environment()
+    beside = sorted(own.parent.glob("*"))
+    others = [folder for folder in beside if folder != own and _ENGINE.fullmatch(folder.name) and (folder / READY).is_file()]
+    return [own, *others] if own.is_dir() else others
 
 
 def remove_engine() -> None:
@@ -127,7 +140,7 @@ def _folder() -> Path:
 
 def _beside(target: Path) -> Path:
     """A folder for what is not the engine yet, or no more; a set-up removes what is left of such."""
-    return target.with_name(f"new-{secrets.token_hex(3)}")
+    return target.with_name(f"{_NEW}{secrets.token_hex(3)}")
 
 
 @contextmanager
@@ -157,14 +170,15 @@ def _alone(target: Path) -> Iterator[None]:
 
 def _make(python: Path, target: Path, wheels: str, feedback: QgsProcessingFeedback) -> None:
     """Make the environment beside the old one, and put it in its place."""
-    fresh, old = _beside(target), target.with_name(f"{target.name}-old")
+    fresh, old = _beside(target), target.with_name(f"{_OLD}{target.name}")
     _restore(old, target)
     # Windows moves no folder in which a program runs: better said now than after all is fetched.
     _move(target, old)
     _restore(old, target)
     # What a set-up that was killed has left.
-    for left in target.parent.glob("new-*"):
-        _remove(left)
+    for left in target.parent.iterdir():
+        if _LEFT.fullmatch(left.name):
+            _remove(left)
     free = shutil.disk_usage(target.parent).free
     if free < _NEEDED:
         raise EngineError(

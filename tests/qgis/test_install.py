@@ -85,13 +85,38 @@ def test_versions_with_other_packages_leave_each_other_alone(target: Path, base,
     base(_WORKING)
     folders = [target.with_name(f"engine-{packages}") for packages in ("aaaaaaaa", "bbbbbbbb")]
     # The first is replaced, and its set-up was once killed.
+    aside = target.with_name(".s2change-old-engine-aaaaaaaa")
     for folder in (folders[0], folders[0], folders[1]):
-        folder.with_name("engine-aaaaaaaa-old").mkdir(parents=True, exist_ok=True)
+        aside.mkdir(parents=True, exist_ok=True)
+        (aside / install.READY).touch()
         monkeypatch.setattr(install, "managed_environment", lambda folder=folder: folder)
         feedback = QgsProcessingFeedback(False)
         assert install.set_up_engine(feedback) == folder / "bin" / "python"
-    assert sorted(target.parent.glob("engine*")) == [folders[0], folders[0].with_name("engine-aaaaaaaa-old"), folders[1]]
-    assert f"other versions of S2Change lie in {folders[0]}, {folders[0]}-old. Delete them" in feedback.textLog()
+    assert sorted(target.parent.iterdir()) == [aside, *folders]
+    assert f"other versions of S2Change lie in {aside}, {folders[0]}. Delete them" in feedback.textLog()
+
+
+def test_what_is_not_ours_is_neither_removed_nor_called_an_engine(target: Path, tmp_path: Path, base) -> None:
+    """Such as on another disk, where the engine was put beside other things."""
+    base(_WORKING)
+    (tmp_path / "disk" / "engine").mkdir(parents=True)
+    target.parent.mkdir(parents=True)
+    target.symlink_to(tmp_path / "disk" / "engine")
+    names = ("new-scenes", "new-abcdef", "engine-old", "engineering", "engine-2", "engine-0123abcd", ".s2change-new-scenes")
+    for folder in (target.parent, tmp_path / "disk"):
+        for name in names:
+            (folder / name).mkdir()
+            (folder / name / "B02.tif").touch()
+        (folder / "engineering" / install.READY).touch()
+    # As a set-up leaves it that was killed.
+    (tmp_path / "disk" / ".s2change-new-0a1b2c").mkdir()
+    feedback = QgsProcessingFeedback(False)
+    install.set_up_engine(feedback)
+    install.set_up_engine(feedback)
+    assert "other versions" not in feedback.textLog()
+    for folder in (target.parent, tmp_path / "disk"):
+        assert sorted(path.name for path in folder.iterdir()) == sorted(("engine", *names))
+        assert all((folder / name / "B02.tif").is_file() for name in names)
 
 
 @pytest.mark.parametrize("with_old", [False, True])
@@ -184,7 +209,7 @@ def test_a_disk_that_is_too_full_is_said_before_anything_is_fetched(
 ) -> None:
     base('touch "$folder/../begun"')
     # Which counts as free once it is gone.
-    left = target.parent / "new-1"
+    left = target.parent / ".s2change-new-0a1b2c"
     left.mkdir()
     monkeypatch.setattr(install.shutil, "disk_usage", lambda folder: SimpleNamespace(free=0 if left.exists() else 1_230_000_000))
     with pytest.raises(EngineError, match=rf"The disk of {target.parent} has 1\.2 GB free, and the engine needs 2\.0"):
@@ -213,7 +238,7 @@ def test_the_engine_can_be_removed_but_not_while_it_is_set_up_or_held(
     assert old.exists()
     with monkeypatch.context() as patch:
         patch.setattr(install, "_remove", lambda folder: None)
-        with pytest.raises(EngineError, match=r"lies in .*new-\w+ now. Delete that folder"):
+        with pytest.raises(EngineError, match=r"lies in .*\.s2change-new-\w+ now. Delete that folder"):
             install.remove_engine()
         (left,) = target.parent.iterdir()
         left.rename(target)
@@ -245,8 +270,8 @@ def test_an_environment_in_use_is_said_before_anything_is_fetched(
 
 
 def test_what_a_killed_set_up_moved_aside_comes_back(target: Path, old: Path, base) -> None:
-    target.rename(target.with_name("engine-old"))
-    (target.parent / "new-1").mkdir()
+    target.rename(target.with_name(".s2change-old-engine"))
+    (target.parent / ".s2change-new-0a1b2c").mkdir()
     # Whose process is gone.
     subprocess.run([sys.executable, "-c", _LOCK, target.with_name("set-up.lock")], check=True)
     assert target.with_name("set-up.lock").exists()

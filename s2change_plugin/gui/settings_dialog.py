@@ -17,11 +17,10 @@ from ..runtime.environment import (
     SET_UP,
     engine_arguments,
     engine_python,
-    managed_environment,
     missing_engine,
     requirements,
 )
-from ..runtime.install import remove_engine
+from ..runtime.install import engines, remove_engine
 from ..runtime.run import EngineError, is_running, run_process
 
 _PATIENCE_S = 60
@@ -58,7 +57,7 @@ class SettingsDialog(QDialog):
         test.clicked.connect(self.try_engine)
         self.remove = QPushButton("Remove the engine…")
         buttons.addButton(self.remove, QDialogButtonBox.ButtonRole.ActionRole)
-        self.remove.clicked.connect(self.remove_engine)
+        self.remove.clicked.connect(self.remove_engines)
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         layout.addWidget(buttons)
@@ -68,10 +67,11 @@ class SettingsDialog(QDialog):
         """Say what there is."""
         self.python.lineEdit().setPlaceholderText(str(engine_python() or "not set up yet"))
         self.state.setText(missing_engine() or "The engine is set up.")
-        folder = managed_environment()
-        self.place.setText(f"What was set up lies in {folder} ({_size(folder) / 1e9:.1f} GB)." if folder.is_dir() else "")
-        self.place.setVisible(folder.is_dir())
-        self.remove.setEnabled(folder.is_dir())
+        self.engines = engines()
+        places = [f"{folder} ({_size(folder) / 1e9:.1f} GB)" for folder in self.engines]
+        self.place.setText(f"What was set up lies in {', '.join(places)}." if places else "")
+        self.place.setVisible(bool(places))
+        self.remove.setEnabled(bool(places))
 
     def accept(self) -> None:
         """Keep the choice."""
@@ -89,25 +89,28 @@ class SettingsDialog(QDialog):
             QApplication.restoreOverrideCursor()
             QgsSettings().setValue(PYTHON_SETTING, before)
 
-    def remove_engine(self) -> None:
-        """Remove what was set up, if the user is sure and nothing runs."""
+    def remove_engines(self) -> None:
+        """Remove what was set up, by other versions of the plugin too, if the user is sure and nothing runs."""
         if is_running():
             self.state.setText("S2Change is running. Wait until it is done, or cancel it, and remove the engine then.")
             return
-        asked = f"{self.place.text()}\nRemove it? Your models and settings stay, and the engine can be set up again."
+        several = " Other versions of S2Change made some of it, which another QGIS may use." if len(self.engines) > 1 else ""
+        asked = f"{self.place.text()}{several}\nRemove it? Your models and settings stay, and the engine can be set up again."
         if QMessageBox.question(self, self.windowTitle(), asked) != QMessageBox.StandardButton.Yes:
             return
         QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
-        problem = ""
+        problems = []
         try:
-            remove_engine()
-        except EngineError as error:
-            problem = str(error)
+            for folder in self.engines:
+                try:
+                    remove_engine(folder)
+                except EngineError as error:
+                    problems.append(str(error))
         finally:
             QApplication.restoreOverrideCursor()
         self._show_engine()
-        if problem:
-            self.state.setText(problem)
+        if problems:
+            self.state.setText("\n".join(problems))
 
     def _keep(self) -> None:
         QgsSettings().setValue(PYTHON_SETTING, self.python.filePath().strip())

@@ -96,7 +96,7 @@ def set_up_engine(feedback: QgsProcessingFeedback, wheels: str = "", base: str =
         EngineError: one sentence that says what to do.
     """
     python = _base_python(base, wheels, feedback)
-    target = _folder()
+    target = _folder(managed_environment())
     with _alone(target):
         _make(python, target, wheels, feedback)
     # Another QGIS may work with them.
@@ -117,13 +117,13 @@ def engines() -> list[Path]:
     return [own, *others] if own.is_dir() else others
 
 
-def remove_engine() -> None:
-    """Remove the environment.
+def remove_engine(engine: Path) -> None:
+    """Remove one of the `engines`.
 
     Raises:
         EngineError: it is in use, or some of it stays; one sentence that says what to do.
     """
-    target = _folder()
+    target = _folder(engine)
     gone = _beside(target)
     with _alone(target):
         _move(target, gone)
@@ -132,10 +132,9 @@ def remove_engine() -> None:
         raise EngineError(f"Some of the engine is held by another program and lies in {gone} now. Delete that folder.")
 
 
-def _folder() -> Path:
-    """Where the environment lies: it may have been put on another disk."""
-    target = managed_environment()
-    return target.resolve() if target.is_symlink() else target
+def _folder(engine: Path) -> Path:
+    """Where an engine lies: it may have been put on another disk."""
+    return engine.resolve() if engine.is_symlink() else engine
 
 
 def _beside(target: Path) -> Path:

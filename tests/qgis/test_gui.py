@@ -75,7 +75,7 @@ def managed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("S2CHANGE_PYTHON", raising=False)
     monkeypatch.setattr(environment, "PACKAGE", tmp_path / "s2change_plugin")
     monkeypatch.setattr(environment, "packages", lambda: "these")
-    for module in (environment, install, settings_dialog):
+    for module in (environment, install):
         monkeypatch.setattr(module, "managed_environment", lambda: folder)
     return folder
 
@@ -107,11 +107,56 @@ def test_the_settings_say_where_the_engine_lies_and_remove_it_when_asked(
     assert (dialog.place.text(), dialog.remove.isEnabled()) == ("", False)
 
 
+def test_engines_of_other_versions_are_listed_and_removed_too(
+    qtbot, settings, managed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows after an update, before its engine is set up."""
+    ours = [managed.with_name(name) for name in ("engine-0123abcd", "engine-89abcdef")]
+    managed.rename(ours[0])
+    ours[1].mkdir()
+    (ours[1] / environment.READY).touch()
+    not_ours = managed.with_name("engineering")
+    not_ours.mkdir()
+    asked: list[str] = []
+    answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
+    monkeypatch.setattr(QMessageBox, "question", lambda parent, title, text: asked.append(text) or answers.pop(0))
+    dialog = SettingsDialog()
+    qtbot.addWidget(dialog)
+    assert dialog.place.text() == f"What was set up lies in {ours[0]} (1.5 GB), {ours[1]} (0.0 GB)."
+    dialog.remove.click()
+    assert all(folder.is_dir() for folder in ours)
+    dialog.remove.click()
+    assert list(managed.parent.iterdir()) == [not_ours]
+    assert "another QGIS may use" in asked[1]
+    assert (dialog.place.text(), dialog.remove.isEnabled()) == ("", False)
+
+
+def test_an_engine_that_is_held_keeps_no_other_from_being_removed(
+    qtbot, settings, managed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = managed.with_name("engine-0123abcd")
+    other.mkdir()
+    (other / environment.READY).touch()
+    dialog = SettingsDialog()
+    qtbot.addWidget(dialog)
+
+    def held(folder: Path) -> None:
+        if folder == managed:
+            raise EngineError("It is in use.")
+        install.remove_engine(folder)
+
+    monkeypatch.setattr(settings_dialog, "remove_engine", held)
+    monkeypatch.setattr(QMessageBox, "question", lambda *given: QMessageBox.StandardButton.Yes)
+    dialog.remove.click()
+    assert list(managed.parent.iterdir()) == [managed]
+    assert dialog.state.text() == "It is in use."
+
+
 def test_an_engine_that_cannot_be_removed_is_said(qtbot, settings, managed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dialog = SettingsDialog()
     qtbot.addWidget(dialog)
 
-    def held() -> None:
+    def held(folder: Path) -> None:
         raise EngineError("It is in use.")
 
     monkeypatch.setattr(settings_dialog, "remove_engine", held)

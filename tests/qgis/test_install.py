@@ -224,7 +224,7 @@ def test_the_engine_can_be_removed_but_not_while_it_is_set_up_or_held(
     lock = QLockFile(str(target.with_name("set-up.lock")))
     assert lock.tryLock(0)
     with pytest.raises(EngineError, match="being set up already"):
-        install.remove_engine()
+        install.remove_engine(target)
     lock.unlock()
 
     def refused(path: Path, to: Path) -> Path:
@@ -234,15 +234,15 @@ def test_the_engine_can_be_removed_but_not_while_it_is_set_up_or_held(
         patch.setattr(install, "_ATTEMPTS", 1)
         patch.setattr(Path, "rename", refused)
         with pytest.raises(EngineError, match="is in use. Close other QGIS windows"):
-            install.remove_engine()
+            install.remove_engine(target)
     assert old.exists()
     with monkeypatch.context() as patch:
         patch.setattr(install, "_remove", lambda folder: None)
         with pytest.raises(EngineError, match=r"lies in .*\.s2change-new-\w+ now. Delete that folder"):
-            install.remove_engine()
+            install.remove_engine(target)
         (left,) = target.parent.iterdir()
         left.rename(target)
-    install.remove_engine()
+    install.remove_engine(target)
     assert list(target.parent.iterdir()) == []
 
 
@@ -250,7 +250,7 @@ def test_an_engine_on_another_disk_is_removed_there(target: Path, tmp_path: Path
     (tmp_path / "disk" / "engine").mkdir(parents=True)
     target.parent.mkdir(parents=True)
     target.symlink_to(tmp_path / "disk" / "engine")
-    install.remove_engine()
+    install.remove_engine(target)
     assert list((tmp_path / "disk").iterdir()) == []
 
 

@@ -63,6 +63,8 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     ARGUMENTS: tuple[str, ...] = ()
     # What is no data in its rasters, whether their files say so or not: in a scene 0, and where a mask is 0 nothing is masked.
     FILL = 0
+    # Below it too, in scenes whose files declare nothing: `engine.scene` takes no such number for reflectance.
+    LOWEST = -2000.0
     # Files of layers.
     _written: Sequence[str] = ()
 
@@ -178,7 +180,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             if layer and definition.name() not in placed:
                 require_own_crs(layer, definition.description())
             if layer:
-                require_own_nodata(layer, definition.description(), self.FILL)
+                require_own_nodata(layer, definition.description(), self.FILL, self.LOWEST)
         # One file may hold both dates, which the engine then finds in other layers.
         bands = {
             self.parameterAsString(parameters, name, context)

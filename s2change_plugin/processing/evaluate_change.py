@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from qgis.core import (
     Qgis,
     QgsProcessingContext,
@@ -46,7 +48,7 @@ class EvaluateChange(EngineAlgorithm):
 
     COMMAND = "compare"
     ARGUMENTS = ("REFERENCE",)
-    FILL = 255
+    FILL, LOWEST = 255, -inf
 
     def name(self) -> str:
         """Stable: saved models and scripts name it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from math import isnan
+from math import inf, isnan
 from pathlib import Path
 
 from qgis.core import (
@@ -119,21 +119,24 @@ def require_own_crs(layer: QgsMapLayer, label: str) -> None:
         )
 
 
-def require_own_nodata(layer: QgsRasterLayer, label: str, fill: float) -> None:
+def require_own_nodata(layer: QgsRasterLayer, label: str, fill: float, lowest: float = -inf) -> None:
     """Refuse a raster of which other values are no data in QGIS than its file says, where the engine goes by the file.
 
     Args:
         layer: of a file.
         label: of the parameter that it was picked for.
         fill: what the engine takes for no data, whether the file says so or not.
+        lowest: below it too, where the file declares nothing.
 
     Raises:
         QgsProcessingException: one sentence.
     """
     provider = layer.dataProvider()
     for band in range(1, layer.bandCount() + 1):
-        declared = provider.sourceNoDataValue(band) if provider.sourceHasNoDataValue(band) else fill
-        more = [_span(one) for one in provider.userNoDataValues(band) if not {one.min(), one.max()} <= {declared, fill}]
+        has_one = provider.sourceHasNoDataValue(band)
+        declared = provider.sourceNoDataValue(band) if has_one else fill
+        others = [one for one in provider.userNoDataValues(band) if not {one.min(), one.max()} <= {declared, fill}]
+        more = [_span(one) for one in others if has_one or one.max() >= lowest]
         if more:
             raise QgsProcessingException(
                 f"{label}: the layer {layer.name()!r} has values in QGIS that count as no data ({', '.join(more)}), and its file does not say so. "

@@ -443,8 +443,14 @@ def test_a_raster_that_the_engine_takes_by_its_file_must_lie_where_qgis_shows_it
 def gaps(tmp_path: Path):
     """Put layers of files into the project, of which QGIS may be told what is no data: of each band what it is told, and what the file declares."""
 
-    def put(name: str, told: tuple[float, float] | None = None, declared: float | None = None, ticked: bool = True) -> None:
-        raster = gdal.GetDriverByName("GTiff").Create(str(tmp_path / f"{name}.tif"), 20, 20, 2, gdal.GDT_UInt16)
+    def put(
+        name: str,
+        told: tuple[float, float] | None = None,
+        declared: float | None = None,
+        ticked: bool = True,
+        kind: int = gdal.GDT_UInt16,
+    ) -> None:
+        raster = gdal.GetDriverByName("GTiff").Create(str(tmp_path / f"{name}.tif"), 20, 20, 2, kind)
         if declared is not None:
             raster.GetRasterBand(1).SetNoDataValue(declared)
         del raster
@@ -505,6 +511,34 @@ def test_what_is_no_data_for_the_engine_too_may_be_so_in_qgis(typed, dates: dict
         str(tmp_path / "full.tif"),
         str(tmp_path / "told.tif"),
     ]
+
+
+def test_what_no_reflectance_can_be_may_be_no_data_in_qgis_where_a_scenes_file_declares_nothing(
+    typed, dates: dict, gaps, tmp_path: Path
+) -> None:
+    """The engine takes −9999 for no data there; not where the file declares another, nor in a mask or change map."""
+    gaps("filled", (-9999, -9999), kind=gdal.GDT_Float32)
+    gaps("span", (-9999, -2001), kind=gdal.GDT_Int16)
+    gaps("shallow", (-9999, -2000), kind=gdal.GDT_Float32)
+    gaps("declared", (-9999, -9999), declared=7, kind=gdal.GDT_Float32)
+    said = typed("detectchange", {**dates, "BEFORE": "filled", "AFTER": "span"})
+    assert said[1:3] == [str(tmp_path / "filled.tif"), str(tmp_path / "span.tif")]
+    context = QgsProcessingContext()
+    context.setProject(QgsProject.instance())
+    for name, given, told in (
+        ("detectchange", {**dates, "AFTER": "shallow"}, f"After: the layer 'shallow' {_ADDED.format('-9999 to -2000')}"),
+        ("detectchange", {**dates, "AFTER": "declared"}, f"After: the layer 'declared' {_ADDED.format(-9999)}"),
+        ("detectchange", {**dates, "AFTER_MASK": "filled"}, f"Mask of after: the layer 'filled' {_ADDED.format(-9999)}"),
+        ("evaluatechange", {"MASK": "filled", "REFERENCE": "a.tif"}, f"Change mask: the layer 'filled' {_ADDED.format(-9999)}"),
+    ):
+        feedback = QgsProcessingFeedback(False)
+        algorithm = QgsApplication.processingRegistry().createAlgorithmById(f"s2change:{name}")
+        try:
+            assert not algorithm.run(given, context, feedback)[1]
+            text = feedback.textLog()
+        except QgsProcessingException as error:
+            text = str(error)
+        assert told in text
 
 
 def test_polygons_are_handed_on_whether_they_are_valid_or_not(typed, dates: dict, areas, tmp_path: Path) -> None:

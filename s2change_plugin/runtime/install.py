@@ -97,6 +97,7 @@ def set_up_engine(feedback: QgsProcessingFeedback, wheels: str = "", base: str =
     """
     python = _base_python(base, wheels, feedback)
     target = _folder(managed_environment())
+    _require_ours(target)
     with _alone(target):
         _make(python, target, wheels, feedback)
     # Another QGIS may work with them.
@@ -124,6 +125,7 @@ def remove_engine(engine: Path) -> None:
         EngineError: it is in use, or some of it stays; one sentence that says what to do.
     """
     target = _folder(engine)
+    _require_ours(target)
     gone = _beside(target)
     with _alone(target):
         _move(target, gone)
@@ -135,6 +137,18 @@ def remove_engine(engine: Path) -> None:
 def _folder(engine: Path) -> Path:
     """Where an engine lies: it may have been put on another disk."""
     return engine.resolve() if engine.is_symlink() else engine
+
+
+def _require_ours(target: Path) -> None:
+    """Refuse to take the place of what is no engine, such as where a link leads to a folder of other things.
+
+    Raises:
+        EngineError: one sentence.
+    """
+    if target.is_dir() and any(target.iterdir()) and not any((target / name).is_file() for name in (READY, "pyvenv.cfg")):
+        raise EngineError(
+            f"{target} holds something else than an engine, and would be removed. Move that elsewhere, and try again."
+        )
 
 
 def _beside(target: Path) -> Path:

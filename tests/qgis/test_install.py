@@ -254,6 +254,19 @@ def test_an_engine_on_another_disk_is_removed_there(target: Path, tmp_path: Path
     assert list((tmp_path / "disk").iterdir()) == []
 
 
+def test_what_is_no_engine_is_not_removed_where_a_link_leads_to_it(target: Path, tmp_path: Path, base) -> None:
+    base(_WORKING)
+    scene = tmp_path / "disk" / "scenes" / "B02.tif"
+    scene.parent.mkdir(parents=True)
+    scene.touch()
+    target.parent.mkdir(parents=True)
+    target.symlink_to(scene.parent)
+    for attempt in (lambda: install.set_up_engine(QgsProcessingFeedback(False)), lambda: install.remove_engine(target)):
+        with pytest.raises(EngineError, match=f"{scene.parent} holds something else than an engine"):
+            attempt()
+        assert scene.exists()
+
+
 def test_an_environment_in_use_is_said_before_anything_is_fetched(
     target: Path, old: Path, base, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,7 +69,7 @@ _TIMES = 4.0
 
 
 # ESA: 65535 is saturated. Numbers somewhat below are too, where another program has resampled them, or has taken 1000 off.
-SATURATED_DN = 64000
+SATURATED_DN = 64500
 # Rules with a smaller scale are of digital numbers.
 _SCALE_OF_DN = 0.01
 

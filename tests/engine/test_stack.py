@@ -126,7 +126,7 @@ def test_bad_ends_get_one_sentence_and_leave_nothing(tmp_path: Path, ground: np.
 
 def test_stored_reflectance_keeps_ground_nodata_and_saturation_apart() -> None:
     stored = to_dn(np.array([np.nan, -0.02, 0.0, 0.25, 9.0, np.inf], np.float32))
-    assert stored.tolist() == [0, 1, 1, 2500, 63999, 65535]
+    assert stored.tolist() == [0, 1, 1, 2500, 64499, 65535]
 
 
 def test_a_unit_that_was_assumed_stays_assumed_in_what_is_made_of_it(tmp_path: Path) -> None:

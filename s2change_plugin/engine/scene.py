@@ -466,11 +466,11 @@ def _with_classes(mask: ClassRaster) -> tuple[ClassRaster | None, str]:
     broken = values[values != np.rint(values)]
     if not broken.size:
         return mask, ""
-    if broken.size <= _FEW_BROKEN * values.size:
-        return mask, "the SCL layer was interpolated, and between two classes it holds neither; export it by nearest neighbour"
     classes = values * QUANTIFICATION
     if np.abs(classes - np.rint(classes)).max() < _NEARLY_WHOLE and classes.max() < max(SCL_CODES) + 1:
         return replace(mask, scale=QUANTIFICATION), ""
+    if broken.size <= _FEW_BROKEN * values.size:
+        return mask, "the SCL layer was interpolated, and between two classes it holds neither; export it by nearest neighbour"
     such = np.format_float_positional(np.float32(broken[0]), trim="-")
     return None, f"the SCL layer holds no classes (values such as {such}); export it unscaled, by nearest neighbour"
 

@@ -695,6 +695,14 @@ def test_a_scene_classification_that_was_interpolated_is_not_used_and_it_is_said
     assert [scene.unused_mask[: len(start)] for scene, start in zip(scenes, said, strict=True)] == said
 
 
+def test_a_scaled_scene_classification_is_known_where_most_of_it_is_no_data(tmp_path: Path) -> None:
+    values = textured(3, 40, 48, 1).astype(np.float32)
+    values[2] = 0
+    values[2, :2] = 9 / 10000
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", values, ("B02", "B03", "SCL"))))
+    assert (scene.mask.scale, scene.unused_mask) == (10000, "")
+
+
 def test_of_a_scene_classification_whose_edges_alone_are_interpolated_clouds_are_masked_and_it_is_said(tmp_path: Path) -> None:
     values = textured(3, 40, 48, 1).astype(np.float32)
     values[2, :, :20], values[2, :, 20], values[2, :, 21:] = 4, 6.5, 9

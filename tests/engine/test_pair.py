@@ -281,6 +281,14 @@ def test_a_fill_that_an_offset_was_taken_off_is_not_observed(
     assert np.nanmin(seen_there) > 0.8 * ground[1:].min() / 10000
 
 
+def test_dark_water_of_two_bands_may_hold_one_number_below_zero(tmp_path: Path, ground: np.ndarray) -> None:
+    later = ground[:2].astype(np.int16)
+    later[:, :, :60] = -3
+    paths = [write_stack(tmp_path / f"{n}.tif", values, ("B11", "B12")) for n, values in enumerate((ground[:2], later))]
+    with open_pair(*scenes(*paths), ("B11", "B12"), options=PLAIN) as pair:
+        assert (pair.read(pair.grid.window).quality == Quality.OBSERVED).all()
+
+
 @pytest.mark.parametrize("off", [0, 4], ids=["as it is", "interpolated"])
 @pytest.mark.parametrize(("number", "kind"), [(6.5535, np.float32), (65535 - 999, np.uint16)])
 def test_saturated_numbers_are_known_as_reflectance_and_with_an_offset_taken_off(

@@ -243,6 +243,15 @@ def test_a_scene_classification_is_found_in_a_folder_of_another_resolution(tmp_p
     assert open_scene(str(tmp_path)).mask is None
 
 
+def test_folders_by_resolution_of_several_dates_are_not_one_scene(tmp_path: Path) -> None:
+    for name, size in (("2020/R10m/B02", 40), ("2020/R10m/B03", 40), ("2021/R20m/B05", 20)):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_stack(tmp_path / "in" / f"{name}.tif", textured(1, size, size, 1), None, pixel=(400 / size, 400 / size))
+    make_archive(str(tmp_path / "both"), "zip", tmp_path / "in")
+    with pytest.raises(BandsUnknown, match="several folders"):
+        open_scene(str(tmp_path / "both.zip"))
+
+
 def test_folders_of_several_dates_are_not_one_scene(tmp_path: Path) -> None:
     for folder in ("2020", "2021"):
         (tmp_path / folder).mkdir()

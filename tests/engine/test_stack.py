@@ -200,3 +200,10 @@ def test_a_prepared_scene_that_has_lost_its_quality_raster_says_so(tmp_path: Pat
     (clouds,) = [finding for finding in json.loads(done.stdout)["findings"] if finding["topic"] == "clouds"]
     assert clouds["severity"] == "warning"
     assert "b_quality.tif" in clouds["text"]
+
+
+def test_a_mask_that_a_scene_brings_and_that_is_not_read_is_warned_of_unless_there_is_another(tmp_path: Path) -> None:
+    path = write_stack(tmp_path / "a_L2A.tif", textured(3, 60, 60, 1), ("B03", "B04", "Fmask"))
+    own = write_stack(tmp_path / "own.tif", np.eye(60, dtype=np.uint8)[None], None)
+    assert "the layer Fmask is not read" in stack(path, tmp_path / "out.tif").stderr
+    assert "Fmask" not in stack(path, tmp_path / "other.tif", "--mask", own).stderr

@@ -289,8 +289,9 @@ class RasterWriter:
             tiled=True,
             blockxsize=512,
             blockysize=512,
-            compress="deflate",
-            zlevel=1,
+            # Only this process reads it; deflate at its quickest takes four times as long.
+            compress="zstd",
+            zstd_level=1,
             bigtiff="if_safer",
         )
         for index, description in enumerate(layer.descriptions, start=1):

@@ -21,7 +21,7 @@
         <stdDevFactor>2</stdDevFactor>
       </minMaxOrigin>
       <colorPalette>
-        <paletteEntry alpha="0" value="0" color="#000000" label="no change"/>
+        <paletteEntry alpha="0" value="0" color="#f2f2f2" label="no change"/>
         <paletteEntry alpha="255" value="1" color="#d50057" label="change"/>
         <paletteEntry alpha="200" value="255" color="#808080" label="not observed"/>
       </colorPalette>

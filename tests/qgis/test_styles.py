@@ -34,3 +34,13 @@ def test_codes_are_named_and_coloured_as_the_engine_has_them(qgis_app, tables: d
     # What is observed shows what lies below.
     assert clear == [0]
     assert entries == tables[name]
+
+
+@pytest.mark.parametrize("name", ["mask", "quality", "scene_quality", "confusion"])
+def test_what_is_transparent_on_the_map_is_light_in_a_printed_legend(qgis_app, name: str, pair) -> None:
+    """A layout's legend paints its colour without the transparency."""
+    layer = QgsRasterLayer(str(pair / "before.tif"), "any")
+    layer.loadNamedStyle(str(shipped_style(name)))
+    (clear,) = [entry.color for entry in layer.renderer().classes() if entry.color.alpha() == 0]
+    del layer
+    assert clear.lightness() > 200

@@ -1,5 +1,5 @@
 <!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
-<qgis autoRefreshTime="0" simplifyLocal="1" version="3.40.6-Bratislava" simplifyDrawingHints="1" hasScaleBasedVisibilityFlag="0" styleCategories="Symbology|Rendering" autoRefreshMode="Disabled" simplifyAlgorithm="0" simplifyDrawingTol="1" maxScale="0" simplifyMaxScale="1" minScale="100000000" symbologyReferenceScale="-1">
+<qgis autoRefreshTime="0" simplifyLocal="1" version="3.40.6-Bratislava" simplifyDrawingHints="1" hasScaleBasedVisibilityFlag="0" styleCategories="Symbology|MapTips|Rendering" autoRefreshMode="Disabled" simplifyAlgorithm="0" simplifyDrawingTol="1" maxScale="0" simplifyMaxScale="1" minScale="100000000" symbologyReferenceScale="-1">
   <renderer-v2 enableorderby="0" forceraster="0" type="singleSymbol" symbollevels="0" referencescale="-1">
     <symbols>
       <symbol alpha="1" force_rhr="0" clip_to_extent="1" frame_rate="10" type="fill" name="0" is_animated="0">
@@ -50,6 +50,7 @@
   <blendMode>0</blendMode>
   <featureBlendMode>0</featureBlendMode>
   <layerOpacity>1</layerOpacity>
+  <mapTip enabled="1">[% format_number("area_ha", 2) %] ha, mean probability [% format_number("mean_probability", 2) %]</mapTip>
   <layerGeometryType>2</layerGeometryType>
 </qgis>
 <!-- Written by S2Change -->

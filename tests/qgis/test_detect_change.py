@@ -1,3 +1,4 @@
+import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,9 @@ import pytest
 from osgeo import gdal
 from qgis.core import (
     QgsApplication,
+    QgsExpression,
+    QgsExpressionContext,
+    QgsExpressionContextUtils,
     QgsFeature,
     QgsGeometry,
     QgsProcessingAlgRunnerTask,
@@ -182,6 +186,10 @@ def test_results_are_styled_wherever_they_are_opened(provider, engine, asked: di
     assert [entry.label for entry in mask.renderer().classes()] == ["no change", "change", "not observed"]
     assert chance.renderer().type() == "singlebandpseudocolor"
     assert areas.renderer().symbol().color().name() == "#d50057"
+    context = QgsExpressionContext([*QgsExpressionContextUtils.globalProjectLayerScopes(areas)])
+    context.setFeature(next(areas.getFeatures()))
+    tip = QgsExpression.replaceExpressionText(areas.mapTipTemplate(), context)
+    assert re.fullmatch(r"24\.02 ha, mean probability \d\.\d\d", tip)
     # QGIS applies the file's scale: probability is shown as 0 to 1.
     assert chance.dataProvider().bandStatistics(1).maximumValue == pytest.approx(1, abs=0.005)
     del mask, chance, areas

@@ -210,6 +210,9 @@ def _make(python: Path, target: Path, wheels: str, feedback: QgsProcessingFeedba
             _restore(old, target)
             raise
     finally:
+        if fresh.exists():
+            # Tens of thousands of files, just written: that may take a minute or two.
+            feedback.setProgressText("Removing what was begun")
         _remove(fresh)
     _remove(old)
 

@@ -143,7 +143,7 @@ def _with(command: F, *options: Callable[[F], F]) -> F:
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    help="Probability from which a pixel is change, in place of a goal; else the model's for the goal, or 0.5.",
+    help="Probability from which a pixel is change, in place of a goal, to the nearest 0.004; else the model's for the goal, or 0.5.",
 )
 @click.option("--bounds", nargs=4, type=float, metavar="LEFT BOTTOM RIGHT TOP", help="Part to look at, in BEFORE's CRS.")
 @click.option("--bounds-crs", metavar="CRS", help="CRS of the bounds, if it is another one.")

@@ -222,7 +222,7 @@ def detect(options: DetectOptions, events: Events) -> None:
         pair, findings, predictor = stack.enter_context(_opened(options, beside, events))
         asked, goal = (predictor.threshold, predictor.goal) if options.threshold is None else (options.threshold, None)
         run = Run(pair, findings, predictor, _asked_window(pair, options), outputs.applied_threshold(asked), goal)
-        events.message(f"Threshold {run.threshold:g}{f', for {GOALS[goal]}' if goal else ''}.")
+        events.message(_threshold_text(run.threshold, asked, goal))
         if options.polygons and not fits_geopackage(pair.grid.crs):
             raise OutputError(
                 f"A GeoPackage cannot hold the CRS of the map, {name_of(pair.grid.crs)}. Leave --polygons out, or warp the images to another CRS first."
@@ -247,6 +247,15 @@ def detect(options: DetectOptions, events: Events) -> None:
                 finished[record] = options.record
         outputs.publish(finished)
     events.result(values, summary_of(values))
+
+
+def _threshold_text(applied: float, asked: float, goal: str | None) -> str:
+    """Which threshold counts, and why."""
+    if goal:
+        return f"Threshold {applied:g}, for {GOALS[goal]}."
+    if math.isclose(applied, asked):
+        return f"Threshold {applied:g}."
+    return f"Threshold {applied:g} in place of {asked:g}: probability is stored in steps of {outputs.PROBABILITY_STEP:g}."
 
 
 def predicted(

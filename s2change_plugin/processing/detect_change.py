@@ -88,7 +88,8 @@ class DetectChange(EngineAlgorithm):
             shared.goal(),
             shared.advanced(
                 threshold,
-                "Probability from which a pixel is change, in place of a goal. Left empty: the one on the model's card for the goal, or 0.5.",
+                "Probability from which a pixel is change, in place of a goal. Taken to the nearest step of 0.004, as it is "
+                "stored. Left empty: the one on the model's card for the goal, or 0.5.",
             ),
             shared.bands("BEFORE_BANDS", "before"),
             shared.bands("AFTER_BANDS", "after"),

@@ -130,6 +130,9 @@ def test_a_threshold_of_ones_own_goes_before_the_models(tmp_path: Path, pair: tu
     assert done.exit_code == 0
     assert (read(tmp_path / "m.tif")[5:] == 1).all()
     assert "100 % of what is observed is called change." in done.output
+    assert "Threshold 0.\n" in done.output
+    rounded = detect(*pair, "--mask", tmp_path / "m.tif", "--threshold", "0.25")
+    assert "Threshold 0.248 in place of 0.25: probability is stored in steps of 0.004." in rounded.output
 
 
 def test_a_stack_without_descriptions_works_with_the_option(tmp_path: Path, pair: tuple[Path, Path]) -> None:

@@ -240,7 +240,7 @@ def weights_of(name_or_path: str) -> Path:
         return inside[0]
     if path.suffix == ".safetensors":
         if not path.is_file():
-            raise ModelError(f"The model {path} does not exist. Choose another file, or a name that the command models lists.")
+            raise ModelError(f"The model {path} does not exist. Choose another file, or give the name of a model.")
         return path
     if known := named_weights(name_or_path):
         return known

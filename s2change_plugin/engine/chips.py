@@ -310,7 +310,7 @@ def _begun_record(data: Path) -> dict[str, Any]:
     if others:
         raise OutputError(
             f"{data} is no data folder: it holds {others[0]} and no {RECORD}. Choose an empty folder, or one that "
-            "chips or python -m training prepare has made."
+            "an export of training data or python -m training prepare has made."
         )
     return {"cities": {}}
 

@@ -235,8 +235,8 @@ def detect(options: DetectOptions, events: Events) -> None:
             writers, tally = _write_windows(options, run, workdir, events, stack, beside)
             if tally.changed > _MUCH * tally.observed:
                 events.message(
-                    f"{100 * tally.changed / tally.observed:.0f} % of what is observed is called change. Look at both dates, at what check says of "
-                    "them, and at the threshold.",
+                    f"{100 * tally.changed / tally.observed:.0f} % of what is observed is called change. Look at both dates, at what a check of "
+                    "the pair says, and at the threshold.",
                     "warning",
                 )
             finished = _finish(options, run, writers, workdir, events)

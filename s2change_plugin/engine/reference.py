@@ -23,7 +23,7 @@ from .validity import Codes
 # Unlabelled in a reference, not observed in a mask.
 UNKNOWN = 255
 Labels = Callable[[Window], Codes]
-_HINTS = {"mask": "Give a mask as detect writes it.", "reference": "Say which value is change with --change-value."}
+_HINTS = {"mask": "Give a change mask.", "reference": "Say which value is change with --change-value."}
 
 
 def open_change_mask(source: str, opened: ExitStack) -> tuple[DatasetReader, Grid, Labels]:

@@ -26,7 +26,7 @@ from ..runtime.environment import missing_engine
 from ..runtime.run import EngineCancelled, EngineError, is_main_thread, run_engine
 from . import parameters as shared
 from .sources import layer_of, require_own_crs, require_own_nodata, source_of
-from .styles import renew_layers, separate_group, style_outputs
+from .styles import choose_group, renew_layers, style_outputs
 
 MANUAL = "https://github.com/s2change/s2change"
 HELP = f"{MANUAL}#in-qgis"
@@ -156,7 +156,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     def postProcessAlgorithm(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict:
         """Renew layers of older results, and keep new ones apart from them, in the thread that owns them."""
         renew_layers(self._written, context.project())
-        separate_group(self._written, context)
+        choose_group(self._written, context)
         return {}
 
     def words(self, text: str) -> str:

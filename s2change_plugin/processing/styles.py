@@ -28,6 +28,8 @@ from ..paths import resources
 # At the end of each style that is not the user's; QGIS leaves it out when it saves one.
 _MARK = "<!-- Written by S2Change -->"
 _TRUE_COLOUR = ("B04", "B03", "B02")
+# Of a layer, what the group of its run was called: a group that the user has renamed stays as it is.
+_GROUP = "s2change/group"
 # Reflectance that is white: clouds, snow and the brightest roofs exceed it, ground hardly does.
 _WHITE = 0.3
 
@@ -38,10 +40,14 @@ class Styler(QgsProcessingLayerPostProcessorInterface):
     def __init__(self, style: Path) -> None:
         super().__init__()
         self._style = style
+        # What the group was called in which the layer was put; empty where that is not known.
+        self.group = ""
 
     def postProcessLayer(self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> None:
         """Called by QGIS in its main thread, once the layer is in the project."""
         layer.loadNamedStyle(str(self._style))
+        if self.group:
+            layer.setCustomProperty(_GROUP, self.group)
         layer.triggerRepaint()
 
 
@@ -84,20 +90,35 @@ def style_outputs(styles: dict[str, Path | None], group: str, context: QgsProces
             details.layerSortKey = place
 
 
-def separate_group(paths: Iterable[str], context: QgsProcessingContext) -> None:
-    """Number the group of a run's layers where an older run has one of that name, in the thread that owns the layer tree.
+def choose_group(paths: Iterable[str], context: QgsProcessingContext) -> None:
+    """Choose the group of a run's layers, in the thread that owns the layer tree: a new one, numbered where an older run has one of that name.
 
-    Not where it writes over what is shown there: QGIS adds no layer to it then.
+    Where it writes over what is shown there, QGIS adds no layer: then it is the group of that, which is called as this run if nothing else is in it.
     """
     loaded = [path for path in paths if context.willLoadLayerOnCompletion(path)]
-    if not loaded or any(QgsProcessingUtils.mapLayerFromString(path, context, False) for path in loaded):
+    if not loaded:
         return
     details = [context.layerToLoadOnCompletionDetails(path) for path in loaded]
-    project, name = details[0].project or context.project(), details[0].groupName
-    names = chain([name], (f"{name} ({number})" for number in count(2)))
-    free = next(one for one in names if not project.layerTreeRoot().findGroup(one))
+    root, name = (details[0].project or context.project()).layerTreeRoot(), details[0].groupName
+    found = [QgsProcessingUtils.mapLayerFromString(path, context, False) for path in loaded]
+    shown = [layer for layer in found if layer]
+    node = root.findLayer(shown[0].id()) if shown else None
+    old = node.parent() if node else None
+    is_own = old is not None and all(layer.customProperty(_GROUP) == old.name() for layer in shown)
+    is_all = old is not None and {one.layerId() for one in old.findLayers()} == {layer.id() for layer in shown}
+    if not shown or (is_own and is_all):
+        names = chain([name], (f"{name} ({number})" for number in count(2)))
+        name = next(one for one in names if root.findGroup(one) in (None, old))
+        if old is not None:
+            old.setName(name)
+        for one in details:
+            if one.postProcessor():
+                one.postProcessor().group = name
+    else:
+        # The tree itself has no name.
+        name = old.name() if old is not None else ""
     for one in details:
-        one.groupName = free
+        one.groupName = name
 
 
 def renew_layers(paths: Iterable[str], project: QgsProject | None) -> None:

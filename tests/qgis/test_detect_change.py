@@ -230,13 +230,25 @@ def test_runs_with_the_same_settings_but_another_extent_have_groups_of_their_own
     project.clear()
 
 
-def test_what_is_written_over_stays_in_its_group(provider, engine, asked: dict) -> None:
-    project = QgsProject.instance()
+def test_what_is_written_over_stays_in_its_group_which_is_called_as_the_run(provider, engine, asked: dict) -> None:
+    """But for its name where it holds something else too, or has one that the user gave it."""
+    project, name = QgsProject.instance(), "Change before → after, standin, threshold"
+
+    def tree(**given: object) -> list[tuple[str, list[str]]]:
+        processing.runAndLoadResults(ALGORITHM, {**asked, "PROBABILITY": None, **given})
+        groups = project.layerTreeRoot().children()
+        return [(group.name(), [node.name() for node in group.findLayers()]) for group in groups]
+
     for _ in range(2):
-        processing.runAndLoadResults(ALGORITHM, {**asked, "PROBABILITY": None})
-    (group,) = project.layerTreeRoot().children()
-    assert [node.name() for node in group.findLayers()] == ["Change mask"]
-    del group
+        assert tree() == [(f"{name} 0.5", ["Change mask"])]
+    assert tree(THRESHOLD=0.9) == [(f"{name} 0.9", ["Change mask"])]
+    both = ["Change mask", "Probability of change"]
+    assert sorted(tree(PROBABILITY=asked["MASK"].replace("mask", "p"))[0][1]) == both
+    ((called, layers),) = tree(THRESHOLD=0.7)
+    assert (called, sorted(layers)) == (f"{name} 0.5", both)
+    project.layerTreeRoot().children()[0].setName("Change in May")
+    ((called, _),) = tree(PROBABILITY=asked["MASK"].replace("mask", "p"), THRESHOLD=0.6)
+    assert called == "Change in May"
     project.clear()
 
 

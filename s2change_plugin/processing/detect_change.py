@@ -16,7 +16,7 @@ from qgis.core import (
 
 from . import parameters as shared
 from .algorithm import EngineAlgorithm, quiet_when_cancelled
-from .sources import short_name
+from .sources import short_names
 from .styles import shipped_style
 
 # From bottom to top; where the quality says why, the mask's "not observed" lies below it.
@@ -141,6 +141,6 @@ class DetectChange(EngineAlgorithm):
         result = self.run_command([part for name, path in files.items() for part in (shared.option_name(name), path)], feedback)
         styles = {files[name]: shipped_style(name.lower()) for name in _LAYERS if name in files}
         made_by = result["model"] or result["method"]
-        group = f"Change {' → '.join(map(short_name, self.sources))}, {made_by}, threshold {result['threshold']:g}"
+        group = f"Change {' → '.join(short_names(self.sources))}, {made_by}, threshold {result['threshold']:g}"
         self.style(styles, group, context)
         return {**files, **{name: result[key] for name, (key, _) in _NUMBERS.items()}}

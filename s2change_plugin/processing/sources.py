@@ -178,6 +178,14 @@ def short_name(source: str) -> str:
     return f"{path.parent.name}/{path.name}" if path.is_dir() else path.stem
 
 
+def short_names(sources: Iterable[str]) -> list[str]:
+    """Sources in few words, with the folders of different ones that have the same."""
+    sources = list(sources)
+    names = [short_name(source) for source in sources]
+    is_clear = len(set(names)) == len(set(sources))
+    return names if is_clear else [f"{Path(source).parent.name}/{name}" for source, name in zip(sources, names, strict=True)]
+
+
 def likely_pair(chosen: Iterable[QgsMapLayer], others: Iterable[QgsMapLayer]) -> dict[str, str]:
     """BEFORE and AFTER, as ids of layers, where it is clear which are meant; else nothing.
 

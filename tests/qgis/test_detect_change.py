@@ -252,6 +252,18 @@ def test_what_is_written_over_stays_in_its_group_which_is_called_as_the_run(prov
     project.clear()
 
 
+def test_files_of_one_name_are_told_apart_by_their_folders(provider, engine, asked: dict, tmp_path: Path) -> None:
+    for year, which in (("2019", "BEFORE"), ("2021", "AFTER")):
+        (tmp_path / year).mkdir()
+        asked[which] = shutil.copy(asked[which], tmp_path / year / "stack.tif")
+    asked |= {"BEFORE": str(asked["BEFORE"]), "AFTER": str(asked["AFTER"])}
+    processing.runAndLoadResults(ALGORITHM, asked)
+    (group,) = QgsProject.instance().layerTreeRoot().children()
+    assert group.name() == "Change 2019/stack → 2021/stack, standin, threshold 0.5"
+    del group
+    QgsProject.instance().clear()
+
+
 def test_a_mask_and_polygons_of_one_name_keep_their_styles(provider, engine, asked: dict, tmp_path: Path) -> None:
     """In a run over older results, too; one file beside them could hold the style of one of them alone."""
     asked |= {"MASK": str(tmp_path / "change.tif"), "POLYGONS": str(tmp_path / "change.gpkg")}

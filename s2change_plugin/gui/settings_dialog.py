@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from functools import partial
 
 from qgis.core import QgsProcessingFeedback, QgsSettings
 from qgis.gui import QgsFileWidget
-from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtCore import QEventLoop, Qt
 from qgis.PyQt.QtWidgets import QApplication, QDialog, QDialogButtonBox, QLabel, QMessageBox, QPushButton, QVBoxLayout, QWidget
 
 from ..runtime.environment import (
@@ -99,11 +102,12 @@ class SettingsDialog(QDialog):
         if QMessageBox.question(self, self.windowTitle(), asked) != QMessageBox.StandardButton.Yes:
             return
         QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
+        self.state.setText("Removing the engine…")
         problems = []
         try:
             for folder in self.engines:
                 try:
-                    remove_engine(folder)
+                    _aside(partial(remove_engine, folder))
                 except EngineError as error:
                     problems.append(str(error))
         finally:
@@ -114,6 +118,15 @@ class SettingsDialog(QDialog):
 
     def _keep(self) -> None:
         QgsSettings().setValue(PYTHON_SETTING, self.python.filePath().strip())
+
+
+def _aside(work: Callable[[], None]) -> None:
+    """Do what may take a minute, in another thread: windows are drawn meanwhile, and take no clicks."""
+    with ThreadPoolExecutor(1) as other:
+        doing = other.submit(work)
+        while not wait([doing], 0.05).done:
+            QApplication.processEvents(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
+    doing.result()
 
 
 def _size(folder: str | os.PathLike) -> int:

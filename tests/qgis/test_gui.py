@@ -1,3 +1,4 @@
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from qgis.core import (
     QgsProcessingParameterString,
     QgsSettings,
 )
+from qgis.PyQt.QtCore import QTimer
 from qgis.PyQt.QtWidgets import QComboBox, QMessageBox
 
 from s2change_plugin.gui import settings_dialog
@@ -150,6 +152,18 @@ def test_an_engine_that_is_held_keeps_no_other_from_being_removed(
     dialog.remove.click()
     assert list(managed.parent.iterdir()) == [managed]
     assert dialog.state.text() == "It is in use."
+
+
+def test_windows_are_drawn_while_an_engine_is_removed(qtbot, settings, managed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a slow disk that takes a minute or two."""
+    drawn, seen = threading.Event(), []
+    monkeypatch.setattr(settings_dialog, "remove_engine", lambda folder: seen.append(drawn.wait(10)))
+    monkeypatch.setattr(QMessageBox, "question", lambda *asked: QMessageBox.StandardButton.Yes)
+    dialog = SettingsDialog()
+    qtbot.addWidget(dialog)
+    QTimer.singleShot(0, drawn.set)
+    dialog.remove.click()
+    assert seen == [True]
 
 
 def test_an_engine_that_cannot_be_removed_is_said(qtbot, settings, managed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Literal
@@ -191,6 +191,29 @@ def rule_for(
     if dtype.startswith("float") and largest() <= LARGEST_REFLECTANCE:
         return DnRule(1.0, 0.0, "reflectance as stored (no value above 2)", assured=False)
     return DnRule(1 / QUANTIFICATION, 0.0, "DN / 10000, offset 0 (the file does not say)", assured=False)
+
+
+def require_one_unit(source: str, rules: Mapping[str, DnRule], side: str = "before") -> None:
+    """Refuse a scene whose files tell the unit of some bands, by which what is assumed of the others is another one.
+
+    As where a program wrote one of its files anew and left scale and offset out.
+
+    Args:
+        source: for the error message.
+        rules: of each band.
+        side: as in `rule_for`.
+
+    Raises:
+        UnitsUnclear: the text says which bands.
+    """
+    told = next((rule for rule in rules.values() if rule.assured), None)
+    others = [name for name, rule in rules.items() if told and not rule.assured and not _alike(rule, told)]
+    if told and others:
+        raise UnitsUnclear(
+            f"{source}: {told.origin} means reflectance = {_formula(told)}, and of {', '.join(others)} nothing tells the unit. Write scale and offset into "
+            f"all bands, such as with gdal_edit.py -scale {told.scale:g} -offset {told.offset:g}, or say {option_of(side, 'units')}; if they really are "
+            "in different units, add --trust-units."
+        )
 
 
 def cirrus_rule(stored: float) -> DnRule | None:

@@ -42,6 +42,7 @@ from .radiometry import (
     DnRule,
     cirrus_fits,
     cirrus_rule,
+    require_one_unit,
     rule_for,
 )
 from .safe import Product, find_product
@@ -208,7 +209,7 @@ def open_scene(
         UnreadableInput: not there, not a raster, damaged.
         BandsUnknown: the layers cannot be told to be Sentinel-2 bands, or there is only one.
         GridMismatch: no CRS, one for a product, or the bands of a product do not lie on one ground.
-        UnitsUnclear: an 8-bit picture, or the user's word contradicts the file's.
+        UnitsUnclear: an 8-bit picture, the user's word contradicts the file's, or the files tell it of some bands only.
     """
     product = find_product(source)
     files = _listed(source) if product is None else None
@@ -263,6 +264,8 @@ def open_scene(
         # The cirrus band is left out of Level-2A: it sees no ground (ESA, Sentinel-2 Products Specification Document).
         acquisition = replace(acquisition, level="L1C")
     bands_found = {name: found[name] for name in ALL_BANDS if name in found and name not in unusable}
+    if not trust_units:
+        require_one_unit(source, {name: band.rule for name, band in bands_found.items()}, side)
     return Scene(source, bands_found, acquisition, mask, unusable=unusable, lost_mask=lost, unused_mask=unused, own_masks=own)
 
 

@@ -410,6 +410,25 @@ def test_a_scene_is_in_one_unit_whatever_a_dark_band_looks_like(tmp_path: Path, 
     assert {band.rule.scale for band in share.bands.values()} == {1.0}
 
 
+def test_a_scene_whose_files_tell_the_unit_of_some_bands_only_is_asked_for_that_of_the_others(
+    tmp_path: Path, ground: np.ndarray
+) -> None:
+    for name, layer in zip(("B02", "B03", "B11"), ground, strict=False):
+        tags = {} if name == "B11" else {"scale": 1e-4, "offset": -0.1}
+        write_stack(tmp_path / f"x_{name}.tif", layer[None] + 1000, bands=None, **tags)
+    with pytest.raises(UnitsUnclear, match=r"value × 0.0001 − 0.1, and of B11 nothing tells the unit.*--after-units"):
+        open_scene(str(tmp_path), side="after")
+    said = open_scene(str(tmp_path), units="dn+1000")
+    assert {(band.rule.scale, round(band.rule.offset, 6)) for band in said.bands.values()} == {(1e-4, -0.1)}
+    assert open_scene(str(tmp_path), trust_units=True).bands["B11"].rule.offset == 0
+
+
+def test_a_scale_that_some_bands_only_have_is_asked_about_only_where_it_matters(tmp_path: Path, ground: np.ndarray) -> None:
+    for name, layer in zip(("B02", "B03", "B11"), ground, strict=False):
+        write_stack(tmp_path / f"x_{name}.tif", layer[None], bands=None, **({} if name == "B11" else {"scale": 1e-4}))
+    assert {band.rule.scale for band in open_scene(str(tmp_path)).bands.values()} == {1e-4}
+
+
 def test_a_few_bright_pixels_do_not_make_reflectance_digital_numbers(tmp_path: Path, ground: np.ndarray) -> None:
     """Glint and hot pixels reach above what reflects."""
     share = ground.astype(np.float32) / 10000

@@ -20,7 +20,7 @@ from .masks import doubtful_nodata
 from .pair import Pair, PairWindow
 from .radiometry import Array, compare_units, contradiction, other_scale, seen_pixels
 from .scene import Scene
-from .validity import QUALITY_NAMES, ClassRaster, Quality, tells_clouds
+from .validity import LEAST_OBSERVED, QUALITY_NAMES, ClassRaster, Quality, tells_clouds
 
 if TYPE_CHECKING:
     from .events import Events
@@ -43,6 +43,8 @@ _SMALL_PX = 64
 # ESA's own accuracy before the global reference image is 1.5 px; more has another cause.
 _LARGE_SHIFT_PX = 1.5
 _LARGE_RESIDUAL_PX = 0.3
+# Reflectance, half a digital number: in the noise of some pixel and band two images are farther apart, and a copy in another unit is not.
+_NO_DIFFERENCE = 0.00005
 # Reflectance; haze or another sun, and more than calibration leaves between two dates (3 % of a bright surface).
 _BRIGHTNESS = 0.03
 
@@ -52,7 +54,7 @@ class Finding:
     """One thing about a pair.
 
     Attributes:
-        topic: "level", "model", "baseline", "units", "platform", "dates", "season", "sun", "overlap", "usable", "gaps", "clouds", "mask",
+        topic: "level", "model", "baseline", "units", "platform", "dates", "copy", "season", "sun", "overlap", "usable", "gaps", "clouds", "mask",
             "shift", "brightness", "normalisation", "resolution", "run", or "input".
         severity: "ok", "warning" or "stop".
         text: one sentence.
@@ -94,6 +96,7 @@ def check_pair(pair: Pair, card: ModelCard | None, accept_level: bool = False, t
     before, after = pair.before.acquisition, pair.after.acquisition
     return (
         *scene_findings(pair.before, pair.after, card, accept_level),
+        *copy_findings(pair.ground),
         units_finding(pair, trust_units),
         overlap_finding(pair),
         usable_finding(*_looked_at(pair)),
@@ -302,6 +305,15 @@ def _doubt(text: str, values: dict[str, Any], trust_units: bool) -> Finding:
     if trust_units:
         return Finding("units", WARNING, text, "You said that the units are right.", values)
     return Finding("units", STOP, text, values=values)
+
+
+def copy_findings(samples: Sequence[PairWindow]) -> tuple[Finding, ...]:
+    """That both dates hold the same numbers, whatever their names and dates are; nothing where they do not."""
+    before, after = seen_pixels([sample.before for sample in samples], [sample.after for sample in samples])
+    if before.shape[1] < LEAST_OBSERVED or np.abs(after - before).max() > _NO_DIFFERENCE:
+        return ()
+    text = "Both dates hold the same numbers in all that was looked at, as no two images do: one is a copy of the other, and no change can be found."
+    return (Finding("copy", WARNING, text, "Pick two dates."),)
 
 
 def overlap_finding(pair: Pair) -> Finding:

@@ -19,6 +19,7 @@ from s2change_plugin.engine.findings import (
     Finding,
     brightness_finding,
     clouds_finding,
+    copy_findings,
     dates_finding,
     day_of_year_gap,
     gap_findings,
@@ -320,6 +321,26 @@ def test_dates_are_in_order_or_it_is_said(days: int, origin: str, severity: str)
     if severity == STOP:
         with pytest.raises(DatesReversed, match="Swap"):
             require_fit([found])
+
+
+def test_one_image_under_two_names_is_told_whatever_its_unit(tmp_path: Path) -> None:
+    bands, image = ("B03", "B04"), textured(2, 200, 200, 1)
+    other = image.copy()
+    other[1, 100, 100] += 1
+    before = write_stack(tmp_path / "S2A_20200101.tif", image, bands)
+
+    def found(after: np.ndarray) -> tuple[Finding, ...]:
+        path = write_stack(tmp_path / "S2A_20210101.tif", after, bands)
+        with open_pair(open_scene(str(before)), open_scene(str(path)), bands, PairOptions(register=False)) as pair:
+            return copy_findings(pair.ground)
+
+    for copy in (image, image.astype(np.float32) / 10000):
+        (said,) = found(copy)
+        assert said.severity == WARNING
+        assert "one is a copy of the other" in said.text
+    assert found(other) == ()
+    unseen = np.full((2, 9, 9), np.nan, np.float32)
+    assert copy_findings([PairWindow(unseen, unseen, np.zeros((9, 9), np.uint8))]) == ()
 
 
 def test_an_unknown_date_is_a_warning() -> None:

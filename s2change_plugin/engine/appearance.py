@@ -181,7 +181,7 @@ def measure_appearance(
     if len(seen) < LEAST_OBSERVED:
         raise NothingObserved(
             f"Only {len(seen)} of the {sum(map(len, usable)):,} pixels that were looked at are observed on both dates, and {LEAST_OBSERVED} are needed. "
-            "Pick dates with fewer clouds."
+            "Pick dates with more clear ground in common."
         )
     if len(seen) > _MOST_PIXELS:
         seen = np.sort(np.random.default_rng(_SEED).choice(seen, _MOST_PIXELS, replace=False))

@@ -369,7 +369,7 @@ def usable_finding(samples: Sequence[PairWindow], part: Window, what: str = "the
         # Samples that leave ground out prove nothing; the run itself then looks at all of it.
         return Finding("usable", STOP if whole else WARNING, text, advice, values)
     if share < _LEAST_USABLE:
-        return Finding("usable", WARNING, text, "Pick scenes with fewer clouds.", values)
+        return Finding("usable", WARNING, text, "Pick scenes with more clear ground in common.", values)
     return Finding("usable", OK, text, values=values)
 
 

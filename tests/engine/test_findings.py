@@ -379,6 +379,12 @@ def test_the_usable_share_leaves_out_what_nobody_asked_for_and_gives_the_reasons
     assert "75.0 %" in found.text
 
 
+def test_what_hides_most_need_be_no_cloud() -> None:
+    found = usable_finding([sample(np.full((1, 10), Quality.SNOW)), sample(np.zeros((1, 2)))], Window(0, 0, 12, 1))
+    assert (found.severity, found.values["reasons"]) == (WARNING, {"snow on one date": pytest.approx(10 / 12, abs=1e-4)})
+    assert found.advice == "Pick scenes with more clear ground in common."
+
+
 def test_nothing_to_see_stops_only_where_all_was_looked_at() -> None:
     dark = sample(np.full((4, 4), Quality.CLOUD))
     assert usable_finding([dark], Window(0, 0, 4, 4)).severity == STOP

@@ -34,7 +34,7 @@ from .bands import (
 )
 from .errors import BandsUnknown, GridMismatch, UnitsUnclear, UnreadableInput, option_of
 from .files import Files, open_files
-from .grid import Grid, is_on_earth, name_of, place_of, sample_windows
+from .grid import Grid, base_grid, bounds_window, is_on_earth, name_of, place_of, sample_windows
 from .radiometry import (
     CIRRUS_PERCENT,
     LARGEST_REFLECTANCE,
@@ -208,7 +208,7 @@ def open_scene(
     Raises:
         UnreadableInput: not there, not a raster, damaged.
         BandsUnknown: the layers cannot be told to be Sentinel-2 bands, or there is only one.
-        GridMismatch: no CRS, one for a product, or the bands of a product do not lie on one ground.
+        GridMismatch: no CRS, one for a product, or the bands of a product or a folder do not lie on one ground.
         UnitsUnclear: an 8-bit picture, the user's word contradicts the file's, or the files tell it of some bands only.
     """
     product = find_product(source)
@@ -264,6 +264,8 @@ def open_scene(
         # The cirrus band is left out of Level-2A: it sees no ground (ESA, Sentinel-2 Products Specification Document).
         acquisition = replace(acquisition, level="L1C")
     bands_found = {name: found[name] for name in ALL_BANDS if name in found and name not in unusable}
+    if files is not None:
+        _require_one_place(source, bands_found)
     if not trust_units:
         require_one_unit(source, {name: band.rule for name, band in bands_found.items()}, side)
     return Scene(source, bands_found, acquisition, mask, unusable=unusable, lost_mask=lost, unused_mask=unused, own_masks=own)
@@ -357,6 +359,19 @@ def _product_scene(product: Product, units: str, side: str, trust_units: bool) -
                 f"others {place_of(fine)}. The product is put together from different ones; download it again."
             )
     return scene
+
+
+def _require_one_place(source: str, bands: Mapping[str, BandSource]) -> None:
+    """Refuse the files of a folder of which one does not meet the finest one's ground: nothing would be observed."""
+    finest = min(bands, key=lambda name: abs(bands[name].grid.transform.determinant))
+    fine = bands[finest].grid
+    base = base_grid(fine)
+    for name, band in bands.items():
+        if bounds_window(base, band.grid.bounds, band.grid.crs) is None:
+            raise GridMismatch(
+                f"The bands of {source} do not lie on one ground: {name} covers {place_of(band.grid)}, and {finest} {place_of(fine)}. "
+                "Give a folder with the files of one scene."
+            )
 
 
 def _told_by_cirrus(

@@ -351,6 +351,17 @@ def test_a_band_twice_in_a_folder_is_refused(tmp_path: Path) -> None:
         open_scene(str(tmp_path))
 
 
+@pytest.mark.parametrize("elsewhere", [{"crs": "EPSG:32632"}, {"origin": (600000.0, 5000000.0)}])
+def test_a_folder_of_which_one_file_lies_elsewhere_is_refused(tmp_path: Path, ground: np.ndarray, elsewhere: dict) -> None:
+    for name, layer in zip(("blue", "green", "swir16"), ground, strict=False):
+        write_stack(tmp_path / f"{name}.tif", layer[None], None, **(elsewhere if name == "swir16" else {}))
+    with pytest.raises(GridMismatch, match=r"do not lie on one ground: B11 covers .*, and B02 \(500000"):
+        open_scene(str(tmp_path))
+    # Parts of one ground they may be.
+    write_stack(tmp_path / "swir16.tif", ground[:1, :100], None, origin=(500500.0, 5000000.0))
+    assert tuple(open_scene(str(tmp_path)).bands) == ("B02", "B03", "B11")
+
+
 def test_one_band_is_not_enough(tmp_path: Path, ground: np.ndarray) -> None:
     with pytest.raises(BandsUnknown, match="one band only"):
         open_scene(str(write_stack(tmp_path / "a.tif", ground[:1], ["B02"])))

@@ -75,8 +75,9 @@ _UNREAD_FMASK = (
 # How a scene classification is called, before its ending.
 SCL_FILE = re.compile(r"(?:^|_)SCL(?:_[26]0m)?$", re.IGNORECASE)
 # What `stack` writes into a scene's tags: the quality raster beside it, by how many metres its clouds are widened already, and
-# that the unit of what it was made of was assumed.
+# that the unit of what it was made of was assumed, or a product's metadata told it, which its numbers do not refute here either.
 QUALITY_TAG, BUFFER_TAG, ASSUMED_TAG = "S2CHANGE_QUALITY", "S2CHANGE_MASK_BUFFER", "S2CHANGE_UNITS_ASSUMED"
+PRODUCT_TAG = "S2CHANGE_UNITS_OF_PRODUCT"
 # And into the quality raster's own: what its clouds are from.
 MASKS_TAG = "S2CHANGE_MASKS"
 # What it holds where clouds were not masked.
@@ -385,12 +386,12 @@ def _told_by_cirrus(
         largest, side, trust_units: see `_band_source`.
 
     Raises:
-        UnitsUnclear: the files' own scale and offset make B10 see ground.
+        UnitsUnclear: the files' own scale and offset make B10 see ground, and are not of a product's metadata.
     """
     with open_raster(path) as dataset:
         own = DnRule(dataset.scales[index - 1], dataset.offsets[index - 1], "")
-        dtype = dataset.dtypes[index - 1]
-    if dtype in ("uint8", "int8") or (dtype.startswith("float") and largest() <= LARGEST_REFLECTANCE):
+        dtype, of_product = dataset.dtypes[index - 1], PRODUCT_TAG in dataset.tags()
+    if of_product or dtype in ("uint8", "int8") or (dtype.startswith("float") and largest() <= LARGEST_REFLECTANCE):
         return None
     if not values.size:
         return None
@@ -690,6 +691,8 @@ def _band_source(
         rule = rule_for(path, dtype, tags, units, largest, side, told, trust_units)
         if ASSUMED_TAG in dataset.tags():
             rule = replace(rule, assured=False)
+        elif rule.assured and PRODUCT_TAG in dataset.tags():
+            rule = replace(rule, product=True)
     return BandSource(path, index, grid, dtype, float(nodata), rule)
 
 

@@ -22,7 +22,7 @@ from .outputs import Layer, RasterWriter
 from .pair import DateReader
 from .radiometry import QUANTIFICATION, SATURATED_DN, Array, contradiction
 from .report import version
-from .scene import ASSUMED_TAG, BUFFER_TAG, MASKS_TAG, NO_MASKS, QUALITY_TAG, Scene, open_scene
+from .scene import ASSUMED_TAG, BUFFER_TAG, MASKS_TAG, NO_MASKS, PRODUCT_TAG, QUALITY_TAG, Scene, open_scene
 from .validity import QUALITY_COLOURS, QUALITY_NAMES, Quality, tells_clouds
 
 _WINDOW = 1024
@@ -115,6 +115,7 @@ def stack(options: StackOptions, events: Events) -> None:
         assumed = _require_unit(scene, reader, grid, options.trust_units, events)
         tags = {"S2CHANGE_VERSION": version(), "S2CHANGE_SOURCE": scene.source, "S2CHANGE_UNITS": scene.units}
         tags |= tags_of(scene.acquisition) | ({ASSUMED_TAG: "yes"} if assumed else {})
+        tags |= {PRODUCT_TAG: "yes"} if all(band.rule.product for band in scene.bands.values()) else {}
         layer = Layer(tuple(scene.bands), "average", scale=1 / QUANTIFICATION, dtype="uint16", nodata=_NODATA_DN)
         usable = pixels = 0
         with outputs.writing(options.output):

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from s2change_plugin.engine.__main__ import main
 from s2change_plugin.engine.bands import L2A_BANDS
 from s2change_plugin.engine.errors import UnreadableInput
-from s2change_plugin.engine.findings import WARNING, clouds_finding
+from s2change_plugin.engine.findings import STOP, WARNING, clouds_finding, units_finding
 from s2change_plugin.engine.masks import MaskReader, masks_of
 from s2change_plugin.engine.pair import open_pair
 from s2change_plugin.engine.scene import open_scene
@@ -137,6 +137,29 @@ def test_a_unit_that_was_assumed_stays_assumed_in_what_is_made_of_it(tmp_path: P
     told = stack(path, tmp_path / "told.tif", "--units", "dn")
     assert "assumed" not in told.stderr
     assert all(band.rule.assured for band in open_scene(str(tmp_path / "told.tif")).bands.values())
+
+
+def test_what_a_products_metadata_says_of_its_unit_holds_for_its_stack_whatever_the_numbers_are(tmp_path: Path) -> None:
+    """High and dry ground is seen in the cirrus band, and of open water next to nothing is seen."""
+    high = textured(13, 240, 252, 1) / np.float32(10000)
+    water = np.random.default_rng(1).normal(0.008, 0.002, (12, 240, 252)).clip(0.001, 0.015).astype(np.float32)
+    for level, ground in (("L1C", high), ("L2A", water)):
+        folder = tmp_path / level
+        product, later = (
+            write_product(folder, ground + more, level=level, platform=by) for more, by in ((0, "S2A"), (0.001, "S2B"))
+        )
+        assert stack(product, folder / "out.tif").exit_code == 0
+        with rasterio.open(folder / "out.tif") as raster:
+            bands = raster.descriptions
+        for before in (product, folder / "out.tif"):
+            with open_pair(open_scene(str(before)), open_scene(str(later)), bands) as pair:
+                assert units_finding(pair, trust_units=False).severity != STOP, before
+        # What is made of a stack is as sure.
+        assert stack(folder / "out.tif", folder / "again.tif").exit_code == 0
+        assert all(band.rule.product for band in open_scene(str(folder / "again.tif")).bands.values())
+    raster = write_stack(tmp_path / "a_L2A.tif", textured(10, 200, 200, 1), scale=1e-4)
+    assert stack(raster, tmp_path / "of_raster.tif").exit_code == 0
+    assert not any(band.rule.product for band in open_scene(str(tmp_path / "of_raster.tif")).bands.values())
 
 
 def test_a_unit_that_the_values_contradict_is_refused_with_stacks_own_option(tmp_path: Path) -> None:

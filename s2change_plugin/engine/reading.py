@@ -239,7 +239,7 @@ class SceneReader:
         with ExitStack() as stack:
             self._stack = stack
             self._blocks = blocks or stack.enter_context(closing(BlockCache(open_raster)))
-            self._files = [self._opened(path, members) for path, members in by_path.items()]
+            self._files = [file for path, members in by_path.items() for file in self._opened(path, members)]
             self._added = np.zeros(len(scene.bands), np.float32)
             for file in self._files:
                 if isinstance(file, _ParallelFile):
@@ -335,18 +335,27 @@ class SceneReader:
         """Close the files."""
         self._stack.close()
 
-    def _opened(self, path: str, members: Sequence[tuple[int, BandSource]]) -> _ParallelFile | _WarpedFile:
-        """The file on the grid: as it is where they are parallel, else resampled by GDAL."""
+    def _opened(self, path: str, members: Sequence[tuple[int, BandSource]]) -> list[_ParallelFile | _WarpedFile]:
+        """The file on the grid: as it is where they are parallel, else resampled by GDAL, bands that tell no data by other values apart."""
         places, bands = [place for place, _ in members], [band for _, band in members]
         band = bands[0]
         placement = placement_of(self.grid, band.grid)
-        indexes = [band.index for band in bands]
-        dataset = self._stack.enter_context(open_raster(path))
-        zero_filled = _is_zero_filled(dataset, band)
         if placement and (placement.exact or self._resampling == Resampling.cubic):
-            self._blocks.add(path, indexes)
-            dataset.close()
-            return _ParallelFile(self._blocks, bands, places, placement, zero_filled)
+            with open_raster(path) as dataset:
+                zero_filled = _is_zero_filled(dataset, band)
+            self._blocks.add(path, [band.index for band in bands])
+            return [_ParallelFile(self._blocks, bands, places, placement, zero_filled)]
+        # As text, for one NaN is not another.
+        alike: dict[str, list[tuple[int, BandSource]]] = {}
+        for place, band in members:
+            alike.setdefault(str(band.nodata), []).append((place, band))
+        return [self._resampled(path, some) for some in alike.values()]
+
+    def _resampled(self, path: str, members: Sequence[tuple[int, BandSource]]) -> _WarpedFile:
+        """Bands of a file that tell no data by one value, resampled by GDAL."""
+        dataset = self._stack.enter_context(open_raster(path))
+        places, indexes, band = [place for place, _ in members], [band.index for _, band in members], members[0][1]
+        zero_filled = _is_zero_filled(dataset, band)
         warped = self._warped(dataset, band, self._resampling, zero_filled)
         saturation = band.rule.saturation if self._resampling == Resampling.cubic else None
         raw = self._warped(dataset, band, Resampling.nearest, zero_filled) if saturation else None

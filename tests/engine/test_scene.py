@@ -351,6 +351,37 @@ def test_a_band_twice_in_a_folder_is_refused(tmp_path: Path) -> None:
         open_scene(str(tmp_path))
 
 
+@pytest.mark.parametrize("nodata", [(0, 65535), (65535, 0), (None, 65535)])
+def test_bands_of_a_file_that_tell_no_data_by_other_values_are_resampled_each_by_its_own(
+    tmp_path: Path, ground: np.ndarray, nodata: tuple[int | None, ...]
+) -> None:
+    """As a VRT of single files does; what one value fills is not to be mixed with the ground beside."""
+    file = tmp_path / "of.vrt"
+    layers = []
+    for number, value in enumerate(nodata, start=1):
+        layer = ground[:1].copy()
+        layer[:, 100:140, 100:140] = value or 0
+        part = write_stack(tmp_path / f"{number}.tif", layer, None, nodata=value)
+        said = "" if value is None else f"<NoDataValue>{value}</NoDataValue>"
+        layers.append(
+            f'<VRTRasterBand dataType="UInt16" band="{number}"><Description>B0{number + 1}</Description>{said}'
+            f"<SimpleSource><SourceFilename>{part}</SourceFilename></SimpleSource></VRTRasterBand>"
+        )
+    with rasterio.open(part) as raster:
+        place, size = raster.transform.to_gdal(), raster.shape
+    file.write_text(
+        f'<VRTDataset rasterXSize="{size[1]}" rasterYSize="{size[0]}"><SRS>EPSG:32631</SRS>'
+        f"<GeoTransform>{', '.join(map(str, place))}</GeoTransform>{''.join(layers)}</VRTDataset>"
+    )
+    scene = open_scene(str(file))
+    left, _, _, top = transform_bounds("EPSG:32631", "EPSG:32632", *scene.grid.bounds)
+    grid = Grid(CRS.from_epsg(32632), Affine(10, 0, left, 0, -10, top), 360, 400)
+    with closing(SceneReader(scene, grid)) as reader:
+        one, other = reader.read(grid.window)
+    assert np.isfinite(one).any()
+    np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("elsewhere", [{"crs": "EPSG:32632"}, {"origin": (600000.0, 5000000.0)}])
 def test_a_folder_of_which_one_file_lies_elsewhere_is_refused(tmp_path: Path, ground: np.ndarray, elsewhere: dict) -> None:
     for name, layer in zip(("blue", "green", "swir16"), ground, strict=False):

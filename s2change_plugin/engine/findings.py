@@ -296,6 +296,12 @@ def units_finding(pair: Pair, trust_units: bool) -> Finding:
     assured = [all(rule.assured for rule in rules[side]) for side in scenes]
     verdict = compare_units(samples["before"], samples["after"], pair.bands, *assured)
     values = {name: value for name, value in asdict(verdict).items() if name != "text"}
+    if verdict.state == "mixed" and products:
+        text = (
+            f"{str(verdict.side).capitalize()} is brighter by about what the offset of baseline 04.00 adds, and that is taken off as the products' "
+            "metadata say: thin cloud or haze over all of it looks so, and can be taken for change."
+        )
+        return Finding("units", WARNING, text, f"Look at {verdict.side}, or pick a clearer date.", values)
     if verdict.state == "mixed":
         return _doubt(verdict.text, values, trust_units)
     return Finding("units", OK if verdict.state == "same" or trust_units else WARNING, verdict.text, values=values)

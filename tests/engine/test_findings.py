@@ -163,6 +163,28 @@ def test_a_date_that_is_many_times_as_bright_stops_but_for_products_that_say_the
     assert ("times as bright" in found.text) == (severity != OK)
 
 
+def test_of_two_products_one_that_is_brighter_by_the_offset_is_hazy_and_of_rasters_it_is_asked_about(tmp_path: Path) -> None:
+    ground = textured(10, 240, 240, 1).astype(np.float32) / 10000
+    # A river, which is next to black in the short-wave infrared.
+    ground[:, :, 100:120] = 0.02
+    found = {}
+    for made in ("stack", "product"):
+        paths = []
+        for name, more in (("a", 0), ("b", 0.1)):
+            if made == "stack":
+                paths.append(write_stack(tmp_path / f"{name}.tif", ground + np.float32(more)))
+            else:
+                paths.append(write_product(tmp_path / name, ground + more, sensed=SENSED + timedelta(len(paths))))
+        scenes = [open_scene(str(path)) for path in paths]
+        with open_pair(*scenes, TEN_BANDS, PairOptions(register=False, clouds="none")) as pair:
+            found[made] = units_finding(pair, trust_units=False)
+    assert found["stack"].severity == STOP
+    assert "--after-units dn+1000" in found["stack"].text
+    assert found["product"].severity == WARNING
+    assert "After is brighter by about what the offset" in found["product"].text
+    assert found["product"].advice == "Look at after, or pick a clearer date."
+
+
 def test_another_level_than_the_models_stops_until_it_is_accepted() -> None:
     pair = scene(BEFORE), scene(replace(AFTER, level="L2A"))
     refused = model_finding(*pair, CARD, accept_level=False)

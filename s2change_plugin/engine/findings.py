@@ -81,6 +81,7 @@ _ERRORS: dict[str, type[S2ChangeError]] = {
     "level": ModelError,
     "dates": DatesReversed,
     "usable": NothingObserved,
+    "gaps": NothingObserved,
 }
 
 
@@ -99,8 +100,8 @@ def check_pair(pair: Pair, card: ModelCard | None, accept_level: bool = False, t
         *copy_findings(pair.ground),
         units_finding(pair, trust_units),
         overlap_finding(pair),
-        usable_finding(*_looked_at(pair)),
         *gap_findings(pair),
+        usable_finding(*_looked_at(pair)),
         clouds_finding(pair),
         *mask_findings(pair),
         shift_finding(pair),
@@ -383,6 +384,12 @@ def gap_findings(pair: Pair) -> tuple[Finding, ...]:
     """That a date lacks some bands where it has others, so that nothing is observed there; nothing where it does not."""
     found = []
     for side, scene, gaps in zip(("before", "after"), (pair.before, pair.after), pair.gaps, strict=True):
+        empty = [name for name, share in gaps.items() if share == 1]
+        if empty:
+            text = f"Wherever {side} shows anything it has no data in {', '.join(empty)}, so nothing is observed."
+            advice = f"Get it again with all bands; a --method without a model takes the others if {', '.join(empty)} is - in --{side}-bands."
+            found.append(Finding("gaps", STOP, text, advice, {"side": side, "lacking": dict.fromkeys(empty, 1.0)}))
+            continue
         lacking = {name: share for name, share in gaps.items() if share > _FEW_GAPS}
         # Products tell no data by 0 and cut nothing off there.
         if not lacking or scene.product:

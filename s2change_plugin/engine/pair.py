@@ -193,7 +193,7 @@ class Pair:
         self.samples: list[PairWindow] = []
         self.sampling_s = 0.0
         self._sampled_before: dict[Window, _Seen] = {}
-        # Of each date and sample: how many pixels lack each band and have another, and how many have any.
+        # Of each date and sample, see the function of this name.
         self._lacking: tuple[dict[Window, NDArray[np.int64]], ...] = ({}, {})
         self._spread: list[PairWindow] | None = None
         with ExitStack() as stack:
@@ -254,12 +254,13 @@ class Pair:
     @property
     def gaps(self) -> tuple[dict[str, float], dict[str, float]]:
         """Of each date: for each band the share of the sampled pixels that it lacks, of those that any band has."""
-        before, after = (sum(of_date[window] for window in self.sampled) for of_date in self._lacking)
-        one, other = (
-            dict(zip(self.bands, (counts[:-1] / max(1, counts[-1])).tolist(), strict=True))
-            for counts in (np.asarray(before), np.asarray(after))
-        )
-        return one, other
+        one, other = (sum(of_date[window] for window in self.sampled) for of_date in self._lacking)
+        return self._shares(np.asarray(one)), self._shares(np.asarray(other))
+
+    def _shares(self, counts: NDArray[np.int64]) -> dict[str, float]:
+        """By band, of counts as `_lacking` gives them; a band that is nowhere there lacks all, at the edges too."""
+        (inside, lacking), shown = counts[:-1].reshape(2, -1), max(1, counts[-1])
+        return dict(zip(self.bands, np.where(lacking == shown, 1.0, inside / shown).tolist(), strict=True))
 
     def set_aside(self, folder: Path) -> None:
         """Before windows are read: what was decoded for the samples waits for them in memory, or in a folder if it is much."""
@@ -385,11 +386,11 @@ class Pair:
 
 
 def _lacking(reflectance: Array) -> NDArray[np.int64]:
-    """Of each band, how many pixels it lacks that another has, but at the edge of what is there; then how many any has."""
+    """Of each band, how many pixels it lacks that another has, but at the edge of what is there; the same with the edge; then how many any has."""
     missing = np.isnan(reflectance)
     nothing = missing.all(0)
     inside = ~(binary_dilation(nothing, iterations=_EDGE) if nothing.any() else nothing)
-    return np.array([*(missing & inside).sum((1, 2)), (~nothing).sum()])
+    return np.array([*(missing & inside).sum((1, 2)), *(missing & ~nothing).sum((1, 2)), (~nothing).sum()])
 
 
 @contextmanager

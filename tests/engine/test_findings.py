@@ -11,7 +11,7 @@ from s2change_plugin.engine.acquisition import Acquisition
 from s2change_plugin.engine.bands import ALL_BANDS, L2A_BANDS, TEN_BANDS
 from s2change_plugin.engine.card import AUTO, SHIPPED, ModelCard, find_card, list_models, named_weights
 from s2change_plugin.engine.choice import chosen_model
-from s2change_plugin.engine.errors import DatesReversed, ModelError, S2ChangeError, UnreadableInput
+from s2change_plugin.engine.errors import DatesReversed, ModelError, NothingObserved, S2ChangeError, UnreadableInput
 from s2change_plugin.engine.findings import (
     OK,
     STOP,
@@ -72,6 +72,26 @@ def test_where_one_band_alone_is_cut_off_at_nodata_it_is_said_and_how_to_see_it(
     assert found.values == {"side": "after", "lacking": {"B12": pytest.approx(2500 / (180 * 200))}}
     # As it advises.
     assert gaps(tmp_path, after, nodata=65535) == []
+
+
+def test_a_band_that_is_empty_throughout_stops_and_is_named(tmp_path: Path) -> None:
+    """The advice for water that is cut off at 0 would have it read as black."""
+    after = textured(3, 200, 200, 2)
+    after[:, :, :20] = after[1] = 0
+    (found,) = gaps(tmp_path, after)
+    assert found.severity == STOP
+    assert found.sentence.startswith("Wherever after shows anything it has no data in B04, so nothing is observed. Get it again")
+    assert "if B04 is - in --after-bands" in found.advice
+    with pytest.raises(NothingObserved, match="no data in B04"):
+        require_fit([found])
+    # Of a product, which is damaged then, too.
+    layers = textured(len(L2A_BANDS), 240, 240, 1).astype(np.float32) / 10000
+    layers[L2A_BANDS.index("B8A")] = np.nan
+    before = write_stack(tmp_path / "ten.tif", textured(10, 240, 240, 2), origin=(399960.0, 4700040.0))
+    scenes = open_scene(str(before)), open_scene(str(write_product(tmp_path, layers, level="L2A")))
+    with open_pair(*scenes, TEN_BANDS, PairOptions(register=False)) as pair:
+        (found,) = gap_findings(pair)
+    assert (found.severity, found.values["lacking"]) == (STOP, {"B8A": 1.0})
 
 
 def test_a_gap_counts_once_where_samples_overlap_and_not_at_the_edge_of_a_swath(tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def check_pair(pair: Pair, card: ModelCard | None, accept_level: bool = False, t
         units_finding(pair, trust_units),
         overlap_finding(pair),
         *gap_findings(pair),
+        *filled_findings(pair.ground, pair.bands),
         usable_finding(*_looked_at(pair)),
         clouds_finding(pair),
         *mask_findings(pair),
@@ -400,6 +401,20 @@ def gap_findings(pair: Pair) -> tuple[Finding, ...]:
             "with gdal_edit.py -a_nodata 65535 FILE."
         )
         found.append(Finding("gaps", WARNING, text, advice, {"side": side, "lacking": lacking}))
+    return tuple(found)
+
+
+def filled_findings(samples: Sequence[PairWindow], bands: Sequence[str]) -> tuple[Finding, ...]:
+    """That a date holds one number in some bands, and not in others, which fills their place; nothing where it does not."""
+    found = []
+    dates = seen_pixels([sample.before for sample in samples], [sample.after for sample in samples])
+    for side, pixels in zip(("before", "after"), dates, strict=True):
+        if pixels.shape[1] < LEAST_OBSERVED:
+            continue
+        filled = [name for name, flat in zip(bands, np.ptp(pixels, axis=1) == 0, strict=True) if flat]
+        if filled and len(filled) < len(bands):
+            text = f"{side.capitalize()} holds one number in {', '.join(filled)} throughout, as what only fills a band's place does: that is taken for ground."
+            found.append(Finding("gaps", WARNING, text, "Get it again with all bands.", {"side": side, "filled": filled}))
     return tuple(found)
 
 

@@ -22,6 +22,7 @@ from s2change_plugin.engine.findings import (
     copy_findings,
     dates_finding,
     day_of_year_gap,
+    filled_findings,
     gap_findings,
     level_finding,
     mask_findings,
@@ -92,6 +93,20 @@ def test_a_band_that_is_empty_throughout_stops_and_is_named(tmp_path: Path) -> N
     with open_pair(*scenes, TEN_BANDS, PairOptions(register=False)) as pair:
         (found,) = gap_findings(pair)
     assert (found.severity, found.values["lacking"]) == (STOP, {"B8A": 1.0})
+
+
+def test_a_band_of_one_number_is_no_ground_and_an_even_scene_may_be() -> None:
+    before, after = (textured(3, 60, 60, seed).astype(np.float32) / 10000 for seed in (1, 2))
+    quality = np.zeros((60, 60), np.uint8)
+    assert filled_findings([PairWindow(before, after, quality)], ("B03", "B04", "B11")) == ()
+    after[2] = 1
+    # Clouds are cut out of all bands.
+    after[:, :9] = np.nan
+    (found,) = filled_findings([PairWindow(before, after, quality)], ("B03", "B04", "B11"))
+    assert (found.severity, found.values) == (WARNING, {"side": "after", "filled": ["B11"]})
+    assert found.text.startswith("After holds one number in B11 throughout")
+    even = np.full_like(before, 0.1)
+    assert filled_findings([PairWindow(even, even, quality)], ("B03", "B04", "B11")) == ()
 
 
 def test_a_gap_counts_once_where_samples_overlap_and_not_at_the_edge_of_a_swath(tmp_path: Path) -> None:

@@ -144,9 +144,11 @@ def require_folders(targets: list[Path]) -> None:
         if target.is_dir():
             raise OutputError(f"{target} is a folder. Give a file name for the result.")
         if target.exists():
-            # Windows moves no file that another program has open, as QGIS has its layers' files; better said now than at the end.
-            with _placing(target):
+            # Windows moves no file that another program has open, as QGIS has its layers' files, and no system one to a name that is too long;
+            # better said now than at the end.
+            with _placing(target), suppress(FileNotFoundError):
                 os.replace(target, target)
+                os.lstat(_older(target))
         if not target.parent.is_dir():
             raise OutputError(f"The folder {target.parent} does not exist. Create it, or choose another place for {target.name}.")
 
@@ -438,9 +440,13 @@ def _set_aside(target: Path) -> Path | None:
     """An older result of that name, kept until the new ones are all in place; None where there is none."""
     if not target.is_file():
         return None
-    older = target.with_name(f"{_mine()}{os.getpid()}-{_OLDER}{target.name}")
+    older = _older(target)
     rename(target, older)
     return older
+
+
+def _older(target: Path) -> Path:
+    return target.with_name(f"{_mine()}{os.getpid()}-{_OLDER}{target.name}")
 
 
 @contextmanager

@@ -367,6 +367,15 @@ def test_a_result_replaces_an_older_one_and_its_statistics(tmp_path: Path) -> No
     assert not (tmp_path / "mask.tif.aux.xml").exists()
 
 
+def test_a_name_too_long_for_its_older_result_to_be_set_aside_is_refused_before_the_run(tmp_path: Path) -> None:
+    target = tmp_path / f"{'x' * 240}.tif"
+    outputs.require_folders([target])
+    target.write_text("older")
+    with pytest.raises(OutputError, match=r"File name too long\. .* choose another name"):
+        outputs.require_folders([target])
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="nowhere does not exist"):
         outputs.require_folders([tmp_path / "nowhere" / "mask.tif"])

@@ -21,7 +21,8 @@ from s2change_plugin.engine.labelled import RECORD, UNLABELLED, Origin, city_nam
 from s2change_plugin.engine.outputs import writing
 from s2change_plugin.engine.pair import PairOptions, open_pair
 from s2change_plugin.engine.radiometry import Array
-from s2change_plugin.engine.scene import Scene, open_raster, open_scene
+from s2change_plugin.engine.rasters import open_raster
+from s2change_plugin.engine.scene import Scene, open_scene
 
 from .files import write_whole
 

@@ -305,7 +305,7 @@ def picture(before: str, after: str, mask: Path, output: Path, trust_units: bool
         from . import outputs
         from .options import CompareOptions
         from .pictures import write_picture
-        from .scene import open_raster
+        from .rasters import open_raster
 
         options = _asked(CompareOptions, {"before": before, "after": after, "trust_units": trust_units, **given})
         outputs.require_apart([*options.inputs, str(mask)], [output])

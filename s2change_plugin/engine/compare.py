@@ -17,9 +17,9 @@ from .events import Events
 from .grid import Grid, name_of, pixel_area_m2, windows
 from .outputs import Layer, RasterWriter, require_apart, require_ending
 from .pictures import agreement_picture
+from .rasters import open_raster
 from .reference import Labels, open_change_mask, open_reference
 from .report import version, write_compare_report
-from .scene import open_raster
 from .scores import AGREEMENT_COLOURS, AGREEMENT_NAMES, agreement, confusion_of, crosstab
 
 _WINDOW = 512

@@ -21,7 +21,8 @@ from .errors import NotEnoughMemory, OutputError
 from .grid import Grid, aligned_windows, bounds_window, grow
 from .pair import Pair
 from .radiometry import Array
-from .scene import Scene, open_raster
+from .rasters import open_raster
+from .scene import Scene
 from .threads import share_cores, window_threads
 from .validity import Quality
 

@@ -44,8 +44,9 @@ from .grid import (
 )
 from .placement import Placement, placement_of, spread
 from .radiometry import Array
+from .rasters import damaged, is_missing, open_raster, values_over
 from .reading import ANY_ALPHA, SceneReader
-from .scene import SCL_FILE, Scene, damaged, is_missing, open_raster, values_over
+from .scene import SCL_FILE, Scene
 from .validity import (
     SCL_CODES,
     ClassRaster,

@@ -26,9 +26,10 @@ from .masks import BUFFER_M, CLOUDS, Area, MaskReader, masks_of, require_buffer
 from .normalisation import NOT_ASKED as NOT_NORMALISED
 from .normalisation import fit_normalisation
 from .radiometry import Array
+from .rasters import open_raster
 from .reading import SceneReader
 from .registration import NOT_ASKED, Shift, measure_displacement, with_residual
-from .scene import Scene, open_raster
+from .scene import Scene
 from .threads import window_threads
 from .validity import LEAST_OBSERVED, Codes, Mask, Quality, date_quality, pair_quality, worse
 

@@ -20,8 +20,9 @@ from .masks import Area, MaskReader
 from .outputs import NOT_OBSERVED
 from .pair import Pair
 from .radiometry import Array
+from .rasters import damaged, open_raster
 from .reading import SceneReader
-from .scene import Scene, damaged, open_raster
+from .scene import Scene
 from .scores import AGREEMENT_COLOURS, Agreement
 from .validity import QUALITY_COLOURS, QUALITY_NAMES, Codes, Quality, SpectralTest, date_quality, pair_quality, worse
 

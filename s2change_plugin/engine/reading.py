@@ -21,7 +21,8 @@ from .blocks import BlockCache
 from .grid import Grid, grow, intersect, pixel_size_m, slices_in
 from .placement import Placement, interpolated, placement_of, spread
 from .radiometry import LOWEST_REFLECTANCE, Array, Saturation, to_reflectance
-from .scene import BandSource, Scene, damaged, open_raster
+from .rasters import damaged, open_raster
+from .scene import BandSource, Scene
 
 # Two bands may well hold one number over dark water.
 _BANDS_THAT_TELL = 3

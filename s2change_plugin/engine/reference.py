@@ -17,7 +17,7 @@ from rasterio.windows import Window
 from .errors import GridMismatch, UnreadableInput
 from .grid import Grid, bounds_window, intersect, is_on_earth, name_of, place_of, slices_in
 from .masks import Area, nearest_on
-from .scene import damaged, open_raster
+from .rasters import damaged, open_raster
 from .validity import Codes
 
 # Unlabelled in a reference, not observed in a mask.

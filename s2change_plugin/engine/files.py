@@ -121,8 +121,9 @@ def name_for_pyogrio(path: str) -> str:
         return path
     if _is_zip(whole):
         return f"{_VSIZIP}{{{whole}}}"
-    # By that name GDAL reads no folder, and of a database only what is saved in the file itself.
-    unsaved = any(os.path.exists(f"{whole}{end}") and os.path.getsize(f"{whole}{end}") for end in ("-wal", "-journal"))
+    # By that name GDAL reads no folder, and of a database only what is saved in the file itself; nothing where an empty log waits for changes.
+    journal = f"{whole}-journal"
+    unsaved = os.path.exists(f"{whole}-wal") or (os.path.exists(journal) and os.path.getsize(journal) > 0)
     if unsaved or os.path.isdir(whole):
         why = "holds changes that another program has not saved" if unsaved else "is a folder"
         raise UnreadableInput(

@@ -731,6 +731,11 @@ def test_a_picture_replaces_no_input_and_takes_any_file_name(tmp_path: Path, pai
     command[1] = str(pair[0].with_suffix(".vrt"))
     refused = CliRunner().invoke(main, [*command, str(behind)])
     assert (refused.exit_code, "is an input" in refused.stderr) == (1, True)
+    behind = (tmp_path / "m.tif").rename(tmp_path / "mask.png")
+    rasterio.shutil.copy(str(behind), str(tmp_path / "m.vrt"), driver="VRT")
+    command[4] = str(tmp_path / "m.vrt")
+    refused = CliRunner().invoke(main, [*command, str(behind)])
+    assert (refused.exit_code, "is an input" in refused.stderr) == (1, True)
 
 
 def test_a_terminal_of_few_letters_ends_no_run(tmp_path: Path, pair: tuple[Path, Path]) -> None:

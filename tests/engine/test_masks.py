@@ -182,6 +182,20 @@ def test_changes_that_lie_beside_a_geopackage_count_or_it_is_refused(tmp_path: P
             read_polygons(str(path), "mask")
 
 
+@pytest.mark.parametrize("end", ["-wal", "-journal"])
+def test_a_database_with_an_unfinished_change_is_refused_where_it_has_no_plain_name(tmp_path: Path, end: str) -> None:
+    geopandas.GeoSeries([box(500200, 4999600, 500400, 4999800)], crs="EPSG:32631").to_file(tmp_path / "m.gpkg")
+    path = (tmp_path / "m.gpkg").rename(tmp_path / "new!m.gpkg")
+    beside = tmp_path / f"{path.name}{end}"
+    assert len(read_polygons(str(path), "mask")) == 1
+    beside.touch()
+    if end == "-journal":
+        assert len(read_polygons(str(path), "mask")) == 1
+        beside.write_bytes(b"unfinished")
+    with pytest.raises(UnreadableInput, match="holds changes that another program has not saved"):
+        read_polygons(str(path), "mask")
+
+
 def test_a_folder_that_holds_polygons_is_refused_where_no_name_of_it_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "new!m.gdb").mkdir()
     with pytest.raises(UnreadableInput, match=r"new!m\.gdb is a folder, .* Rename it"):

@@ -233,6 +233,18 @@ def test_folders_by_resolution_are_one_scene_of_the_finest_of_each_band(tmp_path
         assert open_scene(str(tmp_path / "scene" / "R20m" / "B05.tif")) == scene, "one of them stands for all"
 
 
+@pytest.mark.parametrize("zipped", [False, True])
+def test_bands_in_a_folder_itself_are_the_scene_whatever_lies_in_its_folders(tmp_path: Path, zipped: bool) -> None:
+    for name in ("B02", "B03", "2019/B02", "2019/B03", "2019/B04"):
+        path = tmp_path / "scene" / f"{name}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_stack(path, textured(1, 40, 40, 1), None)
+    if zipped:
+        make_archive(str(tmp_path / "scene"), "zip", tmp_path / "scene")
+    scene = open_scene(str(tmp_path / ("scene.zip" if zipped else "scene")))
+    assert {name: Path(band.path).parent.name == "2019" for name, band in scene.bands.items()} == {"B02": False, "B03": False}
+
+
 def test_a_scene_classification_is_found_in_a_folder_of_another_resolution(tmp_path: Path) -> None:
     for name, size in (("R10m/B02", 40), ("R10m/B03", 40), ("R20m/SCL", 20)):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -21,6 +21,7 @@ from .choice import chosen_model
 from .errors import GridMismatch, NothingObserved, OutputError
 from .estimate import estimate_run, require_room, room
 from .events import Events, stage
+from .files import without_queries
 from .findings import Finding, check_pair, require_fit, say_findings, scene_findings
 from .grid import (
     Bounds,
@@ -202,8 +203,8 @@ class Run:
             **{tag: made_by[name] for name, tag in _TAGS.items() if made_by.get(name)},
             "S2CHANGE_THRESHOLD": f"{self.threshold:.3f}",
             **({"S2CHANGE_GOAL": self.goal} if self.goal else {}),
-            "S2CHANGE_BEFORE": options.before,
-            "S2CHANGE_AFTER": options.after,
+            "S2CHANGE_BEFORE": without_queries(options.before),
+            "S2CHANGE_AFTER": without_queries(options.after),
         }
 
 

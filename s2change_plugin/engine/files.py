@@ -16,6 +16,8 @@ from .errors import UnreadableInput
 LARGEST_READ = 64 * 2**20
 _VSIZIP, _WHOLE_FILE = "/vsizip/", "/vsisubfile/0,"
 _ENCRYPTED = 0x1
+# Of a web address, what goes before its question mark, and the rest.
+_QUERY = re.compile(r"(https?://[^\s?\"<]+)\?[^\s\"<]*")
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,11 @@ def absolute(source: str) -> str:
         return source.rstrip("/")
     # Nothing is not the working folder.
     return os.path.abspath(source) if source else ""
+
+
+def without_queries(text: str) -> str:
+    """A text whose web addresses end before their question mark: what follows may be a signature, which opens the file to whoever reads it."""
+    return _QUERY.sub(r"\1", text)
 
 
 def name_for_pyogrio(path: str) -> str:

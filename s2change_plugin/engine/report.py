@@ -17,6 +17,7 @@ import numpy as np
 import rasterio
 
 from ..paths import PACKAGE, resources
+from .files import without_queries
 from .findings import Finding, worst
 from .grid import name_of
 from .scene import Scene, short_name
@@ -82,7 +83,7 @@ def write_record(path: Path, options: DetectOptions, run: Run, values: dict[str,
         "result": values,
         "versions": _versions(),
     }
-    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(without_queries(json.dumps(record, indent=2, ensure_ascii=False)) + "\n", encoding="utf-8")
 
 
 def scene_values(scene: Scene) -> dict[str, Any]:
@@ -208,11 +209,12 @@ def _score_lines(scores: dict[str, Any]) -> list[str]:
 
 
 def rendered(template: Path, **values: Any) -> str:
-    """A page from a jinja2 template, with the version and the time; text from outside is escaped."""
+    """A page from a jinja2 template, with the version and the time; text from outside is escaped, and web addresses are without queries."""
     from jinja2 import Environment, FileSystemLoader
 
     environment = Environment(loader=FileSystemLoader(template.parent), autoescape=True)
-    return environment.get_template(template.name).render(**values, version=version(), made=datetime.now(timezone.utc))
+    page = environment.get_template(template.name).render(**values, version=version(), made=datetime.now(timezone.utc))
+    return without_queries(page)
 
 
 def _versions() -> dict[str, str]:

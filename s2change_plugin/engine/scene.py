@@ -18,7 +18,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from .acquisition import Acquisition, acquisition_of_name, acquisition_of_tags, level_of_layers, parse_number
 from .bands import ALL_BANDS, BANDS, SCL, marks_of_file
 from .errors import BandsUnknown, GridMismatch, UnitsUnclear, UnreadableInput, option_of
-from .files import Files
+from .files import Files, without_queries
 from .grid import Grid, base_grid, bounds_window, is_on_earth, name_of, place_of
 from .layers import RASTER_FILES, are_by_gsd, folder_layers, listed, only_raster, stack_layers, whole_of
 from .radiometry import (
@@ -525,5 +525,5 @@ def _undeclared_fill(path: str, index: int) -> float | None:
 
 def short_name(source: str) -> str:
     """A source's name; of a folder with its parent's, since "imgs_1" alone says little."""
-    path = Path(source)
+    path = Path(without_queries(source))
     return f"{path.parent.name}/{path.name}" if path.is_dir() else path.name

@@ -16,6 +16,7 @@ from .acquisition import tags_of
 from .bands import TEN_BANDS, parse_layers
 from .errors import NothingObserved, UnitsUnclear
 from .events import Events
+from .files import without_queries
 from .grid import Grid, base_grid, crs_of, name_of, sample_windows, windows
 from .masks import BUFFER_M, CLOUDS, masks_of, require_buffer
 from .outputs import Layer, RasterWriter
@@ -113,7 +114,7 @@ def stack(options: StackOptions, events: Events) -> None:
         reader = DateReader(scene, tuple(scene.bands), masks, grid, options.mask_buffer)
         opened.callback(reader.close)
         assumed = _require_unit(scene, reader, grid, options.trust_units, events)
-        tags = {"S2CHANGE_VERSION": version(), "S2CHANGE_SOURCE": scene.source, "S2CHANGE_UNITS": scene.units}
+        tags = {"S2CHANGE_VERSION": version(), "S2CHANGE_SOURCE": without_queries(scene.source), "S2CHANGE_UNITS": scene.units}
         tags |= tags_of(scene.acquisition) | ({ASSUMED_TAG: "yes"} if assumed else {})
         tags |= {PRODUCT_TAG: "yes"} if all(band.rule.product for band in scene.bands.values()) else {}
         layer = Layer(tuple(scene.bands), "average", scale=1 / QUANTIFICATION, dtype="uint16", nodata=_NODATA_DN)

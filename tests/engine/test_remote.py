@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+from click.testing import CliRunner
 
+from s2change_plugin.engine.__main__ import main
 from s2change_plugin.engine.reading import SceneReader
 from s2change_plugin.engine.scene import open_scene
 from tests.conftest import textured, write_stack
@@ -71,6 +74,34 @@ def test_a_stack_is_read_from_a_web_server(tmp_path: Path, served: str) -> None:
     write_stack(tmp_path / "20230823.tif", ground, ("B02", "B03", "B04"), tiled=True, compress="deflate")
     np.testing.assert_allclose(values_of(f"{served}/20230823.tif"), ground / 10000, rtol=1e-5)
     assert open_scene(f"{served}/20230823.tif").acquisition.sensed.year == 2023
+
+
+def test_what_opens_a_signed_address_is_in_nothing_that_is_handed_on(tmp_path: Path, served: str) -> None:
+    sources = []
+    for name in ("before", "after"):
+        write_stack(tmp_path / f"{name}.tif", textured(3, 100, 120, 1 + len(sources)), ("B02", "B03", "B04"))
+        sources.append(f"{served}/{name}.tif?sig=geheim&se=2026")
+    out = tmp_path / "out"
+    out.mkdir()
+    results = [
+        argument
+        for name in ("mask", "record")
+        for argument in (f"--{name}", str(out / f"{name}.{'json' if name == 'record' else 'tif'}"))
+    ]
+    for command in (
+        ["detect", *sources, "--method", "cva", "--no-register", *results],
+        ["stack", sources[0], str(out / "stack.tif")],
+        ["check", *sources, "--report", str(out / "check.html")],
+    ):
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 0, done.output
+    assert len(list(out.iterdir())) == 5
+    for path in out.iterdir():
+        assert b"geheim" not in path.read_bytes(), path.name
+    assert f"{served}/before.tif" in (out / "record.json").read_text()
+    assert f"{served}/before.tif</td>" in (out / "check.html").read_text()
+    with rasterio.open(out / "mask.tif") as mask:
+        assert mask.tags()["S2CHANGE_AFTER"] == f"{served}/after.tif"
 
 
 def test_a_stack_and_a_folder_of_bands_are_read_inside_a_zip(tmp_path: Path) -> None:

@@ -50,7 +50,6 @@ _SMALL = f"the overlap is narrower than {_SMALLEST_SIDE} pixels"
 _UNSEEN = "too little ground is seen on both dates, as under clouds"
 _FLAT = "there are no edges to match, as on water"
 _UNLIKE = "the two dates do not match, as water, clouds and rebuilt ground do not"
-_FAR = f"it is more than the {_LARGEST_SHIFT:g} px that are looked for, as where a georeference is wrong"
 
 
 @dataclass(frozen=True)
@@ -277,21 +276,12 @@ def _place_shift(before: Array, after: Array) -> Floats | str:
         return _FLAT
     least = _LEAST_LIKENESS / min(seen.shape)
     matches = [_image_shift(one, other) for one, other in clear]
-    alike = [shift for shift, likeness in matches if likeness >= least]
-    near, far = ([shift for shift in alike if (np.abs(shift).max() > _LARGEST_SHIFT) == large] for large in (False, True))
-    found = _agreed(near, len(clear))
-    if found is not None:
-        return found
-    return _UNLIKE if _agreed(far, len(clear)) is None else _FAR
-
-
-def _agreed(shifts: Sequence[Floats], count: int) -> Floats | None:
-    """The median of some of so many bands' shifts; None where they are not most of them, or disagree."""
-    if len(shifts) <= count / 2:
-        return None
-    middle = np.median(shifts, axis=0)
-    agree = np.median(np.abs(np.array(shifts) - middle).max(axis=1)) <= _LARGEST_SPREAD
-    return np.asarray(middle, np.float64) if agree else None
+    found = np.array([shift for shift, likeness in matches if likeness >= least and np.abs(shift).max() <= _LARGEST_SHIFT])
+    if len(found) <= len(clear) / 2:
+        return _UNLIKE
+    middle = np.median(found, axis=0)
+    agree = np.median(np.abs(found - middle).max(axis=1)) <= _LARGEST_SPREAD
+    return np.asarray(middle, np.float64) if agree else _UNLIKE
 
 
 def _image_shift(one: Array, other: Array) -> tuple[Floats, float]:

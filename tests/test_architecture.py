@@ -31,6 +31,16 @@ def test_no_arrow_is_drawn_that_must_not_be() -> None:
     assert wrongs(REPOSITORY) == []
 
 
+def test_what_qgis_loads_is_written_for_python_3_9() -> None:
+    """QGIS brings its own Python; `zip` counts there from 3.10 on only."""
+    loaded = [path for path in sources(REPOSITORY) if module_name(REPOSITORY, path).startswith((*QGIS_SIDE, f"{PLUGIN}.paths"))]
+    assert len(loaded) > 15
+    for path in loaded:
+        tree = ast.parse(path.read_text("utf-8"), feature_version=(3, 9))
+        called = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "zip"]
+        assert not any(keyword.arg == "strict" for call in called for keyword in call.keywords), path
+
+
 def test_the_check_reads_the_code() -> None:
     names = {module_name(REPOSITORY, path) for path in sources(REPOSITORY)}
     assert {f"{PLUGIN}.engine.__main__", f"{PLUGIN}.paths", "training.train"} <= names

@@ -12,7 +12,7 @@ from functools import partial
 
 from qgis.core import QgsProcessingFeedback, QgsSettings
 from qgis.gui import QgsFileWidget
-from qgis.PyQt.QtCore import QEventLoop, Qt
+from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import QApplication, QDialog, QDialogButtonBox, QLabel, QMessageBox, QPushButton, QVBoxLayout, QWidget
 
 from ..runtime.environment import (
@@ -103,6 +103,8 @@ class SettingsDialog(QDialog):
             return
         QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
         self.state.setText("Removing the engine…")
+        # Clicks would wait and count afterwards.
+        self.setEnabled(False)
         problems = []
         try:
             for folder in self.engines:
@@ -111,6 +113,7 @@ class SettingsDialog(QDialog):
                 except EngineError as error:
                     problems.append(str(error))
         finally:
+            self.setEnabled(True)
             QApplication.restoreOverrideCursor()
         self._show_engine()
         if problems:
@@ -121,11 +124,11 @@ class SettingsDialog(QDialog):
 
 
 def _aside(work: Callable[[], None]) -> None:
-    """Do what may take a minute, in another thread: windows are drawn meanwhile, and take no clicks."""
+    """Do what may take a minute, in another thread, while windows are drawn."""
     with ThreadPoolExecutor(1) as other:
         doing = other.submit(work)
         while not wait([doing], 0.05).done:
-            QApplication.processEvents(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
+            QApplication.processEvents()
     doing.result()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 from math import inf, isnan
 from pathlib import Path
 
@@ -181,9 +182,10 @@ def short_name(source: str) -> str:
 def short_names(sources: Iterable[str]) -> list[str]:
     """Sources in few words, with the folders of different ones that have the same."""
     sources = list(sources)
-    names = [short_name(source) for source in sources]
-    is_clear = len(set(names)) == len(set(sources))
-    return names if is_clear else [f"{Path(source).parent.name}/{name}" for source, name in zip(sources, names, strict=True)]
+    parts = [Path(source).with_suffix("").parts for source in sources]
+    longer = (["/".join(one[-count:]) for one in parts] for count in range(2, max(map(len, parts)) + 1))
+    tried = chain([[short_name(source) for source in sources]], longer, [sources])
+    return next(names for names in tried if len(set(names)) == len(set(sources)))
 
 
 def likely_pair(chosen: Iterable[QgsMapLayer], others: Iterable[QgsMapLayer]) -> dict[str, str]:

@@ -101,9 +101,8 @@ def choose_group(paths: Iterable[str], context: QgsProcessingContext) -> None:
     details = [context.layerToLoadOnCompletionDetails(path) for path in loaded]
     root, name = (details[0].project or context.project()).layerTreeRoot(), details[0].groupName
     found = [QgsProcessingUtils.mapLayerFromString(path, context, False) for path in loaded]
-    shown = [layer for layer in found if layer]
-    node = root.findLayer(shown[0].id()) if shown else None
-    old = node.parent() if node else None
+    shown = [layer for layer in found if layer and root.findLayer(layer.id())]
+    old = root.findLayer(shown[0].id()).parent() if shown else None
     is_own = old is not None and all(layer.customProperty(_GROUP) == old.name() for layer in shown)
     is_all = old is not None and {one.layerId() for one in old.findLayers()} == {layer.id() for layer in shown}
     if not shown or (is_own and is_all):

@@ -15,7 +15,7 @@ from qgis.PyQt.QtWidgets import QAction, QApplication, QDialog, QMessageBox, QWi
 
 from s2change_plugin import classFactory
 from s2change_plugin import plugin as plugin_module
-from s2change_plugin.processing.sources import short_name
+from s2change_plugin.processing.sources import short_name, short_names
 
 
 class Dialog(QgsProcessingAlgorithmDialogBase):
@@ -317,6 +317,15 @@ def test_bands_of_two_days_in_one_folder_are_two_scenes(opened, pair: Path, tmp_
             layer(tmp_path / name, f"{day} {band}")
     assert [name[:10] for name in filled(opened)] == ["2018-04-02", "2021-08-20"]
     assert short_name(str(tmp_path / name)).startswith("2018-04-02")
+
+
+def test_sources_of_one_name_are_told_apart_by_as_many_folders_as_it_takes(tmp_path: Path) -> None:
+    folders = [str(tmp_path / year / "site" / "bands") for year in ("2018", "2020")]
+    for folder in folders:
+        Path(folder).mkdir(parents=True)
+    assert short_names(folders) == ["2018/site/bands", "2020/site/bands"]
+    assert short_names([folders[0], "/there/a.tif"]) == ["site/bands", "a"]
+    assert short_names(["/there/a.tif", "/there/a.jp2"]) == ["/there/a.tif", "/there/a.jp2"]
 
 
 def test_two_rasters_of_one_day_are_no_pair(opened, pair: Path) -> None:

@@ -21,6 +21,7 @@ from .acquisition import LEVELS
 from .bands import ALL_BANDS, TEN_BANDS
 from .errors import NothingObserved, OutputError, S2ChangeError
 from .events import PLACED, Events, stage
+from .files import without_queries
 from .findings import check_pair, require_fit, say_findings, scene_findings
 from .grid import Grid, intersect, pixel_size_m, place_of, slices_in
 from .labelled import (
@@ -447,7 +448,7 @@ def _require_labels(tally: Tally, area: str | None) -> None:
 def _about(options: ChipsOptions, pair: Pair) -> dict[str, Any]:
     """What the record says of how all groups of a run were made."""
     asked = {name: value for name, value in asdict(options).items() if name not in _NOT_USED}
-    return {
+    about = {
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "version": version(),
         "options": {key: str(value) if isinstance(value, Path) else value for key, value in asked.items()},
@@ -456,6 +457,7 @@ def _about(options: ChipsOptions, pair: Pair) -> dict[str, Any]:
         "shift": asdict(pair.shift),
         "normalisation": asdict(pair.normalisation),
     }
+    return without_queries(about)
 
 
 def _publish(workdir: Path, data: Path, groups: Sequence[str], older: Sequence[str]) -> None:

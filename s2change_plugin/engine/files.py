@@ -9,15 +9,18 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any, TypeVar
 
 from .errors import UnreadableInput
 
 # Far more than any metadata file or vector mask has; what is larger is no such file.
 LARGEST_READ = 64 * 2**20
+V = TypeVar("V")
+
 _VSIZIP, _WHOLE_FILE = "/vsizip/", "/vsisubfile/0,"
 _ENCRYPTED = 0x1
-# Of a web address, what goes before its question mark, and the rest.
-_QUERY = re.compile(r"(https?://[^\s?\"<]+)\?[^\s\"<]*")
+# Of a web address, also where it is an option of GDAL's in another, what goes before its question mark, and the rest.
+_QUERY = re.compile(r"(https?(?:://|%3A%2F%2F)[^\s?\"<}]+?)(?:\?|%3F)[^\s\"<}]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,16 @@ def absolute(source: str) -> str:
     return os.path.abspath(source) if source else ""
 
 
-def without_queries(text: str) -> str:
-    """A text whose web addresses end before their question mark: what follows may be a signature, which opens the file to whoever reads it."""
-    return _QUERY.sub(r"\1", text)
+def without_queries(value: V) -> V:
+    """A text, or all texts of a value for JSON, whose web addresses end before their question mark: what follows may be a signature that opens the file."""
+    found: Any = value
+    if isinstance(value, str):
+        found = _QUERY.sub(r"\1", value)
+    elif isinstance(value, dict):
+        found = {name: without_queries(one) for name, one in value.items()}
+    elif isinstance(value, (list, tuple)):
+        found = [without_queries(one) for one in value]
+    return found  # type: ignore[no-any-return]
 
 
 def name_for_pyogrio(path: str) -> str:

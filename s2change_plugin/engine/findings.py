@@ -300,8 +300,8 @@ def units_finding(pair: Pair, trust_units: bool) -> Finding:
     values = {name: value for name, value in asdict(verdict).items() if name != "text"}
     if verdict.state == "mixed" and products:
         text = (
-            f"{str(verdict.side).capitalize()} is brighter by about what the offset of baseline 04.00 adds, and that is taken off as the products' "
-            "metadata say: thin cloud or haze over all of it looks so, and can be taken for change."
+            f"{str(verdict.side).capitalize()} is brighter by about what the offset of baseline 04.00 adds, though the products' metadata tell both units: "
+            "thin cloud or haze over all of it looks so, and can be taken for change."
         )
         return Finding("units", WARNING, text, f"Look at {verdict.side}, or pick a clearer date.", values)
     if verdict.state == "mixed":
@@ -387,9 +387,15 @@ def gap_findings(pair: Pair) -> tuple[Finding, ...]:
     for side, scene, gaps in zip(("before", "after"), (pair.before, pair.after), pair.gaps, strict=True):
         empty = [name for name, share in gaps.items() if share == 1]
         if empty:
-            text = f"Wherever {side} shows anything it has no data in {', '.join(empty)}, so nothing is observed."
-            advice = f"Get it again with all bands; a --method without a model takes the others if {', '.join(empty)} is - in --{side}-bands."
-            found.append(Finding("gaps", STOP, text, advice, {"side": side, "lacking": dict.fromkeys(empty, 1.0)}))
+            text = f"In all that was looked at {side} has no data in {', '.join(empty)}, so nothing is observed there."
+            advice = "Get it again with all bands."
+            if len({band.path for band in scene.bands.values()}) == 1:
+                advice += f" A --method without a model takes the others if {', '.join(empty)} is - in --{side}-bands."
+            # Samples that leave ground out prove nothing.
+            whole = sum(window.width * window.height for window in pair.sampled) >= pair.grid.width * pair.grid.height
+            found.append(
+                Finding("gaps", STOP if whole else WARNING, text, advice, {"side": side, "lacking": dict.fromkeys(empty, 1.0)})
+            )
             continue
         lacking = {name: share for name, share in gaps.items() if share > _FEW_GAPS}
         # Products tell no data by 0 and cut nothing off there.

@@ -27,7 +27,7 @@ from rasterio.windows import Window
 from .blocks import BlockCache
 from .clouds import BANDS, REACH, TEST_NAME, can_test, spectral_clouds
 from .errors import GridMismatch, UnreadableInput
-from .files import name_for_pyogrio
+from .files import name_for_pyogrio, without_queries
 from .grid import (
     Grid,
     aligned_windows,
@@ -134,7 +134,7 @@ def open_mask(source: str) -> Mask:
         UnreadableInput: none of these, or empty.
         GridMismatch: no CRS.
     """
-    origin = f"your mask {Path(source).name}"
+    origin = f"your mask {Path(without_queries(source)).name}"
     try:
         with rasterio.open(source) as dataset:
             if dataset.crs is None:

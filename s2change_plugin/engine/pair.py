@@ -387,7 +387,7 @@ class Pair:
 
 
 def _lacking(reflectance: Array) -> NDArray[np.int64]:
-    """Of each band, how many pixels it lacks that another has, but at the edge of what is there; the same with the edge; then how many any has."""
+    """Counts: of each band the pixels that it lacks and another has, without those near the edge of what is there; the same with these; last, what any has."""
     missing = np.isnan(reflectance)
     nothing = missing.all(0)
     inside = ~(binary_dilation(nothing, iterations=_EDGE) if nothing.any() else nothing)

@@ -83,7 +83,7 @@ def write_record(path: Path, options: DetectOptions, run: Run, values: dict[str,
         "result": values,
         "versions": _versions(),
     }
-    path.write_text(without_queries(json.dumps(record, indent=2, ensure_ascii=False)) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(without_queries(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def scene_values(scene: Scene) -> dict[str, Any]:

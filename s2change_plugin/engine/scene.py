@@ -244,7 +244,7 @@ def open_scene(
         # The cirrus band is left out of Level-2A: it sees no ground (ESA, Sentinel-2 Products Specification Document).
         acquisition = replace(acquisition, level="L1C")
     bands_found = {name: found[name] for name in ALL_BANDS if name in found and name not in unusable}
-    if files is not None:
+    if files is not None and bands_found:
         _require_one_place(source, bands_found)
     if not trust_units:
         require_one_unit(source, {name: band.rule for name, band in bands_found.items()}, side)
@@ -472,7 +472,7 @@ def _band_source(
         rule = rule_for(path, dtype, tags, units, largest, side, told, trust_units)
         if ASSUMED_TAG in dataset.tags():
             rule = replace(rule, assured=False)
-        elif rule.assured and PRODUCT_TAG in dataset.tags():
+        elif (rule.scale, rule.offset) == tags and PRODUCT_TAG in dataset.tags():
             rule = replace(rule, product=True)
     return BandSource(path, index, grid, dtype, float(nodata), rule)
 

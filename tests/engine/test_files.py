@@ -8,7 +8,7 @@ import rasterio
 
 from s2change_plugin.engine import files as files_module
 from s2change_plugin.engine.errors import UnreadableInput
-from s2change_plugin.engine.files import open_files
+from s2change_plugin.engine.files import open_files, without_queries
 from tests.conftest import write_stack
 
 CONTENT = {"a.xml": b"<a/>", "below/b.txt": b"b", "below/deep/c.txt": b"c"}
@@ -217,3 +217,20 @@ def test_the_files_below_a_folder_keep_their_paths(folder: Path, tmp_path: Path)
         assert below.names == ("c.txt",)
         assert below.path("c.txt") == files.path("below/deep/c.txt")
         assert below.read("c.txt") == b"c"
+
+
+@pytest.mark.parametrize(
+    ("named", "kept"),
+    [
+        ("https://h/a.tif?sig=x&se=1", "https://h/a.tif"),
+        ("HTTPS://h/a.tif?sig=x", "HTTPS://h/a.tif"),
+        ('NETCDF:"/vsicurl/https://h/x.nc?sig=1":B02', 'NETCDF:"/vsicurl/https://h/x.nc":B02'),
+        ("/vsizip/{/vsicurl/https://h/a.zip?sig=x}/B02.tif", "/vsizip/{/vsicurl/https://h/a.zip}/B02.tif"),
+        ("/vsicurl?max_retry=3&url=https%3A%2F%2Fh%2Fa.tif%3Fsig%3Dx", "/vsicurl?max_retry=3&url=https%3A%2F%2Fh%2Fa.tif"),
+        ("/vsicurl?pc_url_signing=yes&url=https://h/a.tif", "/vsicurl?pc_url_signing=yes&url=https://h/a.tif"),
+        ("C:/what?.tif", "C:/what?.tif"),
+    ],
+)
+def test_what_follows_the_question_mark_of_a_web_address_is_left_out(named: str, kept: str) -> None:
+    assert without_queries(named) == kept
+    assert without_queries({"a": [named, 1, None]}) == {"a": [kept, 1, None]}

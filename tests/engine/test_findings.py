@@ -81,7 +81,9 @@ def test_a_band_that_is_empty_throughout_stops_and_is_named(tmp_path: Path) -> N
     after[:, :, :20] = after[1] = 0
     (found,) = gaps(tmp_path, after)
     assert found.severity == STOP
-    assert found.sentence.startswith("Wherever after shows anything it has no data in B04, so nothing is observed. Get it again")
+    assert found.sentence.startswith(
+        "In all that was looked at after has no data in B04, so nothing is observed there. Get it again"
+    )
     assert "if B04 is - in --after-bands" in found.advice
     with pytest.raises(NothingObserved, match="no data in B04"):
         require_fit([found])

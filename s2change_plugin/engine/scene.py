@@ -158,7 +158,7 @@ class Scene:
     def why_not(self, names: Iterable[str]) -> str:
         """In brackets, as a message has room for it, what is known of why bands are not there; "" where nothing is."""
         sought = [self.missing[name] for name in names if name in self.missing]
-        said = [f"its layer {name} {self.unusable[name]}" for name in names if name in self.unusable]
+        said = [_said_of_layer(name, self.unusable[name]) for name in names if name in self.unusable]
         if sought:
             more = f" (and {len(sought) - 1} more)" if len(sought) > 1 else ""
             said.insert(0, f"{sought[0]}{more} was looked for")
@@ -187,7 +187,7 @@ def open_scene(
 
     Raises:
         UnreadableInput: not there, not a raster, damaged.
-        BandsUnknown: the layers cannot be told to be Sentinel-2 bands, or there is only one.
+        BandsUnknown: the layers cannot be told to be Sentinel-2 bands, or fewer than two of them are usable.
         GridMismatch: no CRS, one for a product, or the bands of a product or a folder do not lie on one ground.
         UnitsUnclear: an 8-bit picture, the user's word contradicts the file's, or the files tell it of some bands only.
     """
@@ -220,11 +220,14 @@ def open_scene(
         unused = "" if mask else _unused_layer(source)
     own = _own_masks(layers, crs)
     unusable, cirrus = _unusable(layers) if "B10" in layers else ({}, np.empty(0))
-    layers = {name: where for name, where in layers.items() if unusable.get(name) != _FILLED}
-    if len(layers) < 2:
+    usable = [name for name in ALL_BANDS if name in layers and name not in unusable]
+    if len(usable) < 2:
+        held = f"one band only, {usable[0]}" if usable else "no usable band"
+        why_not = f" ({', '.join(_said_of_layer(*one) for one in unusable.items())})" if unusable else ""
         raise BandsUnknown(
-            f"{source} holds one band only ({', '.join(layers)}). Give a stack with all bands, or the folder that holds the band files."
+            f"{source} holds {held}{why_not}. Give a stack with all bands, or the folder that holds the band files."
         )
+    layers = {name: where for name, where in layers.items() if unusable.get(name) != _FILLED}
     # Asked only where nothing else tells the unit, and once: all bands of a scene are in the same one.
     largest = cache(lambda: max(_largest(path, index) for path, index in layers.values()))
     told = _told_by_cirrus(*layers["B10"], cirrus, largest, side, trust_units) if "B10" in layers else None
@@ -243,8 +246,8 @@ def open_scene(
     if "B10" in found and acquisition.level is None:
         # The cirrus band is left out of Level-2A: it sees no ground (ESA, Sentinel-2 Products Specification Document).
         acquisition = replace(acquisition, level="L1C")
-    bands_found = {name: found[name] for name in ALL_BANDS if name in found and name not in unusable}
-    if files is not None and bands_found:
+    bands_found = {name: found[name] for name in usable}
+    if files is not None:
         _require_one_place(source, bands_found)
     if not trust_units:
         require_one_unit(source, {name: band.rule for name, band in bands_found.items()}, side)
@@ -515,6 +518,10 @@ def _unusable(layers: Mapping[str, tuple[str, int]]) -> tuple[dict[str, str], ND
             found[name] = _GAPS
     values, there, _ = looked["B10"]
     return found, values[there]
+
+
+def _said_of_layer(name: str, wrong: str) -> str:
+    return f"its layer {name} {wrong}"
 
 
 def _undeclared_fill(path: str, index: int) -> float | None:

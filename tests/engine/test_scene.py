@@ -410,6 +410,34 @@ def test_one_band_is_not_enough(tmp_path: Path, ground: np.ndarray) -> None:
         open_scene(str(write_stack(tmp_path / "a.tif", ground[:1], ["B02"])))
 
 
+@pytest.mark.parametrize(
+    ("empty", "held", "wrong"),
+    [
+        ({"B09": slice(40), "B10": slice(40, None)}, "no usable band", "has gaps where other bands have none"),
+        (
+            {"B04": slice(0), "B09": slice(40), "B10": slice(40, None)},
+            "one band only, B04",
+            "has gaps where other bands have none",
+        ),
+        ({"B04": slice(0), "B09": slice(None), "B10": slice(None)}, "one band only, B04", "holds one number or nothing"),
+    ],
+)
+@pytest.mark.parametrize("apart", [False, True])
+def test_bands_that_are_not_usable_do_not_count_and_it_is_said_why(
+    tmp_path: Path, empty: dict[str, slice], held: str, wrong: str, apart: bool
+) -> None:
+    values = textured(len(empty), 80, 80, 1)
+    for layer, columns in zip(values, empty.values(), strict=True):
+        layer[:, columns] = 0
+    if apart:
+        for name, layer in zip(empty, values, strict=True):
+            write_stack(tmp_path / f"{name}.tif", layer[None], None)
+    else:
+        write_stack(tmp_path / "a.tif", values, tuple(empty))
+    with pytest.raises(BandsUnknown, match=rf"holds {held} \(its layer B09 {wrong}, its layer B10 {wrong}\)\. Give a stack"):
+        open_scene(str(tmp_path if apart else tmp_path / "a.tif"))
+
+
 def test_what_is_not_a_raster_or_not_there_is_said(tmp_path: Path) -> None:
     text = tmp_path / "a.tif"
     text.write_text("not a raster")

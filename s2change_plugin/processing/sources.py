@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from math import inf, isnan
 from pathlib import Path
@@ -176,16 +177,22 @@ def short_name(source: str) -> str:
     path = Path(source)
     # A file of a band stands for its folder, in which the days of several scenes may lie.
     path = path.parent if _BAND.search(path.stem) and not _DAY.search(path.stem) else path
-    return f"{path.parent.name}/{path.name}" if path.is_dir() else path.stem
+    # Path.is_dir raises where a name is too long for a file, as a signed address may be.
+    return f"{path.parent.name}/{path.name}" if os.path.isdir(path) else path.stem
 
 
 def short_names(sources: Iterable[str]) -> list[str]:
     """Sources in few words, with the folders of different ones that have the same."""
     sources = list(sources)
-    parts = [Path(source).with_suffix("").parts for source in sources]
-    longer = (["/".join(one[-count:]) for one in parts] for count in range(2, max(map(len, parts)) + 1))
-    tried = chain([[short_name(source) for source in sources]], longer, [sources])
+    tried = chain([[short_name(source) for source in sources]], _longer_names(sources), [sources])
     return next(names for names in tried if len(set(names)) == len(set(sources)))
+
+
+def _longer_names(sources: list[str]) -> Iterator[list[str]]:
+    """Sources with one of their folders, then with two, until all are there."""
+    parts = [(*path.parent.parts, path.stem) for path in map(Path, sources)]
+    for count in range(2, max(map(len, parts)) + 1):
+        yield ["/".join(one[-count:]) for one in parts]
 
 
 def likely_pair(chosen: Iterable[QgsMapLayer], others: Iterable[QgsMapLayer]) -> dict[str, str]:

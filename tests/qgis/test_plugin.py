@@ -328,6 +328,13 @@ def test_sources_of_one_name_are_told_apart_by_as_many_folders_as_it_takes(tmp_p
     assert short_names(["/there/a.tif", "/there/a.jp2"]) == ["/there/a.tif", "/there/a.jp2"]
 
 
+@pytest.mark.parametrize("other", ["", "/", f"/vsicurl?url={'a' * 300}"], ids=["empty", "root", "long"])
+def test_a_source_without_a_usual_name_gets_one_all_the_same(other: str) -> None:
+    """Names come after a run is finished, which they must not spoil."""
+    assert len(set(short_names([".", other]))) == 2
+    assert short_names([other, other]) == [short_name(other)] * 2
+
+
 def test_two_rasters_of_one_day_are_no_pair(opened, pair: Path) -> None:
     layer(pair / "before.tif", "2021-08-20")
     layer(pair / "after.tif", "20210820 prepared")

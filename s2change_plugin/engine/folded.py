@@ -81,12 +81,7 @@ class FoldedNet(nn.Module):
                         np.empty((len(shown), height // cell, width // cell, cell, cell, channels), f"i{dtype.itemsize}")
                     )
                 for whole, parts in zip(found[place][:, row // cell : (row + rows) // cell], shown, strict=True):
-                    begin = 0
-                    for part in parts:
-                        end = begin + part.shape[1]
-                        in_cells = _bits(part.to(dtype)).reshape(-1, rows // cell, cell, width // cell, cell)
-                        whole[..., begin:end] = in_cells.transpose(1, 3, 2, 4, 0)
-                        begin = end
+                    _fill_cells(whole, (part.to(dtype) for part in parts))
         return [torch.from_numpy(whole).view(dtype).flatten(3).permute(0, 3, 1, 2) for whole in found]
 
     def forward(self, laid_out: Sequence[Tensor]) -> Tensor:
@@ -342,6 +337,16 @@ def _by_pixel(weight: Tensor, cell: int) -> nn.Parameter:
     outputs, inputs, *kernel = weight.shape
     by_channel = weight.detach().reshape(outputs, inputs // cell**2, cell**2, *kernel)
     return nn.Parameter(by_channel.transpose(1, 2).reshape(weight.shape))
+
+
+def _fill_cells(cells: NDArray[Any], parts: Iterable[Tensor]) -> None:
+    """Lay out rows of an image, whose channels come in parts, (1, channel, row, col), as (row, col, row in the cell, col in the cell, channel)."""
+    height, width, cell = cells.shape[:3]
+    begin = 0
+    for part in parts:
+        end = begin + part.shape[1]
+        cells[..., begin:end] = _bits(part).reshape(-1, height, cell, width, cell).transpose(1, 3, 2, 4, 0)
+        begin = end
 
 
 def _bits(x: Tensor) -> NDArray[Any]:

@@ -246,7 +246,7 @@ def origin_of(options: ChipsOptions, before: Scene, after: Scene) -> Origin:
     Raises:
         S2ChangeError: the processing level is unclear, or not one.
     """
-    file = Path(options.change.partition("|")[0]).name
+    file = Path(without_queries(options.change).partition("|")[0]).name
     shown = ", which was brought to the radiometry of the first: --normalise does so" if options.normalise else ""
     return Origin(
         source=f"own labels ({file}, on {before.label} and {after.label}{shown})",

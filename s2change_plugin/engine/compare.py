@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from . import outputs
 from .errors import NothingObserved, UnreadableInput
 from .events import Events
+from .files import without_queries
 from .grid import Grid, name_of, pixel_area_m2, windows
 from .outputs import Layer, RasterWriter, require_apart, require_ending
 from .pictures import agreement_picture
@@ -107,7 +108,7 @@ def compare(options: EvaluationOptions, events: Events) -> None:
         with outputs.writing(options.targets[0]) if options.targets else nullcontext():
             if workdir and (options.confusion or options.report):
                 tags = {"S2CHANGE_VERSION": version(), "S2CHANGE_MASK": options.mask, "S2CHANGE_REFERENCE": options.reference}
-                writer = RasterWriter(workdir / "confusion", grid, CONFUSION, tags)
+                writer = RasterWriter(workdir / "confusion", grid, CONFUSION, without_queries(tags))
                 opened.callback(writer.close)
             tally = _counted(grid, read_mask, read_reference, writer, events)
             values = _values(options, tally, grid, dataset.tags(), laid, left_out)

@@ -6,10 +6,12 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
+from shapely.geometry import box
 
 from s2change_plugin.engine.__main__ import main
 from s2change_plugin.engine.reading import SceneReader
@@ -77,31 +79,41 @@ def test_a_stack_is_read_from_a_web_server(tmp_path: Path, served: str) -> None:
 
 
 def test_what_opens_a_signed_address_is_in_nothing_that_is_handed_on(tmp_path: Path, served: str) -> None:
-    sources = []
-    for name in ("before", "after"):
-        write_stack(tmp_path / f"{name}.tif", textured(3, 100, 120, 1 + len(sources)), ("B02", "B03", "B04"))
-        sources.append(f"{served}/{name}.tif?sig=geheim&se=2026")
+    """Of dates, of masks of one's own, and of what was drawn."""
+    for seed, name in enumerate(("before", "after"), start=1):
+        write_stack(tmp_path / f"{name}.tif", textured(3, 100, 120, seed), ("B02", "B03", "B04"))
+    write_stack(tmp_path / "cloud.tif", np.eye(100, 120, dtype=np.uint8)[None], None)
+    change = geopandas.GeoDataFrame(geometry=[box(500400, 4999300, 500700, 4999600)], crs="EPSG:32631")
+    change.to_file(tmp_path / "change.geojson")
+    files = ("before.tif", "after.tif", "cloud.tif", "change.geojson")
+    before, after, cloud, drawn = (f"{served}/{name}?sig=geheim&se=2026" for name in files)
     out = tmp_path / "out"
     out.mkdir()
     results = [
         argument
-        for name in ("mask", "record")
+        for name in ("mask", "record", "quality")
         for argument in (f"--{name}", str(out / f"{name}.{'json' if name == 'record' else 'tif'}"))
     ]
+    masked = ["--before-mask", cloud, "--no-register"]
     for command in (
-        ["detect", *sources, "--method", "cva", "--no-register", *results],
-        ["stack", sources[0], str(out / "stack.tif")],
-        ["check", *sources, "--report", str(out / "check.html")],
+        ["detect", before, after, "--method", "cva", *masked, *results],
+        ["stack", before, str(out / "stack.tif"), "--mask", cloud],
+        ["check", before, after, *masked, "--report", str(out / "check.html")],
+        ["chips", before, after, drawn, str(out / "data"), *masked, "--level", "L1C", "--name", "town"],
+        ["compare", cloud, drawn, "--confusion", str(out / "errors.tif"), "--report", str(out / "errors.html")],
     ):
         done = CliRunner().invoke(main, command)
         assert done.exit_code == 0, done.output
-    assert len(list(out.iterdir())) == 5
-    for path in out.iterdir():
-        assert b"geheim" not in path.read_bytes(), path.name
+    assert len(list(out.iterdir())) == 9
+    written = [path for path in out.rglob("*") if path.is_file()]
+    assert [path.name for path in written if b"geheim" in path.read_bytes()] == []
     assert f"{served}/before.tif" in (out / "record.json").read_text()
     assert f"{served}/before.tif</td>" in (out / "check.html").read_text()
     with rasterio.open(out / "mask.tif") as mask:
         assert mask.tags()["S2CHANGE_AFTER"] == f"{served}/after.tif"
+    with rasterio.open(out / "stack_quality.tif") as quality:
+        assert quality.tags()["S2CHANGE_MASKS"] == "your mask cloud.tif"
+    assert '"detects": "What was drawn as change in change.geojson."' in (out / "data" / "data.json").read_text()
 
 
 def test_a_stack_and_a_folder_of_bands_are_read_inside_a_zip(tmp_path: Path) -> None:

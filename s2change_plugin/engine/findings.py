@@ -392,7 +392,7 @@ def gap_findings(pair: Pair) -> tuple[Finding, ...]:
             if len({band.path for band in scene.bands.values()}) == 1:
                 advice += f" A --method without a model takes the others if {', '.join(empty)} is - in --{side}-bands."
             # Samples that leave ground out prove nothing.
-            whole = sum(window.width * window.height for window in pair.sampled) >= pair.grid.width * pair.grid.height
+            whole = sum(sample.quality.size for sample in pair.ground) == pair.grid.width * pair.grid.height
             found.append(
                 Finding("gaps", STOP if whole else WARNING, text, advice, {"side": side, "lacking": dict.fromkeys(empty, 1.0)})
             )

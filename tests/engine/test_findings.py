@@ -53,7 +53,7 @@ CARD = ModelCard("m", ("B03", "B04"), ("dates",), 4, 1, (0.1, 0.1), (0.1, 0.1), 
 
 def gaps(tmp_path: Path, after: np.ndarray, bands: tuple[str, ...] = ("B03", "B04", "B12"), **profile: object) -> list[Finding]:
     """Of a pair whose second date is this."""
-    before = write_stack(tmp_path / "before.tif", textured(len(bands), 200, 200, 1), bands)
+    before = write_stack(tmp_path / "before.tif", textured(len(bands), *after.shape[1:], 1), bands)
     later = write_stack(tmp_path / "after.tif", after, bands, **profile)
     with open_pair(open_scene(str(before)), open_scene(str(later)), bands, PairOptions(register=False)) as pair:
         return list(gap_findings(pair))
@@ -95,6 +95,30 @@ def test_a_band_that_is_empty_throughout_stops_and_is_named(tmp_path: Path) -> N
     with open_pair(*scenes, TEN_BANDS, PairOptions(register=False)) as pair:
         (found,) = gap_findings(pair)
     assert (found.severity, found.values["lacking"]) == (STOP, {"B8A": 1.0})
+
+
+# Of 16 windows of 256 × 256: what they cover; what they do not; and what they would if no two of them showed the same.
+@pytest.mark.parametrize(("shape", "severity"), [((1024, 1024), STOP), ((1100, 1100), WARNING), ((1100, 900), WARNING)])
+def test_a_band_that_is_empty_in_samples_that_leave_ground_out_is_a_warning(
+    tmp_path: Path, shape: tuple[int, int], severity: str
+) -> None:
+    """It may have data where nothing was looked at."""
+    after = np.full((2, *shape), 900, np.uint16)
+    after[1] = 0
+    (found,) = gaps(tmp_path, after, ("B03", "B04"))
+    assert (found.severity, found.values) == (severity, {"side": "after", "lacking": {"B04": 1.0}})
+
+
+def test_of_a_folder_no_layer_can_be_left_out_so_an_empty_band_is_not_advised_to_be(tmp_path: Path) -> None:
+    before = write_stack(tmp_path / "before.tif", textured(3, 200, 200, 1), ("B03", "B04", "B12"))
+    folder = tmp_path / "after"
+    folder.mkdir()
+    for name, layer in zip(("B03", "B04", "B12"), textured(3, 200, 200, 2), strict=True):
+        write_stack(folder / f"{name}.tif", layer[None] * (name != "B04"), None)
+    bands = ("B03", "B04", "B12")
+    with open_pair(open_scene(str(before)), open_scene(str(folder)), bands, PairOptions(register=False)) as pair:
+        (found,) = gap_findings(pair)
+    assert (found.severity, found.advice) == (STOP, "Get it again with all bands.")
 
 
 def test_a_band_of_one_number_is_no_ground_and_an_even_scene_may_be() -> None:

@@ -475,7 +475,8 @@ def _band_source(
         rule = rule_for(path, dtype, tags, units, largest, side, told, trust_units)
         if ASSUMED_TAG in dataset.tags():
             rule = replace(rule, assured=False)
-        elif (rule.scale, rule.offset) == tags and PRODUCT_TAG in dataset.tags():
+        elif (rule.scale, rule.offset) == tags != (1.0, 0.0) and PRODUCT_TAG in dataset.tags():
+            # What a product's metadata told are these, not another word, nor what is assumed where they have been left out.
             rule = replace(rule, product=True)
     return BandSource(path, index, grid, dtype, float(nodata), rule)
 

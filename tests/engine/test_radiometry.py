@@ -76,7 +76,8 @@ def test_the_users_word_against_the_products_metadata_is_asked_too() -> None:
 
 def test_a_trusted_word_goes_against_tags_and_metadata() -> None:
     assert rule(tags=OFFSET_TAGS, units="dn", trusted=True).offset == 0
-    assert rule(units="dn", told=DnRule(0.0001, -0.1, "product metadata"), trusted=True).offset == 0
+    chosen = rule(units="dn", told=DnRule(0.0001, -0.1, "product metadata", product=True), trusted=True)
+    assert (chosen.offset, chosen.product) == (0, False)
 
 
 def test_trust_without_a_word_leaves_the_files_own() -> None:

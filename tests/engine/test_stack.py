@@ -162,6 +162,28 @@ def test_what_a_products_metadata_says_of_its_unit_holds_for_its_stack_whatever_
     assert not any(band.rule.product for band in open_scene(str(tmp_path / "of_raster.tif")).bands.values())
 
 
+@pytest.mark.parametrize(
+    ("scale", "units", "of_product"),
+    [
+        (1e-4, "auto", True),
+        (1e-4, "dn+1000", False),
+        (1e-4, "reflectance", False),
+        # As a program writes it that keeps tags and leaves the scale out.
+        (None, "auto", False),
+        (None, "dn+1000", False),
+        (None, "reflectance", False),
+    ],
+)
+def test_what_the_user_says_of_a_stacks_unit_is_not_what_a_product_said(
+    tmp_path: Path, scale: float | None, units: str, of_product: bool
+) -> None:
+    path = write_stack(tmp_path / "a.tif", textured(3, 60, 60, 1), ("B02", "B03", "B04"), scale=scale)
+    with rasterio.open(path, "r+") as raster:
+        raster.update_tags(S2CHANGE_UNITS_OF_PRODUCT="yes")
+    scene = open_scene(str(path), units=units, trust_units=True)
+    assert [band.rule.product for band in scene.bands.values()] == [of_product] * 3
+
+
 def test_a_unit_that_the_values_contradict_is_refused_with_stacks_own_option(tmp_path: Path) -> None:
     values = textured(3, 60, 60, 1)
     values[2] = 120

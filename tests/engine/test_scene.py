@@ -364,8 +364,9 @@ def test_a_band_twice_in_a_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("nodata", [(0, 65535), (65535, 0), (None, 65535)])
-def test_bands_of_a_file_that_tell_no_data_by_other_values_are_resampled_each_by_its_own(
-    tmp_path: Path, ground: np.ndarray, nodata: tuple[int | None, ...]
+@pytest.mark.parametrize("on", ["its own grid", "a parallel one", "another one"])
+def test_bands_of_a_file_that_tell_no_data_by_other_values_are_read_each_by_its_own(
+    tmp_path: Path, ground: np.ndarray, nodata: tuple[int | None, ...], on: str
 ) -> None:
     """As a VRT of single files does; what one value fills is not to be mixed with the ground beside."""
     file = tmp_path / "of.vrt"
@@ -387,11 +388,23 @@ def test_bands_of_a_file_that_tell_no_data_by_other_values_are_resampled_each_by
     )
     scene = open_scene(str(file))
     left, _, _, top = transform_bounds("EPSG:32631", "EPSG:32632", *scene.grid.bounds)
-    grid = Grid(CRS.from_epsg(32632), Affine(10, 0, left, 0, -10, top), 360, 400)
+    grid = {
+        "its own grid": scene.grid,
+        "a parallel one": replace(scene.grid, transform=scene.grid.transform @ Affine.translation(0.3, 0.3)),
+        "another one": Grid(CRS.from_epsg(32632), Affine(10, 0, left, 0, -10, top), 360, 400),
+    }[on]
     with closing(SceneReader(scene, grid)) as reader:
         one, other = reader.read(grid.window)
     assert np.isfinite(one).any()
     np.testing.assert_array_equal(one, other)
+
+
+def test_bands_that_tell_no_data_by_nan_are_resampled_in_one(tmp_path: Path, ground: np.ndarray) -> None:
+    """One NaN is not another; to open the file for each band would take as many times as long."""
+    stored = ground[:3].astype(np.float32) / 10000
+    scene = open_scene(str(write_stack(tmp_path / "a.tif", stored, ("B02", "B03", "B04"), nodata=np.nan)))
+    with closing(SceneReader(scene, replace(scene.grid, crs=CRS.from_epsg(32632)))) as reader:
+        assert len(reader._files) == 1
 
 
 @pytest.mark.parametrize("elsewhere", [{"crs": "EPSG:32632"}, {"origin": (600000.0, 5000000.0)}])

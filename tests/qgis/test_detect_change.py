@@ -252,6 +252,26 @@ def test_what_is_written_over_stays_in_its_group_which_is_called_as_the_run(prov
     project.clear()
 
 
+@pytest.mark.parametrize(
+    ("hidden", "shown"),
+    [(["MASK"], ["Probability of change"]), (["PROBABILITY"], ["Change mask"]), (["MASK", "PROBABILITY"], [])],
+)
+def test_results_have_their_group_though_layers_of_the_project_that_show_them_are_not_in_its_tree(
+    provider, engine, asked: dict, tmp_path: Path, hidden: list[str], shown: list[str]
+) -> None:
+    """As a script adds a layer to the project alone; the group is one beside that of an older run."""
+    project, name = QgsProject.instance(), "Change before → after, standin, threshold 0.5"
+    asked["PROBABILITY"] = str(tmp_path / "p.tif")
+    older = processing.runAndLoadResults(ALGORITHM, {**asked, **dict.fromkeys(("MASK", "PROBABILITY"), "TEMPORARY_OUTPUT")})
+    for output in hidden:
+        shutil.copy(older[output], asked[output])
+        project.addMapLayer(QgsRasterLayer(asked[output], output), False)
+    processing.runAndLoadResults(ALGORITHM, asked)
+    groups = [(group.name(), [node.name() for node in group.findLayers()]) for group in project.layerTreeRoot().children()]
+    assert groups == [(f"{name} (2)", shown), (name, ["Change mask", "Probability of change"])]
+    project.clear()
+
+
 def test_files_of_one_name_are_told_apart_by_their_folders(provider, engine, asked: dict, tmp_path: Path) -> None:
     for year, which in (("2019", "BEFORE"), ("2021", "AFTER")):
         (tmp_path / year).mkdir()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from s2change_plugin.engine.bands import TEN_BANDS, TEN_METRE_BANDS, USUAL_ORDERS
-from s2change_plugin.engine.card import VIEWS, require_cells
+from s2change_plugin.engine.card import VIEWS, require_cells, require_prior
 from s2change_plugin.engine.errors import S2ChangeError
 from s2change_plugin.engine.reach import margin
 
@@ -49,6 +49,7 @@ class FitOptions:
         change_share: of the patches that are centred on a changed pixel.
         ema: decay of the moving average of the weights, which is what is kept.
         seed: of weights and patches.
+        prior_weight: 0–1, of how unchanged ground differs in the training cities beside how it does in a pair itself; see `appearance.Prior`.
     """
 
     epochs: int = 50
@@ -72,6 +73,7 @@ class FitOptions:
     change_share: float = 0.5
     ema: float = 0.99
     seed: int = 0
+    prior_weight: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be fitted.
@@ -97,6 +99,7 @@ class FitOptions:
             raise ValueError("epochs, batch, width and depth start at 1; learning_rate is positive")
         if self.view_epochs and (len(self.view_epochs) != len(self.views) or min(self.view_epochs) < 1):
             raise ValueError(f"view_epochs {', '.join(map(str, self.view_epochs))} are not one number from 1 for each view")
+        require_prior(self.prior_weight)
         require_cells(self.view_cells, self.views, self.depth)
         if self.view_cells and self.architecture != "two-date-unets":
             raise ValueError(f"view_cells are of the engine's networks, and {self.architecture} has none")

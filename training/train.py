@@ -53,7 +53,7 @@ from .files import read_json, write_json
 from .fit import Progress, alike, averaged_weights, few_steps, fitting, new_network, save_state, steps_per_epoch
 from .options import FitOptions, completed
 from .prepare import City, Labels, fingerprints, read_city, require_as_before
-from .sampling import band_statistics, laid_out
+from .sampling import Statistics, band_statistics, laid_out
 
 WEIGHTS, STATE, BEST, LOG, CURVES, OPTIONS = "model", "network-{}.pt", "best-{}.pt", "log.csv", "curves.png", "options.json"
 _CURVES = (("f1", "#d50057"), ("precision", "#4477aa"), ("recall", "#ccaa22"))
@@ -124,6 +124,7 @@ def fine_tuning(
         "width": card.width,
         "depth": card.depth,
         "view_cells": card.view_cells,
+        "prior_weight": card.prior_weight,
     }
     fit = FitOptions(**own, **{name: value for name, value in given.items() if name in ("patch", "batch", "seed")})
     sizes = {name: place.height * place.width for name, place in places.items()}
@@ -188,7 +189,7 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     card = replace(card, protocol=" ".join([card.protocol, *doubts]))
     if measured:
         measured["protocol"] = " ".join([measured["protocol"], *doubts])
-    ground = [laid_out(city, (card.mean, card.std)) for city in cities]
+    ground = [laid_out(city, Statistics.of(card)) for city in cities]
     too_few = None if start else few_steps(sum(city.change.size for city in ground), options.fit)
     if too_few:
         say(too_few)
@@ -433,14 +434,14 @@ def _beginning(
 ) -> tuple[ModelCard, ChangeNet]:
     """The card, still without scores, and the network to begin with."""
     network: Any = new_network(options.fit)
-    mean, std = band_statistics(cities)
+    statistics = band_statistics(cities, options.fit.prior_weight)
     trained_on = "; ".join(f"{source}: {', '.join(names)}" for source, names in grouped(labels, "source").items())
     licences, known, centred, covered = list(grouped(labels, "licence")), list[str](), Places(), Extents()
     if options.init:
         start = load_model(options.init, device="cpu")
         require_its_network(start.card, options.fit)
         network.load_state_dict(start.network.state_dict())
-        mean, std = start.card.mean, start.card.std
+        statistics = Statistics.of(start.card)
         trained_on = f"{trained_on}. Begun with {start.card.name}, trained on {start.card.trained_on}"
         # What is made of weights keeps their licence, and knows what they know.
         licences = [start.card.licence, *licences]
@@ -457,8 +458,8 @@ def _beginning(
         width=options.fit.width,
         depth=options.fit.depth,
         view_cells=options.fit.view_cells,
-        mean=mean,
-        std=std,
+        mean=statistics.mean,
+        std=statistics.deviation,
         thresholds={"f1": 0.5},
         licence="; ".join(dict.fromkeys(licences)),
         trained_on=trained_on,
@@ -473,6 +474,8 @@ def _beginning(
             "extents": {**covered, **{name: reach[name] for name in labels}},
         },
         halo=halo(options.fit.depth, options.fit.view_cells),
+        prior_covariance=tuple(map(tuple, statistics.prior.covariance.tolist())) if statistics.prior else (),
+        prior_weight=options.fit.prior_weight,
     )
     return card, network
 
@@ -488,7 +491,7 @@ def _require_teachers(options: TrainOptions) -> None:
     if len({card.sha256 for card in cards}) < len(cards):
         raise UnreadableInput("Two teachers are the same network, which would count twice. Name each once with --teacher.")
     for name, card in zip(options.teachers, cards, strict=True):
-        require_alike(name, ("two-date-unets", card.views, card.bands, 2**card.depth), options.fit)
+        require_alike(name, ("two-date-unets", card.views, card.bands, 2**card.depth, card.prior_weight), options.fit)
     if options.crossvalidated:
         folder = Path(options.crossvalidated)
         saved = saved_options(folder)
@@ -531,7 +534,7 @@ def _taught(card: ModelCard, names: Sequence[str]) -> tuple[ModelCard, list[Chan
         return card, []
     models = [load_model(name, device="cpu") for name in names]
     for name, model in zip(names, models, strict=True):
-        there, here = ((one.mean, one.std, one.training.get("cities")) for one in (model.card, card))
+        there, here = ((one.mean, one.std, one.prior_covariance, one.training.get("cities")) for one in (model.card, card))
         if there != here:
             raise ModelError(
                 f"{name} was trained on other cities, or sees them by other statistics, and so cannot teach this model. Train it on the same, "

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from .appearance import Appearance, measure_appearance
+from .appearance import Appearance, Prior, measure_appearance
 from .card import HASH, ModelCard, read_card, weights_of
 from .errors import ModelError
 from .folded import FoldedNet
@@ -66,7 +66,8 @@ class Model:
         Raises:
             NothingObserved: too few pixels are observed on both dates.
         """
-        return self.for_appearance(measure_appearance(before, after, self.card.std, self.card.bands), say)
+        card = self.card
+        return self.for_appearance(measure_appearance(before, after, card.std, card.bands, prior_of(card)), say)
 
     def for_appearance(self, appearance: Appearance, say: Callable[[str], None] = lambda text: None) -> PairModel:
         """The model for a pair that looks like that as a whole; `say` as in `for_pair`."""
@@ -190,6 +191,11 @@ class PairModel:
                 return np.asarray(found.float().cpu().numpy(), np.float32)
 
         return calibrated(self.turns.take(logits), model.card.calibration)
+
+
+def prior_of(card: ModelCard) -> Prior | None:
+    """By what a model's pairs are whitened beside their own differences; None where by nothing."""
+    return Prior(np.array(card.prior_covariance), card.prior_weight) if card.prior_weight else None
 
 
 def load_model(name_or_path: str, device: str = "auto", precision: str = "auto", goal: str = "f1") -> Model:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from s2change_plugin.engine.appearance import Appearance, measure_appearance
+from s2change_plugin.engine.appearance import Appearance, Prior, measure_appearance
 from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.card import SHIPPED, list_models, read_card
 from s2change_plugin.engine.errors import ModelError
@@ -133,6 +133,28 @@ def test_what_a_pair_looks_like_is_measured_in_the_cards_deviations(model: Path)
     expected = measure_appearance([before], [after], (0.05,) * 10, TEN_BANDS)
     assert np.array_equal(found.appearance.whitening, expected.whitening)
     assert found.made_by["appearance"]["path_reflectance"] == np.round(expected.haze, 5).tolist()
+    edit_card(model, prior_covariance=(0.3 * np.eye(10)).tolist(), prior_weight=0.5)
+    drawn = measure_appearance([before], [after], (0.05,) * 10, TEN_BANDS, Prior(0.3 * np.eye(10), 0.5))
+    assert np.array_equal(load_model("standin").for_pair([before], [after]).appearance.whitening, drawn.whitening)
+    assert not np.allclose(drawn.whitening, expected.whitening)
+
+
+@pytest.mark.parametrize(
+    ("weight", "covariance", "said"),
+    [
+        (1.5, np.eye(10), "prior_weight 1.5 is not between 0 and 1"),
+        (0.0, np.eye(10), "its prior_covariance does not fit"),
+        (0.5, np.zeros((0, 0)), "its prior_covariance does not fit"),
+        (0.5, np.eye(9), "its prior_covariance does not fit"),
+        (0.5, np.eye(10)[:, :9], "its prior_covariance does not fit"),
+        (0.5, np.eye(10) - 0.2, "its prior_covariance does not fit"),
+        (0.5, np.eye(10) + np.eye(10, k=1) / 2, "its prior_covariance does not fit"),
+    ],
+)
+def test_a_prior_that_cannot_be_is_refused(model: Path, weight: float, covariance: np.ndarray, said: str) -> None:
+    edit_card(model, prior_covariance=covariance.tolist(), prior_weight=weight)
+    with pytest.raises(ModelError, match=said):
+        read_card(model)
 
 
 def test_what_one_date_lacks_counts_as_alike(model: Path) -> None:
@@ -206,7 +228,8 @@ def test_a_card_without_cells_is_of_a_network_on_pixels_and_one_with_cells_needs
 def test_a_model_is_written_and_read_back_alike(tmp_path: Path, cells: tuple[int, ...]) -> None:
     torch.manual_seed(1)
     network = ChangeNet(TEN_BANDS, ("dates",), 4, 3, cells).eval()
-    entries = {"simulated_levels": ("L2A",), "calibration": (0.5, 2.0, 1.5), "known_failures": ("Snow.", "Water.")}
+    prior = {"prior_covariance": tuple(map(tuple, (np.eye(10) + 0.123456789).tolist())), "prior_weight": 0.5}
+    entries = {"simulated_levels": ("L2A",), "calibration": (0.5, 2.0, 1.5), "known_failures": ("Snow.", "Water."), **prior}
     card = replace(
         read_card(write_standin(tmp_path, "s", **entries)), name="mine", width=4, depth=3, view_cells=cells, halo=halo(3, cells)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
@@ -49,6 +50,7 @@ class FitOptions:
         change_share: of the patches that are centred on a changed pixel.
         ema: decay of the moving average of the weights, which is what is kept.
         seed: of weights and patches.
+        calm_logit: to which the networks that see the dates are brought on each pair's calm ground, see `engine.calm`; 0 leaves them as they are.
         prior_weight: 0–1, of how unchanged ground differs in the training cities beside how it does in a pair itself; see `appearance.Prior`.
     """
 
@@ -74,6 +76,7 @@ class FitOptions:
     ema: float = 0.99
     seed: int = 0
     prior_weight: float = 0.0
+    calm_logit: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be fitted.
@@ -100,6 +103,8 @@ class FitOptions:
         if self.view_epochs and (len(self.view_epochs) != len(self.views) or min(self.view_epochs) < 1):
             raise ValueError(f"view_epochs {', '.join(map(str, self.view_epochs))} are not one number from 1 for each view")
         require_prior(self.prior_weight)
+        if not math.isfinite(self.calm_logit) or (self.calm_logit and self.architecture != "two-date-unets"):
+            raise ValueError(f"calm_logit {self.calm_logit} is no number, or not of the engine's networks")
         require_cells(self.view_cells, self.views, self.depth)
         if self.view_cells and self.architecture != "two-date-unets":
             raise ValueError(f"view_cells are of the engine's networks, and {self.architecture} has none")

@@ -125,6 +125,7 @@ def fine_tuning(
         "depth": card.depth,
         "view_cells": card.view_cells,
         "prior_weight": card.prior_weight,
+        "calm_logit": card.calm_logit,
     }
     fit = FitOptions(**own, **{name: value for name, value in given.items() if name in ("patch", "batch", "seed")})
     sizes = {name: place.height * place.width for name, place in places.items()}
@@ -476,6 +477,7 @@ def _beginning(
         halo=halo(options.fit.depth, options.fit.view_cells),
         prior_covariance=tuple(map(tuple, statistics.prior.covariance.tolist())) if statistics.prior else (),
         prior_weight=options.fit.prior_weight,
+        calm_logit=options.fit.calm_logit,
     )
     return card, network
 

@@ -46,6 +46,7 @@ class ModelCard:
         view_cells: side of the cells that the network of each view works on, pixels; none is 1 for all.
         mean, std: of each band's reflectance without haze; the networks see (reflectance − mean) / std, see `appearance`.
         prior_covariance, prior_weight: rows and weight of an `appearance.Prior`; a weight of 0 has none.
+        calm_logit: to which the networks that see the dates are brought on a pair's calm ground, see `calm`; 0 leaves them as they are.
         thresholds: calibrated probability from which a pixel is change, a multiple of 0.004, for "f1" and any other of `scores.GOALS`.
         licence: of the weights.
         trained_on: data, in words.
@@ -90,6 +91,7 @@ class ModelCard:
     view_cells: tuple[int, ...] = ()
     prior_covariance: tuple[tuple[float, ...], ...] = ()
     prior_weight: float = 0.0
+    calm_logit: float = 0.0
 
     def __post_init__(self) -> None:
         """Check what can be checked without the weights.
@@ -105,6 +107,8 @@ class ModelCard:
         if not (len(self.mean) == len(self.std) == len(self.bands)) or min(self.std) <= 0:
             raise ValueError(f"it needs a mean and a positive deviation for each of its {len(self.bands)} bands")
         require_prior(self.prior_weight)
+        if not math.isfinite(self.calm_logit):
+            raise ValueError(f"its calm_logit {self.calm_logit} is no number")
         if not _is_covariance(self.prior_covariance, len(self.bands) if self.prior_weight else 0):
             raise ValueError("its prior_covariance does not fit its bands and its prior_weight")
         if "f1" not in self.thresholds or not set(self.thresholds) <= set(GOALS):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from .appearance import Appearance, Prior, measure_appearance
+from .calm import calm_shift
 from .card import HASH, ModelCard, read_card, weights_of
 from .errors import ModelError
 from .folded import FoldedNet
@@ -67,7 +68,8 @@ class Model:
             NothingObserved: too few pixels are observed on both dates.
         """
         card = self.card
-        return self.for_appearance(measure_appearance(before, after, card.std, card.bands, prior_of(card)), say)
+        paired = self.for_appearance(measure_appearance(before, after, card.std, card.bands, prior_of(card)), say)
+        return paired.levelled(before, after) if card.calm_logit and self.folded.dates_share else paired
 
     def for_appearance(self, appearance: Appearance, say: Callable[[str], None] = lambda text: None) -> PairModel:
         """The model for a pair that looks like that as a whole; `say` as in `for_pair`."""
@@ -89,12 +91,14 @@ class PairModel:
         appearance: of the pair.
         folded: the network, as it is used.
         turns: of windows on the device.
+        calm_shift: what is added to the logits of the networks that see the dates; see `calm`.
     """
 
     model: Model
     appearance: Appearance
     folded: FoldedNet
     turns: Turns
+    calm_shift: float = 0.0
 
     @property
     def halo(self) -> int:
@@ -147,8 +151,19 @@ class PairModel:
             "precision": self.model.precision,
             "calibration": list(card.calibration),
             "known_failures": list(card.known_failures),
-            "appearance": self.appearance.record,
+            "appearance": {**self.appearance.record, "calm_shift": round(self.calm_shift, 3)},
         }
+
+    def levelled(self, before: Sequence[Array], after: Sequence[Array]) -> PairModel:
+        """The same for a pair of which these are parts, as in `Model.for_pair`, with what is added to its logits."""
+        found = []
+        for dates in zip(before, after, strict=True):
+            height, width = dates[0].shape[1:]
+            margins = [(0, 0), *((self.halo, self.halo + -side % self.alignment) for side in (height, width))]
+            one, other = (np.pad(date, margins, constant_values=np.nan) for date in dates)
+            logits = self._logits(one, other, dates_alone=True)
+            found.append(logits[:height, :width][np.isfinite(np.stack(dates)).all((0, 1))])
+        return replace(self, calm_shift=calm_shift(np.concatenate(found) / self.folded.dates_share, self.model.card.calm_logit))
 
     def probability(self, before: Array, after: Array) -> Array:
         """Calibrated probability of change of a patch but its halo: float32 (row, col), 0–1.
@@ -181,16 +196,20 @@ class PairModel:
         return (1 + longer, half) if half >= self.halo else None
 
     def _at_once(self, before: Array, after: Array) -> Array:
+        logits = self._logits(before, after) + np.float32(self.folded.dates_share * self.calm_shift)
+        return calibrated(logits, self.model.card.calibration)
+
+    def _logits(self, before: Array, after: Array, dates_alone: bool = False) -> Array:
         model, card = self.model, self.model.card
         blocks = self.appearance.blocks(before, after, card.mean, card.std, self.folded.cell)
         laid_out = self.folded.laid_out(blocks, before.shape[1], _DTYPES[model.precision])
 
         def logits() -> Array:
             with torch.inference_mode():
-                found = self.folded([one.to(model.device) for one in laid_out])
+                found = self.folded([one.to(model.device) for one in laid_out], dates_alone)
                 return np.asarray(found.float().cpu().numpy(), np.float32)
 
-        return calibrated(self.turns.take(logits), model.card.calibration)
+        return self.turns.take(logits)
 
 
 def prior_of(card: ModelCard) -> Prior | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -165,6 +166,11 @@ class ChangeNet(nn.Module):
         alike = Counter(views)
         self.shares = [1 / (len(alike) * alike[view]) for view in views]
 
+    @property
+    def dates_share(self) -> float:
+        """What the networks that see the dates weigh in the mean."""
+        return sum(share for share, network in zip(self.shares, self.networks, strict=True) if isinstance(network, SiameseUNet))
+
     def forward(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
         """Logits of change, (n, 1, h, w).
 
@@ -172,10 +178,15 @@ class ChangeNet(nn.Module):
             before, after, difference: as `appearance.Appearance.shown` gives them, (n, band, h, w), with h and w multiples of
                 2 ** depth.
         """
-        logits: Tensor = sum(
-            share * network(before, after, difference) for share, network in zip(self.shares, self.networks, strict=True)
-        )
-        return logits
+        return self.parts(before, after, difference).sum(1, keepdim=True)
+
+    def parts(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
+        """Of the same logits, (n, 2, h, w), what comes of the networks that see the dates, and of those that see the difference."""
+        found: list[Any] = [torch.zeros_like(before[:, :1]), torch.zeros_like(before[:, :1])]
+        for share, network in zip(self.shares, self.networks, strict=True):
+            place = 0 if isinstance(network, SiameseUNet) else 1
+            found[place] = found[place] + share * network(before, after, difference)
+        return torch.cat(found, 1)
 
 
 def block(inputs: int, outputs: int) -> nn.Sequential:

@@ -1,10 +1,12 @@
 import json
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy import special
 
 from s2change_plugin.engine.appearance import Appearance, Prior, measure_appearance
 from s2change_plugin.engine.bands import TEN_BANDS
@@ -73,6 +75,7 @@ def test_a_model_without_a_card_is_refused(model: Path) -> None:
         ({"calibration": [float("nan"), 1, 1]}, "two positive weights"),
         ({"calibration": [0, 1, float("inf")]}, "two positive weights"),
         ({"calibration": [1]}, "two positive weights"),
+        ({"calm_logit": float("nan")}, "calm_logit nan is no number"),
         ({"level": "L3A"}, "L3A.*not one of L1C, L2A"),
         ({"simulated_levels": ["L1C"]}, "simulated levels are L1C"),
         ({"level": "L2A", "simulated_levels": ["L1C"]}, "can be simulated: none"),
@@ -113,10 +116,63 @@ def test_a_device_that_is_not_there_is_refused(model: Path) -> None:
         load_model("standin", device="mps")
 
 
+SHAPE = {
+    "name": "three",
+    "views": ("dates", "ten-metre", "difference"),
+    "width": 4,
+    "depth": 2,
+    "halo": halo(2),
+    "std": (0.1,) * 10,
+}
+
+
 def plain(loaded: Model) -> PairModel:
     """For a pair without haze, whose unchanged ground does not differ."""
     bands = len(loaded.card.bands)
     return loaded.for_appearance(Appearance(np.zeros((2, bands)), np.zeros(bands), np.eye(bands)))
+
+
+def surer(loaded: Model, place: int, by: float) -> Model:
+    """The same, of which one network is as much surer of change everywhere."""
+    network = deepcopy(loaded.network)
+    with torch.no_grad():
+        network.networks[place].head.bias += by
+    return replace(loaded, network=network)
+
+
+def test_how_sure_the_networks_of_the_dates_are_of_calm_ground_is_brought_to_the_cards_level(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    before, after = random.gamma(4, 0.05, (2, 10, 40, 52)).astype(np.float32)
+    after[:, :9] = np.nan
+    torch.manual_seed(0)
+    network = ChangeNet(TEN_BANDS, ("dates", "ten-metre", "difference"), 4, 2).eval()
+    path = save_model(tmp_path, replace(read_card(write_standin(tmp_path, "standin")), **SHAPE), network)
+    loaded = load_model(str(path), "cpu", "float32")
+    as_it_is = loaded.for_pair([before], [after])
+    rim = as_it_is.halo
+    patch = [np.pad(date, [(0, 0), (rim, rim), (rim, rim)], constant_values=np.nan) for date in (before, after)]
+
+    def logits(model: PairModel) -> np.ndarray:
+        return special.logit(model.probability(*patch))
+
+    assert as_it_is.calm_shift == 0
+    wanted = replace(loaded, card=replace(loaded.card, calm_logit=-0.3))
+    found = wanted.for_pair([before], [after])
+    assert 0 < abs(found.calm_shift) < 1.5
+    assert found.made_by["appearance"]["calm_shift"] == round(found.calm_shift, 3)
+    # Two of the three views are of the dates.
+    assert logits(found) - logits(as_it_is) == pytest.approx(np.full(logits(found).shape, found.calm_shift * 2 / 3), abs=1e-3)
+    both = surer(surer(wanted, 0, 0.4), 1, 0.4).for_pair([before], [after])
+    assert both.calm_shift == pytest.approx(found.calm_shift - 0.4, abs=1e-3)
+    assert logits(both) == pytest.approx(logits(found), abs=1e-3)
+    assert surer(wanted, 2, 0.4).for_pair([before], [after]).calm_shift == pytest.approx(found.calm_shift, abs=1e-6)
+
+
+def test_a_model_that_sees_no_dates_is_not_brought_to_a_level(tmp_path: Path) -> None:
+    dates = np.random.default_rng(0).gamma(4, 0.05, (2, 10, 40, 52)).astype(np.float32)
+    card = replace(read_card(write_standin(tmp_path, "standin")), **{**SHAPE, "views": ("difference",)}, calm_logit=-3)
+    path = save_model(tmp_path, card, ChangeNet(TEN_BANDS, card.views, 4, 2).eval())
+    assert load_model(str(path), "cpu").for_pair([dates[0]], [dates[1]]).calm_shift == 0
 
 
 def probability_of(model: PairModel, *dates: np.ndarray) -> np.ndarray:

@@ -328,6 +328,10 @@ def test_settings_are_read_with_their_types() -> None:
         options_from(["bands=B05,B11", "views=ten-metre"])
     with pytest.raises(ValueError, match="zoom 2.0 is not between"):
         options_from(["zoom=2"])
+    assert options_from(["calm_logit=-5.5"]).calm_logit == -5.5
+    for wrong in (["calm_logit=nan"], ["calm_logit=-5.5", "architecture=fc-ef", "views=dates"]):
+        with pytest.raises(ValueError, match="is no number, or not of the engine's networks"):
+            options_from(wrong)
 
 
 def test_options_of_an_earlier_version_are_completed_or_refused() -> None:

@@ -281,7 +281,7 @@ def require_alike(name: str, teachers: tuple[str, Sequence[str], Sequence[str], 
         said = f"have the views {', '.join(views)}, and those that are to learn {', '.join(options.views)}"
     elif options.patch % alignment:
         said = f"need patches of a multiple of {alignment} pixels, and these have {options.patch}"
-    elif weight != options.prior_weight:
+    elif "difference" in {*views} & {*options.views} and weight != options.prior_weight:
         said = f"see by a prior_weight of {weight:g}, and those that are to learn by {options.prior_weight:g}"
     else:
         return

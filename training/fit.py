@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.flop_counter import FlopCounterMode
 
-from s2change_plugin.engine.calm import calm_shift
+from s2change_plugin.engine.calm import level_shift
 from s2change_plugin.engine.model import precision_on
 from s2change_plugin.engine.outputs import to_levels
 from s2change_plugin.engine.unet import ChangeNet
@@ -216,7 +216,8 @@ def predict(network: nn.Module, city: Ground, options: FitOptions) -> Codes:
     logits = parts.sum(0)
     share: Any = network.dates_share if options.calm_logit else 0
     if share:
-        logits += share * calm_shift(parts[0].numpy()[city.seen] / share, options.calm_logit)
+        of_dates = np.where(city.seen, parts[0].numpy() / share, np.nan)
+        logits += share * level_shift([of_dates], options.calm_logit)
     return to_levels(torch.sigmoid(logits).numpy(), np.asarray(~city.seen, np.uint8))
 
 

@@ -50,8 +50,10 @@ class FitOptions:
         change_share: of the patches that are centred on a changed pixel.
         ema: decay of the moving average of the weights, which is what is kept.
         seed: of weights and patches.
-        calm_logit: to which the networks that see the dates are brought on each pair's calm ground, see `engine.calm`; 0 leaves them as they are.
-        prior_weight: 0–1, of how unchanged ground differs in the training cities beside how it does in a pair itself; see `appearance.Prior`.
+        prior_weight: 0–1, what the way counts in which unchanged ground differs in the training cities, beside how it does in a pair itself; see
+            `appearance.Prior`.
+        calm_logit: to which the networks that see the dates are brought on each pair's calm ground, see `engine.calm`: about where those of most
+            cities are without; 0 leaves them as they are.
     """
 
     epochs: int = 50
@@ -103,8 +105,10 @@ class FitOptions:
         if self.view_epochs and (len(self.view_epochs) != len(self.views) or min(self.view_epochs) < 1):
             raise ValueError(f"view_epochs {', '.join(map(str, self.view_epochs))} are not one number from 1 for each view")
         require_prior(self.prior_weight)
-        if not math.isfinite(self.calm_logit) or (self.calm_logit and self.architecture != "two-date-unets"):
-            raise ValueError(f"calm_logit {self.calm_logit} is no number, or not of the engine's networks")
+        if not math.isfinite(self.calm_logit):
+            raise ValueError(f"calm_logit {self.calm_logit} is no number")
+        if (self.calm_logit or self.prior_weight) and self.architecture != "two-date-unets":
+            raise ValueError(f"calm_logit and prior_weight are of the engine's networks, and {self.architecture} has neither")
         require_cells(self.view_cells, self.views, self.depth)
         if self.view_cells and self.architecture != "two-date-unets":
             raise ValueError(f"view_cells are of the engine's networks, and {self.architecture} has none")

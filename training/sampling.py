@@ -29,7 +29,7 @@ from .prepare import City, Labels
 
 # Spread of the light at strength 1, in deviations of a band: gain of a date and of a band, offset of a date and of a band.
 _LIGHT = (0.08, 0.04, 0.05, 0.05)
-# Of a covariance on a card: what bands share least varies by 0.0001, no less.
+# Of a covariance on a card, none of whose eigenvalues is below 0.0001.
 _DECIMALS = 9
 # Spread of what is left in a band when its atmosphere is taken out, as a share of it.
 _CORRECTION = 0.05

@@ -435,7 +435,6 @@ def _beginning(
 ) -> tuple[ModelCard, ChangeNet]:
     """The card, still without scores, and the network to begin with."""
     network: Any = new_network(options.fit)
-    statistics = band_statistics(cities, options.fit.prior_weight)
     trained_on = "; ".join(f"{source}: {', '.join(names)}" for source, names in grouped(labels, "source").items())
     licences, known, centred, covered = list(grouped(labels, "licence")), list[str](), Places(), Extents()
     if options.init:
@@ -452,6 +451,8 @@ def _beginning(
             {f"{name} of {start.card.name}": at for name, at in start.card.training.get(entry, {}).items()}
             for entry in ("centres", "extents")
         )
+    else:
+        statistics = band_statistics(cities, options.fit.prior_weight)
     card = ModelCard(
         name=WEIGHTS,
         bands=options.fit.bands,
@@ -536,7 +537,7 @@ def _taught(card: ModelCard, names: Sequence[str]) -> tuple[ModelCard, list[Chan
         return card, []
     models = [load_model(name, device="cpu") for name in names]
     for name, model in zip(names, models, strict=True):
-        there, here = ((one.mean, one.std, one.prior_covariance, one.training.get("cities")) for one in (model.card, card))
+        there, here = ((one.mean, one.std, one.training.get("cities")) for one in (model.card, card))
         if there != here:
             raise ModelError(
                 f"{name} was trained on other cities, or sees them by other statistics, and so cannot teach this model. Train it on the same, "

@@ -239,7 +239,8 @@ def _unchanged(difference: _Floats) -> tuple[_Floats, _Floats]:
 
 
 def _inverse_root(covariance: _Floats) -> _Floats:
-    return _by_values(lambda values: 1 / np.sqrt(values), covariance)
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray(vectors / np.sqrt(values) @ vectors.T, np.float64)
 
 
 def _by_values(function: Callable[[_Floats], _Floats], matrix: _Floats) -> _Floats:

@@ -17,7 +17,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from .appearance import Appearance, Prior, measure_appearance
-from .calm import calm_shift
+from .calm import level_shift
 from .card import HASH, ModelCard, read_card, weights_of
 from .errors import ModelError
 from .folded import FoldedNet
@@ -161,9 +161,9 @@ class PairModel:
             height, width = dates[0].shape[1:]
             margins = [(0, 0), *((self.halo, self.halo + -side % self.alignment) for side in (height, width))]
             one, other = (np.pad(date, margins, constant_values=np.nan) for date in dates)
-            logits = self._logits(one, other, dates_alone=True)
-            found.append(logits[:height, :width][np.isfinite(np.stack(dates)).all((0, 1))])
-        return replace(self, calm_shift=calm_shift(np.concatenate(found) / self.folded.dates_share, self.model.card.calm_logit))
+            logits = self._logits(one, other, dates_alone=True)[:height, :width] / self.folded.dates_share
+            found.append(np.where(np.isfinite(np.stack(dates)).all((0, 1)), logits, np.nan))
+        return replace(self, calm_shift=level_shift(found, self.model.card.calm_logit))
 
     def probability(self, before: Array, after: Array) -> Array:
         """Calibrated probability of change of a patch but its halo: float32 (row, col), 0–1.
@@ -175,8 +175,13 @@ class PairModel:
         Raises:
             MemoryError: it is short for a small part of the window by itself.
         """
+        logits = self._logits(before, after) + np.float32(self.folded.dates_share * self.calm_shift)
+        return calibrated(logits, self.model.card.calibration)
+
+    def _logits(self, before: Array, after: Array, dates_alone: bool = False) -> Array:
+        """Of change, as in `probability`, or what comes of the networks that see the dates."""
         try:
-            return self._at_once(before, after)
+            return self._at_once(before, after, dates_alone)
         except (MemoryError, RuntimeError) as error:
             # Too much for one window by itself: its halves, each with its halo.
             cut = self._halved(before.shape[1:]) if is_out_of_memory(error) else None
@@ -186,7 +191,7 @@ class PairModel:
         reach = at + 2 * self.halo
         first = [np.split(date, [reach], axis)[0] for date in (before, after)]
         second = [np.split(date, [at], axis)[1] for date in (before, after)]
-        return np.concatenate([self.probability(*first), self.probability(*second)], axis - 1)
+        return np.concatenate([self._logits(one, other, dates_alone) for one, other in (first, second)], axis - 1)
 
     def _halved(self, patch: Sequence[int]) -> tuple[int, int] | None:
         """Along which axis of an image to cut a patch's window, and after how many pixels; None where it is too small to be cut."""
@@ -195,11 +200,7 @@ class PairModel:
         half = sides[longer] // 2 // self.alignment * self.alignment
         return (1 + longer, half) if half >= self.halo else None
 
-    def _at_once(self, before: Array, after: Array) -> Array:
-        logits = self._logits(before, after) + np.float32(self.folded.dates_share * self.calm_shift)
-        return calibrated(logits, self.model.card.calibration)
-
-    def _logits(self, before: Array, after: Array, dates_alone: bool = False) -> Array:
+    def _at_once(self, before: Array, after: Array, dates_alone: bool) -> Array:
         model, card = self.model, self.model.card
         blocks = self.appearance.blocks(before, after, card.mean, card.std, self.folded.cell)
         laid_out = self.folded.laid_out(blocks, before.shape[1], _DTYPES[model.precision])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from itertools import compress
 
 import torch
 from torch import Tensor, nn
@@ -182,11 +182,10 @@ class ChangeNet(nn.Module):
 
     def parts(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
         """Of the same logits, (n, 2, h, w), what comes of the networks that see the dates, and of those that see the difference."""
-        found: list[Any] = [torch.zeros_like(before[:, :1]), torch.zeros_like(before[:, :1])]
-        for share, network in zip(self.shares, self.networks, strict=True):
-            place = 0 if isinstance(network, SiameseUNet) else 1
-            found[place] = found[place] + share * network(before, after, difference)
-        return torch.cat(found, 1)
+        each = [share * one(before, after, difference) for share, one in zip(self.shares, self.networks, strict=True)]
+        of_dates = [isinstance(network, SiameseUNet) for network in self.networks]
+        nothing = torch.zeros_like(each[0])
+        return torch.cat([sum(compress(each, [one is kind for one in of_dates]), nothing) for kind in (True, False)], 1)
 
 
 def block(inputs: int, outputs: int) -> nn.Sequential:

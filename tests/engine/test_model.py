@@ -162,6 +162,9 @@ def test_how_sure_the_networks_of_the_dates_are_of_calm_ground_is_brought_to_the
     assert found.made_by["appearance"]["calm_shift"] == round(found.calm_shift, 3)
     # Two of the three views are of the dates.
     assert logits(found) - logits(as_it_is) == pytest.approx(np.full(logits(found).shape, found.calm_shift * 2 / 3), abs=1e-3)
+    parts = [[date[:, :, :26], date[:, :, 26:]] for date in (before, after)]
+    assert wanted.for_pair(*parts).calm_shift == pytest.approx(found.calm_shift, abs=0.1)
+    assert wanted.for_pair(*parts).calm_shift != wanted.for_pair(*(part[1:] for part in parts)).calm_shift
     both = surer(surer(wanted, 0, 0.4), 1, 0.4).for_pair([before], [after])
     assert both.calm_shift == pytest.approx(found.calm_shift - 0.4, abs=1e-3)
     assert logits(both) == pytest.approx(logits(found), abs=1e-3)

@@ -329,9 +329,11 @@ def test_settings_are_read_with_their_types() -> None:
     with pytest.raises(ValueError, match="zoom 2.0 is not between"):
         options_from(["zoom=2"])
     assert options_from(["calm_logit=-5.5"]).calm_logit == -5.5
-    for wrong in (["calm_logit=nan"], ["calm_logit=-5.5", "architecture=fc-ef", "views=dates"]):
-        with pytest.raises(ValueError, match="is no number, or not of the engine's networks"):
-            options_from(wrong)
+    with pytest.raises(ValueError, match="calm_logit nan is no number"):
+        options_from(["calm_logit=nan"])
+    for option in ("calm_logit=-5.5", "prior_weight=0.5"):
+        with pytest.raises(ValueError, match="fc-ef has neither"):
+            options_from([option, "architecture=fc-ef", "views=dates"])
 
 
 def test_options_of_an_earlier_version_are_completed_or_refused() -> None:

@@ -387,7 +387,7 @@ def test_a_run_goes_on_with_the_data_that_it_began_with_alone(data: Path, tmp_pa
     assert (tmp_path / "run" / "model.safetensors").exists()
 
 
-@pytest.mark.parametrize("calm_logit", [0.0, -4.0])
+@pytest.mark.parametrize("calm_logit", [0.0, -9.0])
 def test_prediction_out_of_fold_is_that_of_the_engine_to_the_edge(
     calm_logit: float, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -398,9 +398,14 @@ def test_prediction_out_of_fold_is_that_of_the_engine_to_the_edge(
     options = FitOptions(
         views=card.views, view_cells=card.view_cells, width=card.width, depth=card.depth, calm_logit=card.calm_logit
     )
+    city.after[:, 30:50, 40:90] = np.nan
     own = predict(model.network, laid_out(city, Statistics.of(card)), options).astype(int)
     assert np.ptp(own[:8]) > 100
-    assert np.abs(own - predict_city(replace(model, card=card), city)).max() <= 1
+    model = replace(model, card=card)
+    assert np.abs(own - predict_city(model, city)).max() <= 1
+    shift = model.for_pair([city.before], [city.after]).calm_shift
+    assert bool(shift) == bool(calm_logit)
+    assert abs(shift) < 2
 
 
 def test_prediction_in_training_is_that_of_the_engine(data: Path, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from training.crossvalidate import (
     imitates_level_2a,
     labels_of,
     read_predictions,
+    require_alike,
     saved_options,
     saved_scores,
     settings_of,
@@ -380,20 +381,24 @@ def test_teachers_that_see_otherwise_or_are_missing_are_refused(
 ) -> None:
     apart(monkeypatch)
     one = tmp_path / "one"
-    found = crossvalidate(data, one, replace(TINY, views=("dates",), epochs=1), 2, 1, 1, lambda text: None)
+    found = crossvalidate(data, one, replace(TINY, views=("dates", "difference"), epochs=1), 2, 1, 1, lambda text: None)
 
     def learning(**other: object) -> None:
         crossvalidate(data, tmp_path / "two", replace(TINY, **{"views": ("dates",), **other}), 2, 1, 1, lambda text: None, one)
 
     for other, said in (
-        ({"views": ("difference",)}, "have the views dates, and those that are to learn difference"),
+        ({"views": ("ten-metre",)}, "have the views dates, difference, and those that are to learn ten-metre"),
         ({"bands": ("B02", "B03")}, "look at B02, .*, and those that are to learn at B02, B03"),
         ({"architecture": "fc-ef"}, "are two-date-unets, and those that are to learn are fc-ef"),
         ({"depth": 1, "patch": 30}, "need patches of a multiple of 4 pixels, and these have 30"),
-        ({"prior_weight": 0.5}, "see by a prior_weight of 0, and those that are to learn by 0.5"),
+        ({"views": ("difference",), "prior_weight": 0.5}, "see by a prior_weight of 0, and those that are to learn by 0.5"),
     ):
         with pytest.raises(UnreadableInput, match=said):
             learning(**other)
+    # Who learns to look at the dates alone does not see what the prior is of.
+    require_alike(
+        "one", ("two-date-unets", ("dates", "difference"), TEN_BANDS, 4, 0), replace(TINY, views=("dates",), prior_weight=0.5)
+    )
     first = found["folds"][0]
     kept = one / "seed-0" / "networks" / f"{first[0]}.pt"
     torch.save({**torch.load(kept, weights_only=True), "held_out": ["rome"]}, kept)

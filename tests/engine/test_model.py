@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from s2change_plugin.engine.appearance import Appearance, Prior, measure_appeara
 from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.card import SHIPPED, list_models, read_card
 from s2change_plugin.engine.errors import ModelError
+from s2change_plugin.engine.folded import FoldedNet
 from s2change_plugin.engine.model import Model, PairModel, load_model, save_model
 from s2change_plugin.engine.reach import halo
 from s2change_plugin.engine.unet import ChangeNet
@@ -169,6 +171,29 @@ def test_how_sure_the_networks_of_the_dates_are_of_calm_ground_is_brought_to_the
     assert both.calm_shift == pytest.approx(found.calm_shift - 0.4, abs=1e-3)
     assert logits(both) == pytest.approx(logits(found), abs=1e-3)
     assert surer(wanted, 2, 0.4).for_pair([before], [after]).calm_shift == pytest.approx(found.calm_shift, abs=1e-6)
+
+
+def test_the_level_of_a_pair_is_found_in_parts_where_the_memory_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dates = np.random.default_rng(0).gamma(4, 0.05, (2, 10, 96, 112)).astype(np.float32)
+    torch.manual_seed(0)
+    card = replace(read_card(write_standin(tmp_path, "standin")), **SHAPE, calm_logit=-0.3)
+    path = save_model(tmp_path, card, ChangeNet(TEN_BANDS, card.views, 4, 2).eval())
+    whole = load_model(str(path), "cpu", "float32").for_pair([dates[0]], [dates[1]]).calm_shift
+    asked = []
+
+    class Small(FoldedNet):
+        """Runs out of memory of patches of more than 16,000 pixels."""
+
+        def forward(self, laid_out: Sequence[torch.Tensor], dates_alone: bool = False) -> torch.Tensor:
+            asked.append(laid_out[0].shape[2] * laid_out[0].shape[3])
+            if asked[-1] > 16_000:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            return super().forward(laid_out, dates_alone)
+
+    monkeypatch.setattr("s2change_plugin.engine.model.FoldedNet", Small)
+    assert load_model(str(path), "cpu", "float32").for_pair([dates[0]], [dates[1]]).calm_shift == pytest.approx(whole, abs=1e-5)
+    assert len(asked) > 2
+    assert 0 < abs(whole) < 2
 
 
 def test_a_model_that_sees_no_dates_is_not_brought_to_a_level(tmp_path: Path) -> None:

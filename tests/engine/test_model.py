@@ -162,6 +162,10 @@ def test_how_sure_the_networks_of_the_dates_are_of_calm_ground_is_brought_to_the
     found = wanted.for_pair([before], [after])
     assert 0 < abs(found.calm_shift) < 1.5
     assert found.made_by["appearance"]["calm_shift"] == round(found.calm_shift, 3)
+    with torch.inference_mode():
+        shown = as_it_is.appearance.shown(*patch, loaded.card.mean, loaded.card.std)
+        of_dates = loaded.network.parts(*shown[:, None])[0, 0, rim:-rim, rim:-rim].numpy() / (2 / 3)
+    assert found.calm_shift == pytest.approx(-0.3 - np.quantile(of_dates[9:], 0.75), abs=1e-4)
     # Two of the three views are of the dates.
     assert logits(found) - logits(as_it_is) == pytest.approx(np.full(logits(found).shape, found.calm_shift * 2 / 3), abs=1e-3)
     parts = [[date[:, :, :26], date[:, :, 26:]] for date in (before, after)]

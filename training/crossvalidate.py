@@ -36,7 +36,7 @@ from .files import read_json, write_json, write_whole
 from .fit import few_steps, fit, flops_per_pixel, new_network, predict, save_state
 from .options import FitOptions, completed
 from .prepare import City, Labels, fingerprints, read_city, require_as_before
-from .sampling import Statistics, as_level_2a, band_statistics, laid_out
+from .sampling import as_level_2a, band_statistics, laid_out
 
 OPTIONS, SCORES = "options.json", "scores.json"
 # What is saved beside the options of the fits.
@@ -236,7 +236,7 @@ def teachers_in(
     """
     there, saved = FitOptions(**settings_of(folder)), saved_options(folder)
     require_as_before(saved["cities"], cities, folder)
-    require_alike(str(folder), (there.architecture, there.views, there.bands, there.alignment, there.prior_weight), options)
+    require_alike(str(folder), (there.architecture, there.views, there.bands, there.alignment), options)
     began = saved["init"]
     if (began and began["sha256"]) != (start and start.sha256):
         raise UnreadableInput(
@@ -261,18 +261,18 @@ def teachers_in(
     return teachers
 
 
-def require_alike(name: str, teachers: tuple[str, Sequence[str], Sequence[str], int, float], options: FitOptions) -> None:
+def require_alike(name: str, teachers: tuple[str, Sequence[str], Sequence[str], int], options: FitOptions) -> None:
     """Refuse teachers that cannot be shown the same patches, or look at nothing that is to be learned.
 
     Args:
         name: of the teachers.
-        teachers: their architecture, views, bands, of how many pixels patches are multiples, and the weight of their prior.
+        teachers: their architecture, views, bands, and of how many pixels patches are multiples.
         options: of the networks that are to learn.
 
     Raises:
         UnreadableInput: they are such.
     """
-    architecture, views, bands, alignment, weight = teachers
+    architecture, views, bands, alignment = teachers
     if architecture != options.architecture:
         said = f"are {architecture}, and those that are to learn are {options.architecture}"
     elif bands != options.bands:
@@ -281,8 +281,6 @@ def require_alike(name: str, teachers: tuple[str, Sequence[str], Sequence[str], 
         said = f"have the views {', '.join(views)}, and those that are to learn {', '.join(options.views)}"
     elif options.patch % alignment:
         said = f"need patches of a multiple of {alignment} pixels, and these have {options.patch}"
-    elif "difference" in {*views} & {*options.views} and weight != options.prior_weight:
-        said = f"see by a prior_weight of {weight:g}, and those that are to learn by {options.prior_weight:g}"
     else:
         return
     raise UnreadableInput(f"The networks of {name} {said}. Choose others, or other settings.")
@@ -421,7 +419,7 @@ def _fold(
     cities = _cities(data, options.bands)
     training = [city for name, city in cities.items() if name not in fold]
     start = load_model(init, device="cpu") if init else None
-    statistics = Statistics.of(start.card) if start else band_statistics(training, options.prior_weight)
+    statistics = (start.card.mean, start.card.std) if start else band_statistics(training)
     learned = teachers.of(fold) if teachers else []
     weights = start.network.state_dict() if start else {}
     network = fit([laid_out(city, statistics) for city in training], replace(options, seed=seed), learned, weights)
@@ -480,8 +478,7 @@ def require_its_network(start: ModelCard, options: FitOptions) -> None:
         ModelError: they are such.
     """
     wanted, there = (
-        (one.bands, one.views, one.width, one.depth, one.view_cells or (1,) * len(one.views), one.prior_weight)
-        for one in (options, start)
+        (one.bands, one.views, one.width, one.depth, one.view_cells or (1,) * len(one.views)) for one in (options, start)
     )
     if options.architecture != "two-date-unets" or wanted != there:
         raise ModelError(
@@ -489,11 +486,10 @@ def require_its_network(start: ModelCard, options: FitOptions) -> None:
         )
 
 
-def _as_words(network: tuple[Sequence[str], Sequence[str], int, int, Sequence[int], float]) -> str:
-    bands, views, width, depth, cells, weight = network
+def _as_words(network: tuple[Sequence[str], Sequence[str], int, int, Sequence[int]]) -> str:
+    bands, views, width, depth, cells = network
     on_cells = f" on cells of {', '.join(map(str, cells))}" if max(cells) > 1 else ""
-    by_prior = f", prior_weight {weight:g}" if weight else ""
-    return f"width {width}, depth {depth}, views {', '.join(views)}{on_cells}{by_prior}, bands {', '.join(bands)}"
+    return f"width {width}, depth {depth}, views {', '.join(views)}{on_cells}, bands {', '.join(bands)}"
 
 
 def _require_new_places(start: ModelCard, places: Places, data: Path) -> None:

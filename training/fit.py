@@ -17,7 +17,6 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.flop_counter import FlopCounterMode
 
-from s2change_plugin.engine.calm import level_shift
 from s2change_plugin.engine.model import precision_on
 from s2change_plugin.engine.outputs import to_levels
 from s2change_plugin.engine.unet import ChangeNet
@@ -211,17 +210,11 @@ def predict(network: nn.Module, city: Ground, options: FitOptions) -> Codes:
     images = np.pad(city.images, [(0, 0), *((rim, rim + -length % step) for length in (height, width)), (0, 0)])
     shown = [torch.from_numpy(image)[None].permute(0, 3, 1, 2) for image in images]
     with torch.inference_mode(), quick():
-        looked_at = network.parts if isinstance(network, ChangeNet) else network
-        parts = turned_average(looked_at, shown, options.turns)[0, :, rim : rim + height, rim : rim + width]
-    logits = parts.sum(0)
-    share: Any = network.dates_share if options.calm_logit else 0
-    if share:
-        of_dates = np.where(city.seen, parts[0].numpy() / share, np.nan)
-        logits += share * level_shift([of_dates], options.calm_logit)
+        logits = turned_average(network, shown, options.turns)[0, 0, rim : rim + height, rim : rim + width]
     return to_levels(torch.sigmoid(logits).numpy(), np.asarray(~city.seen, np.uint8))
 
 
-def turned_average(network: Callable[..., Tensor], images: Sequence[Tensor], turns: int) -> Tensor:
+def turned_average(network: nn.Module, images: Sequence[Tensor], turns: int) -> Tensor:
     """Logits averaged over what the network says of 1, 2 (as it is and upside down) or all 4 quarter turns."""
     each = []
     for turn in range(0, 4, 4 // turns):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 
 from s2change_plugin.engine.bands import TEN_BANDS, TEN_METRE_BANDS, USUAL_ORDERS
-from s2change_plugin.engine.card import VIEWS, require_cells, require_prior
+from s2change_plugin.engine.card import VIEWS, require_cells
 from s2change_plugin.engine.errors import S2ChangeError
 from s2change_plugin.engine.reach import margin
 
@@ -50,10 +49,6 @@ class FitOptions:
         change_share: of the patches that are centred on a changed pixel.
         ema: decay of the moving average of the weights, which is what is kept.
         seed: of weights and patches.
-        prior_weight: 0–1, what the way counts in which unchanged ground differs in the training cities, beside how it does in a pair itself; see
-            `appearance.Prior`.
-        calm_logit: to which the networks that see the dates are brought on each pair's calm ground, see `engine.calm`: about where those of most
-            cities are without; 0 leaves them as they are.
     """
 
     epochs: int = 50
@@ -77,8 +72,6 @@ class FitOptions:
     change_share: float = 0.5
     ema: float = 0.99
     seed: int = 0
-    prior_weight: float = 0.0
-    calm_logit: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be fitted.
@@ -104,11 +97,6 @@ class FitOptions:
             raise ValueError("epochs, batch, width and depth start at 1; learning_rate is positive")
         if self.view_epochs and (len(self.view_epochs) != len(self.views) or min(self.view_epochs) < 1):
             raise ValueError(f"view_epochs {', '.join(map(str, self.view_epochs))} are not one number from 1 for each view")
-        require_prior(self.prior_weight)
-        if not math.isfinite(self.calm_logit):
-            raise ValueError(f"calm_logit {self.calm_logit} is no number")
-        if (self.calm_logit or self.prior_weight) and self.architecture != "two-date-unets":
-            raise ValueError(f"calm_logit and prior_weight are of the engine's networks, and {self.architecture} has neither")
         require_cells(self.view_cells, self.views, self.depth)
         if self.view_cells and self.architecture != "two-date-unets":
             raise ValueError(f"view_cells are of the engine's networks, and {self.architecture} has none")

@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,10 +17,8 @@ from scipy.ndimage import binary_dilation
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from s2change_plugin.engine.appearance import Prior, mean_covariance, measure_appearance, measure_haze, without_haze
-from s2change_plugin.engine.card import ModelCard
+from s2change_plugin.engine.appearance import measure_appearance, measure_haze, without_haze
 from s2change_plugin.engine.labelled import UNLABELLED
-from s2change_plugin.engine.model import prior_of
 from s2change_plugin.engine.radiometry import Array
 
 from .options import FitOptions
@@ -29,28 +26,10 @@ from .prepare import City, Labels
 
 # Spread of the light at strength 1, in deviations of a band: gain of a date and of a band, offset of a date and of a band.
 _LIGHT = (0.08, 0.04, 0.05, 0.05)
-# Of a covariance on a card, none of whose eigenvalues is below 0.0001.
-_DECIMALS = 9
 # Spread of what is left in a band when its atmosphere is taken out, as a share of it.
 _CORRECTION = 0.05
 
-
-class Statistics(NamedTuple):
-    """By what a network sees cities.
-
-    Attributes:
-        mean, deviation: of each band's reflectance without haze.
-        prior: of how unchanged ground differs between dates; None has none.
-    """
-
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-    prior: Prior | None = None
-
-    @classmethod
-    def of(cls, card: ModelCard) -> Statistics:
-        """Those of a model."""
-        return cls(card.mean, card.std, prior_of(card))
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -79,8 +58,8 @@ class Ground:
         return self.change.size if self.labelled is None else len(self.labelled)
 
 
-def band_statistics(cities: Sequence[City], prior_weight: float = 0.0) -> Statistics:
-    """Mean and deviation of each band's reflectance without haze, over both dates of all cities; with a weight, each city alike, the prior."""
+def band_statistics(cities: Sequence[City]) -> Statistics:
+    """Mean and deviation of each band's reflectance without haze, over both dates of all cities."""
     count = 0
     sums, squares = np.zeros((2, len(cities[0].bands)))
     for city in cities:
@@ -91,20 +70,13 @@ def band_statistics(cities: Sequence[City], prior_weight: float = 0.0) -> Statis
             squares += np.einsum("bn,bn->b", clear, clear, dtype=np.float64)
     mean = sums / count
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 1e-12))
-    found = Statistics(tuple(np.round(mean, 6).tolist()), tuple(np.round(deviation, 6).tolist()))
-    if not prior_weight:
-        return found
-    covariance = mean_covariance(
-        [measure_appearance([city.before], [city.after], found.deviation, city.bands) for city in cities]
-    )
-    return found._replace(prior=Prior(np.round((covariance + covariance.T) / 2, _DECIMALS), prior_weight))
+    return tuple(np.round(mean, 6).tolist()), tuple(np.round(deviation, 6).tolist())
 
 
 def laid_out(city: City, statistics: Statistics) -> Ground:
     """A city as the engine would show it to a network, laid out for cutting patches."""
-    mean, deviation, prior = statistics
-    appearance = measure_appearance([city.before], [city.after], deviation, city.bands, prior)
-    shown = appearance.shown(city.before, city.after, mean, deviation)
+    mean, deviation = statistics
+    shown = measure_appearance([city.before], [city.after], deviation, city.bands).shown(city.before, city.after, mean, deviation)
     seen = np.asarray(np.isfinite(city.before).all(0) & np.isfinite(city.after).all(0), np.bool_)
     return Ground(shown.permute(0, 2, 3, 1).numpy(), seen, np.where(seen, city.change, UNLABELLED).astype(np.uint8))
 

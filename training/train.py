@@ -53,7 +53,7 @@ from .files import read_json, write_json
 from .fit import Progress, alike, averaged_weights, few_steps, fitting, new_network, save_state, steps_per_epoch
 from .options import FitOptions, completed
 from .prepare import City, Labels, fingerprints, read_city, require_as_before
-from .sampling import Statistics, band_statistics, laid_out
+from .sampling import band_statistics, laid_out
 
 WEIGHTS, STATE, BEST, LOG, CURVES, OPTIONS = "model", "network-{}.pt", "best-{}.pt", "log.csv", "curves.png", "options.json"
 _CURVES = (("f1", "#d50057"), ("precision", "#4477aa"), ("recall", "#ccaa22"))
@@ -124,8 +124,6 @@ def fine_tuning(
         "width": card.width,
         "depth": card.depth,
         "view_cells": card.view_cells,
-        "prior_weight": card.prior_weight,
-        "calm_logit": card.calm_logit,
     }
     fit = FitOptions(**own, **{name: value for name, value in given.items() if name in ("patch", "batch", "seed")})
     sizes = {name: place.height * place.width for name, place in places.items()}
@@ -190,7 +188,7 @@ def train(data: Path, run: Path, options: TrainOptions, resume: bool, progress: 
     card = replace(card, protocol=" ".join([card.protocol, *doubts]))
     if measured:
         measured["protocol"] = " ".join([measured["protocol"], *doubts])
-    ground = [laid_out(city, Statistics.of(card)) for city in cities]
+    ground = [laid_out(city, (card.mean, card.std)) for city in cities]
     too_few = None if start else few_steps(sum(city.change.size for city in ground), options.fit)
     if too_few:
         say(too_few)
@@ -435,13 +433,14 @@ def _beginning(
 ) -> tuple[ModelCard, ChangeNet]:
     """The card, still without scores, and the network to begin with."""
     network: Any = new_network(options.fit)
+    mean, std = band_statistics(cities)
     trained_on = "; ".join(f"{source}: {', '.join(names)}" for source, names in grouped(labels, "source").items())
     licences, known, centred, covered = list(grouped(labels, "licence")), list[str](), Places(), Extents()
     if options.init:
         start = load_model(options.init, device="cpu")
         require_its_network(start.card, options.fit)
         network.load_state_dict(start.network.state_dict())
-        statistics = Statistics.of(start.card)
+        mean, std = start.card.mean, start.card.std
         trained_on = f"{trained_on}. Begun with {start.card.name}, trained on {start.card.trained_on}"
         # What is made of weights keeps their licence, and knows what they know.
         licences = [start.card.licence, *licences]
@@ -451,8 +450,6 @@ def _beginning(
             {f"{name} of {start.card.name}": at for name, at in start.card.training.get(entry, {}).items()}
             for entry in ("centres", "extents")
         )
-    else:
-        statistics = band_statistics(cities, options.fit.prior_weight)
     card = ModelCard(
         name=WEIGHTS,
         bands=options.fit.bands,
@@ -460,8 +457,8 @@ def _beginning(
         width=options.fit.width,
         depth=options.fit.depth,
         view_cells=options.fit.view_cells,
-        mean=statistics.mean,
-        std=statistics.deviation,
+        mean=mean,
+        std=std,
         thresholds={"f1": 0.5},
         licence="; ".join(dict.fromkeys(licences)),
         trained_on=trained_on,
@@ -476,9 +473,6 @@ def _beginning(
             "extents": {**covered, **{name: reach[name] for name in labels}},
         },
         halo=halo(options.fit.depth, options.fit.view_cells),
-        prior_covariance=tuple(map(tuple, statistics.prior.covariance.tolist())) if statistics.prior else (),
-        prior_weight=options.fit.prior_weight,
-        calm_logit=options.fit.calm_logit,
     )
     return card, network
 
@@ -494,7 +488,7 @@ def _require_teachers(options: TrainOptions) -> None:
     if len({card.sha256 for card in cards}) < len(cards):
         raise UnreadableInput("Two teachers are the same network, which would count twice. Name each once with --teacher.")
     for name, card in zip(options.teachers, cards, strict=True):
-        require_alike(name, ("two-date-unets", card.views, card.bands, 2**card.depth, card.prior_weight), options.fit)
+        require_alike(name, ("two-date-unets", card.views, card.bands, 2**card.depth), options.fit)
     if options.crossvalidated:
         folder = Path(options.crossvalidated)
         saved = saved_options(folder)

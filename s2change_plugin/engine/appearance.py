@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -36,26 +36,13 @@ _MOST_PIXELS, _SEED = 200_000, 0
 
 
 @dataclass(frozen=True)
-class Prior:
-    """How differences of ground that did not change vary in the pairs that a model was trained on.
-
-    Attributes:
-        covariance: (band, band), in deviations of each band, squared.
-        weight: 0–1, what it counts for beside a pair's own, which has the rest.
-    """
-
-    covariance: _Floats
-    weight: float
-
-
-@dataclass(frozen=True)
 class Appearance:
     """What is measured of a pair as a whole, and how its windows are shown to a network with it.
 
     Attributes:
         haze: what the atmosphere adds to each date's bands, (date, band), reflectance.
         usual: mean difference of the dates on ground that did not change, (band,), in deviations of each band.
-        whitening: (band, band), takes differences of such ground to ones that vary by about 1 and independently.
+        whitening: (band, band), takes differences of such ground to ones that vary by 1 and independently.
     """
 
     haze: _Floats
@@ -172,25 +159,22 @@ def without_haze(reflectance: Array, haze: _Floats) -> Array:
 
 
 def measure_appearance(
-    before: Sequence[Array], after: Sequence[Array], deviation: Sequence[float], bands: Sequence[str], prior: Prior | None = None
+    before: Sequence[Array], after: Sequence[Array], deviation: Sequence[float], bands: Sequence[str]
 ) -> Appearance:
     """Measure a pair from parts of it.
 
-    The covariance of the difference leaves out the tenth that differs most, which is sought again with what was found. Then it is drawn towards
-    that of other pairs, along the straight line between their logarithms: a quarter of a city has another one than the whole.
+    The covariance of the difference leaves out the tenth that differs most, which is sought again with what was found.
 
     Args:
         before, after: parts, (band, row, col) reflectance, NaN where not observed.
         deviation: of each band, reflectance; what differences are measured in.
         bands: their names.
-        prior: of other pairs, in the same deviations; None leaves the pair its own.
 
     Raises:
         NothingObserved: too few pixels are observed on both dates.
 
     Source: Rousseeuw and Van Driessen 1999, "A fast algorithm for the minimum covariance determinant estimator" (its
-    concentration steps, from all pixels). Arsigny et al. 2006, "Log-Euclidean metrics for fast and simple calculus on diffusion
-    tensors", for what lies between two covariances.
+    concentration steps, from all pixels).
     """
     usable = [(np.isfinite(one) & np.isfinite(other)).all(0).ravel() for one, other in zip(before, after, strict=True)]
     seen = np.flatnonzero(np.concatenate(usable))
@@ -209,41 +193,22 @@ def measure_appearance(
     ]
     haze = np.stack([measure_haze(date, bands) for date in dates])
     one, other = (without_haze(date, path) for date, path in zip(dates, haze, strict=True))
-    usual, covariance = _unchanged((other - one) / np.asarray(deviation)[:, None])
-    if prior is not None:
-        own, theirs = (_by_values(np.log, one) for one in (covariance, prior.covariance))
-        covariance = _by_values(np.exp, (1 - prior.weight) * own + prior.weight * theirs)
-    return Appearance(haze, usual, _inverse_root(covariance))
-
-
-def mean_covariance(pairs: Sequence[Appearance]) -> _Floats:
-    """That of the differences of unchanged ground in some pairs, each with its own whitening: the mean of the logarithms, (band, band)."""
-    return _by_values(np.exp, np.mean([-2 * _by_values(np.log, pair.whitening) for pair in pairs], axis=0))
+    usual, whitening = _unchanged((other - one) / np.asarray(deviation)[:, None])
+    return Appearance(haze, usual, whitening)
 
 
 def _unchanged(difference: _Floats) -> tuple[_Floats, _Floats]:
-    """Mean of the difference (band, n) of ground that did not change, and its covariance."""
+    """Mean of the difference (band, n) of ground that did not change, and the inverse root of its covariance."""
     kept, turned = np.ones(difference.shape[1]), np.empty_like(difference)
     for _ in range(_ITERATIONS):
         count = kept.sum()
         mean = difference @ kept / count
         np.multiply(difference, kept, out=turned)
         covariance = (turned @ difference.T - count * np.outer(mean, mean)) / (count - 1)
-        covariance += _LEAST_DIFFERENCE**2 * np.eye(len(mean))
-        whitening = _inverse_root(covariance)
+        values, vectors = np.linalg.eigh(covariance + _LEAST_DIFFERENCE**2 * np.eye(len(mean)))
+        whitening = vectors / np.sqrt(values) @ vectors.T
         np.matmul(whitening, difference, out=turned)
         turned -= (whitening @ mean)[:, None]
         distance = np.einsum("bn,bn->n", turned, turned)
         kept = (distance <= np.quantile(distance, 1 - _CHANGED_SHARE)).astype(np.float64)
-    return mean, covariance
-
-
-def _inverse_root(covariance: _Floats) -> _Floats:
-    values, vectors = np.linalg.eigh(covariance)
-    return np.asarray(vectors / np.sqrt(values) @ vectors.T, np.float64)
-
-
-def _by_values(function: Callable[[_Floats], _Floats], matrix: _Floats) -> _Floats:
-    """A function of a symmetric matrix: of its eigenvalues."""
-    values, vectors = np.linalg.eigh(matrix)
-    return np.asarray(vectors * function(values) @ vectors.T, np.float64)
+    return mean, whitening

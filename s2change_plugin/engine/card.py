@@ -9,8 +9,6 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..paths import shipped_models, user_models
 from .bands import BANDS, TEN_METRE_BANDS
 from .errors import ModelError
@@ -31,7 +29,7 @@ _ARCHITECTURE = "two-date-unets"
 # Processing levels, each with those that can be imitated from its images: taking the atmosphere out, not putting it in.
 _SIMULATED = {"L1C": ("L2A",), "L2A": ()}
 # Entries that JSON has as lists.
-_LISTS = {"bands", "views", "view_cells", "mean", "std", "prior_covariance", "simulated_levels", "calibration", "known_failures"}
+_LISTS = {"bands", "views", "view_cells", "mean", "std", "simulated_levels", "calibration", "known_failures"}
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,6 @@ class ModelCard:
         width, depth: of a network on pixels; see `unet.ChangeNet`.
         view_cells: side of the cells that the network of each view works on, pixels; none is 1 for all.
         mean, std: of each band's reflectance without haze; the networks see (reflectance − mean) / std, see `appearance`.
-        prior_covariance, prior_weight: rows and weight of an `appearance.Prior`; a weight of 0 has none.
-        calm_logit: to which the networks that see the dates are brought on a pair's calm ground, see `calm`; 0 leaves them as they are.
         thresholds: calibrated probability from which a pixel is change, a multiple of 0.004, for "f1" and any other of `scores.GOALS`.
         licence: of the weights.
         trained_on: data, in words.
@@ -89,9 +85,6 @@ class ModelCard:
     halo: int = 0
     architecture: str = _ARCHITECTURE
     view_cells: tuple[int, ...] = ()
-    prior_covariance: tuple[tuple[float, ...], ...] = ()
-    prior_weight: float = 0.0
-    calm_logit: float = 0.0
 
     def __post_init__(self) -> None:
         """Check what can be checked without the weights.
@@ -106,11 +99,6 @@ class ModelCard:
             raise ValueError(f"its architecture {self.architecture!r} is not known to this version")
         if not (len(self.mean) == len(self.std) == len(self.bands)) or min(self.std) <= 0:
             raise ValueError(f"it needs a mean and a positive deviation for each of its {len(self.bands)} bands")
-        require_prior(self.prior_weight)
-        if not math.isfinite(self.calm_logit):
-            raise ValueError(f"its calm_logit {self.calm_logit} is no number")
-        if not _is_covariance(self.prior_covariance, len(self.bands) if self.prior_weight else 0):
-            raise ValueError("its prior_covariance does not fit its bands and its prior_weight")
         if "f1" not in self.thresholds or not set(self.thresholds) <= set(GOALS):
             raise ValueError(
                 f"its thresholds are for {', '.join(self.thresholds) or 'nothing'}, and must be for f1 and may be for {', '.join(GOALS)}"
@@ -157,24 +145,6 @@ class ModelCard:
                 f"The model {self.name} has no threshold for the goal {goal}; it has {there}. "
                 f"Choose {'that' if len(self.thresholds) == 1 else 'one of these'} with --goal, or give a --threshold in its place."
             )
-
-
-def require_prior(weight: float) -> None:
-    """Refuse what is no weight of an `appearance.Prior`.
-
-    Raises:
-        ValueError: it is such.
-    """
-    if not 0 <= weight <= 1:
-        raise ValueError(f"prior_weight {weight} is not between 0 and 1")
-
-
-def _is_covariance(rows: Sequence[Sequence[float]], size: int) -> bool:
-    """Whether rows are a symmetric matrix of that size with positive eigenvalues; without any, whether they are none."""
-    if [len(row) for row in rows] != [size] * size:
-        return False
-    matrix = np.array(rows, np.float64).reshape(size, size)
-    return bool(np.isfinite(matrix).all() and (matrix == matrix.T).all() and (np.linalg.eigvalsh(matrix) > 0).all())
 
 
 def require_cells(cells: Sequence[int], views: Sequence[str], depth: int) -> None:
@@ -234,7 +204,7 @@ def read_card(path: Path) -> ModelCard:
             # A lone text would become a list of its letters.
             if not isinstance(values[name], list):
                 raise ValueError(f"its {name} is {values[name]!r} and must be a list")
-            values[name] = tuple(tuple(one) if isinstance(one, list) else one for one in values[name])
+            values[name] = tuple(values[name])
         values["sha256"] = values.get("sha256", "").removeprefix(HASH)
         return ModelCard(**{name: value for name, value in values.items() if name in known})
     except FileNotFoundError as error:

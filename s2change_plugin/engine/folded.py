@@ -38,7 +38,6 @@ class FoldedNet(nn.Module):
         margin: pixels; see `reach.margin`.
         views: what is looked at of before, after and difference, see `unet.UNet.images`, and the side of the cells.
         channels_held: numbers that it and its input hold at most for each pixel of a patch.
-        dates_share: what the networks that see the dates weigh among all.
     """
 
     def __init__(self, network: ChangeNet) -> None:
@@ -60,7 +59,6 @@ class FoldedNet(nn.Module):
             inputs += (1 + issubclass(kind, SiameseUNet)) * first.encoder[0][0].in_channels / cell**2
             held = max(held, _CHANNELS_HELD * together * first.width / cell**2)
         self.channels_held = math.ceil(inputs + held)
-        self.dates_share = network.dates_share
 
     def laid_out(self, blocks: Iterable[tuple[int, Images]], height: int, dtype: torch.dtype) -> list[Tensor]:
         """The network's input of a patch, for each view, in cells: (image, channel, row, col), channels last, all of a pixel beside each other.
@@ -86,15 +84,13 @@ class FoldedNet(nn.Module):
                     _fill_cells(whole, (part.to(dtype) for part in parts))
         return [torch.from_numpy(whole).view(dtype).flatten(3).permute(0, 3, 1, 2) for whole in found]
 
-    def forward(self, laid_out: Sequence[Tensor], dates_alone: bool = False) -> Tensor:
+    def forward(self, laid_out: Sequence[Tensor]) -> Tensor:
         """Logits of change of the window inside the margin: (h − 2 margin, w − 2 margin).
 
         Args:
             laid_out: see there.
-            dates_alone: give what comes of the networks that see the dates, of which there is one at least.
         """
-        shown = ((group, x) for x, groups in zip(laid_out, self.groups, strict=True) for group in groups)
-        logits: Tensor = sum(group(x, self.margin) for group, x in shown if group.siamese or not dates_alone)
+        logits: Tensor = sum(group(x, self.margin) for x, groups in zip(laid_out, self.groups, strict=True) for group in groups)
         return logits[0, 0]
 
 

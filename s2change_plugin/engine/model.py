@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from .appearance import Appearance, Prior, measure_appearance
-from .calm import level_shift
+from .appearance import Appearance, measure_appearance
 from .card import HASH, ModelCard, read_card, weights_of
 from .errors import ModelError
 from .folded import FoldedNet
@@ -67,9 +66,7 @@ class Model:
         Raises:
             NothingObserved: too few pixels are observed on both dates.
         """
-        card = self.card
-        paired = self.for_appearance(measure_appearance(before, after, card.std, card.bands, prior_of(card)), say)
-        return paired.levelled(before, after) if card.calm_logit and self.folded.dates_share else paired
+        return self.for_appearance(measure_appearance(before, after, self.card.std, self.card.bands), say)
 
     def for_appearance(self, appearance: Appearance, say: Callable[[str], None] = lambda text: None) -> PairModel:
         """The model for a pair that looks like that as a whole; `say` as in `for_pair`."""
@@ -91,14 +88,12 @@ class PairModel:
         appearance: of the pair.
         folded: the network, as it is used.
         turns: of windows on the device.
-        calm_shift: what is added to the logits of the networks that see the dates; see `calm`.
     """
 
     model: Model
     appearance: Appearance
     folded: FoldedNet
     turns: Turns
-    calm_shift: float = 0.0
 
     @property
     def halo(self) -> int:
@@ -151,19 +146,8 @@ class PairModel:
             "precision": self.model.precision,
             "calibration": list(card.calibration),
             "known_failures": list(card.known_failures),
-            "appearance": {**self.appearance.record, "calm_shift": round(self.calm_shift, 3)},
+            "appearance": self.appearance.record,
         }
-
-    def levelled(self, before: Sequence[Array], after: Sequence[Array]) -> PairModel:
-        """The same for a pair of which these are parts, as in `Model.for_pair`, with what is added to its logits."""
-        found = []
-        for dates in zip(before, after, strict=True):
-            height, width = dates[0].shape[1:]
-            margins = [(0, 0), *((self.halo, self.halo + -side % self.alignment) for side in (height, width))]
-            one, other = (np.pad(date, margins, constant_values=np.nan) for date in dates)
-            logits = self._logits(one, other, dates_alone=True)[:height, :width] / self.folded.dates_share
-            found.append(np.where(np.isfinite(np.stack(dates)).all((0, 1)), logits, np.nan))
-        return replace(self, calm_shift=level_shift(found, self.model.card.calm_logit))
 
     def probability(self, before: Array, after: Array) -> Array:
         """Calibrated probability of change of a patch but its halo: float32 (row, col), 0–1.
@@ -175,13 +159,8 @@ class PairModel:
         Raises:
             MemoryError: it is short for a small part of the window by itself.
         """
-        logits = self._logits(before, after) + np.float32(self.folded.dates_share * self.calm_shift)
-        return calibrated(logits, self.model.card.calibration)
-
-    def _logits(self, before: Array, after: Array, dates_alone: bool = False) -> Array:
-        """Of change, as in `probability`, or what comes of the networks that see the dates."""
         try:
-            return self._at_once(before, after, dates_alone)
+            return self._at_once(before, after)
         except (MemoryError, RuntimeError) as error:
             # Too much for one window by itself: its halves, each with its halo.
             cut = self._halved(before.shape[1:]) if is_out_of_memory(error) else None
@@ -191,7 +170,7 @@ class PairModel:
         reach = at + 2 * self.halo
         first = [np.split(date, [reach], axis)[0] for date in (before, after)]
         second = [np.split(date, [at], axis)[1] for date in (before, after)]
-        return np.concatenate([self._logits(one, other, dates_alone) for one, other in (first, second)], axis - 1)
+        return np.concatenate([self.probability(*first), self.probability(*second)], axis - 1)
 
     def _halved(self, patch: Sequence[int]) -> tuple[int, int] | None:
         """Along which axis of an image to cut a patch's window, and after how many pixels; None where it is too small to be cut."""
@@ -200,22 +179,17 @@ class PairModel:
         half = sides[longer] // 2 // self.alignment * self.alignment
         return (1 + longer, half) if half >= self.halo else None
 
-    def _at_once(self, before: Array, after: Array, dates_alone: bool) -> Array:
+    def _at_once(self, before: Array, after: Array) -> Array:
         model, card = self.model, self.model.card
         blocks = self.appearance.blocks(before, after, card.mean, card.std, self.folded.cell)
         laid_out = self.folded.laid_out(blocks, before.shape[1], _DTYPES[model.precision])
 
         def logits() -> Array:
             with torch.inference_mode():
-                found = self.folded([one.to(model.device) for one in laid_out], dates_alone)
+                found = self.folded([one.to(model.device) for one in laid_out])
                 return np.asarray(found.float().cpu().numpy(), np.float32)
 
-        return self.turns.take(logits)
-
-
-def prior_of(card: ModelCard) -> Prior | None:
-    """By what a model's pairs are whitened beside their own differences; None where by nothing."""
-    return Prior(np.array(card.prior_covariance), card.prior_weight) if card.prior_weight else None
+        return calibrated(self.turns.take(logits), model.card.calibration)
 
 
 def load_model(name_or_path: str, device: str = "auto", precision: str = "auto", goal: str = "f1") -> Model:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import compress
 
 import torch
 from torch import Tensor, nn
@@ -166,11 +165,6 @@ class ChangeNet(nn.Module):
         alike = Counter(views)
         self.shares = [1 / (len(alike) * alike[view]) for view in views]
 
-    @property
-    def dates_share(self) -> float:
-        """What the networks that see the dates weigh in the mean."""
-        return sum(share for share, network in zip(self.shares, self.networks, strict=True) if isinstance(network, SiameseUNet))
-
     def forward(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
         """Logits of change, (n, 1, h, w).
 
@@ -178,14 +172,10 @@ class ChangeNet(nn.Module):
             before, after, difference: as `appearance.Appearance.shown` gives them, (n, band, h, w), with h and w multiples of
                 2 ** depth.
         """
-        return self.parts(before, after, difference).sum(1, keepdim=True)
-
-    def parts(self, before: Tensor, after: Tensor, difference: Tensor) -> Tensor:
-        """Of the same logits, (n, 2, h, w), what comes of the networks that see the dates, and of those that see the difference."""
-        each = [share * one(before, after, difference) for share, one in zip(self.shares, self.networks, strict=True)]
-        of_dates = [isinstance(network, SiameseUNet) for network in self.networks]
-        nothing = torch.zeros_like(each[0])
-        return torch.cat([sum(compress(each, [one is kind for one in of_dates]), nothing) for kind in (True, False)], 1)
+        logits: Tensor = sum(
+            share * network(before, after, difference) for share, network in zip(self.shares, self.networks, strict=True)
+        )
+        return logits
 
 
 def block(inputs: int, outputs: int) -> nn.Sequential:

@@ -3,15 +3,7 @@ import pytest
 import torch
 
 from s2change_plugin.engine import appearance
-from s2change_plugin.engine.appearance import (
-    Prior,
-    _asinh,
-    _numpy_is_quick,
-    mean_covariance,
-    measure_appearance,
-    measure_haze,
-    without_haze,
-)
+from s2change_plugin.engine.appearance import _asinh, _numpy_is_quick, measure_appearance, measure_haze, without_haze
 from s2change_plugin.engine.errors import NothingObserved
 
 DEVIATION, BANDS = (0.05, 0.08, 0.1), ("B02", "B03", "B04")
@@ -51,25 +43,6 @@ def test_change_stands_out_where_unchanged_ground_varies_little_and_less_where_i
         before, after, change = changed_by(noise)
         heights.append(float(np.abs(shown(before, after)[1][change]).mean()))
     assert heights[0] > heights[1] + 1
-
-
-def test_a_prior_draws_what_differences_are_compared_with_towards_that_of_other_pairs() -> None:
-    pairs = [changed_by(noise)[:2] for noise in (0.004, 0.02)]
-    calm, rough = (measure_appearance([before], [after], DEVIATION, BANDS) for before, after in pairs)
-    of_calm, of_rough = mean_covariance([calm]), mean_covariance([rough])
-    assert np.linalg.inv(calm.whitening @ calm.whitening) == pytest.approx(of_calm, rel=1e-6)
-
-    def drawn(weight: float) -> np.ndarray:
-        (before, after), prior = pairs[0], Prior(of_rough, weight)
-        return mean_covariance([measure_appearance([before], [after], DEVIATION, BANDS, prior)])
-
-    assert drawn(0) == pytest.approx(of_calm, rel=1e-6)
-    assert drawn(1) == pytest.approx(of_rough, rel=1e-6)
-    for weight in (0.3, 0.5):
-        # As much larger, in proportion, as it weighs.
-        size = np.linalg.det(of_calm) ** (1 - weight) * np.linalg.det(of_rough) ** weight
-        assert np.linalg.det(drawn(weight)) == pytest.approx(size, rel=1e-6)
-    assert drawn(0.5) == pytest.approx(mean_covariance([calm, rough]), rel=1e-6)
 
 
 def test_haze_over_one_date_hardly_changes_the_difference() -> None:

@@ -168,12 +168,12 @@ def test_a_window_that_is_too_much_for_the_memory_is_predicted_in_parts_with_the
     class Small(FoldedNet):
         """Runs out of memory of patches of more than 200² pixels."""
 
-        def forward(self, laid_out: Sequence[torch.Tensor], dates_alone: bool = False) -> torch.Tensor:
+        def forward(self, laid_out: Sequence[torch.Tensor]) -> torch.Tensor:
             height, width = (side * self.views[0][1] for side in laid_out[0].shape[2:])
             if height * width > 200**2:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
             asked.append((height, width))
-            return super().forward(laid_out, dates_alone)
+            return super().forward(laid_out)
 
     monkeypatch.setattr("s2change_plugin.engine.model.FoldedNet", Small)
     short = replace(model).for_appearance(predictor.appearance)
@@ -187,7 +187,7 @@ def test_memory_that_is_too_short_for_the_smallest_part_of_a_window_ends_the_run
     pair: Pair, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Full(FoldedNet):
-        def forward(self, laid_out: Sequence[torch.Tensor], dates_alone: bool = False) -> torch.Tensor:
+        def forward(self, laid_out: Sequence[torch.Tensor]) -> torch.Tensor:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     monkeypatch.setattr("s2change_plugin.engine.model.FoldedNet", Full)
@@ -380,9 +380,9 @@ def test_a_window_without_observed_ground_does_not_go_through_the_network(
     calls = []
 
     class Counted(FoldedNet):
-        def forward(self, laid_out: Sequence[torch.Tensor], dates_alone: bool = False) -> torch.Tensor:
+        def forward(self, shown: torch.Tensor) -> torch.Tensor:
             calls.append(1)
-            return super().forward(laid_out, dates_alone)
+            return super().forward(shown)
 
     monkeypatch.setattr("s2change_plugin.engine.model.FoldedNet", Counted)
     with open_pair(before, after, TEN_BANDS, PairOptions(register=False)) as opened:

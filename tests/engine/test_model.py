@@ -1,19 +1,15 @@
 import json
-from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from scipy import special
 
-from s2change_plugin.engine.appearance import Appearance, Prior, measure_appearance
+from s2change_plugin.engine.appearance import Appearance, measure_appearance
 from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.card import SHIPPED, list_models, read_card
 from s2change_plugin.engine.errors import ModelError
-from s2change_plugin.engine.folded import FoldedNet
 from s2change_plugin.engine.model import Model, PairModel, load_model, save_model
 from s2change_plugin.engine.reach import halo
 from s2change_plugin.engine.unet import ChangeNet
@@ -77,7 +73,6 @@ def test_a_model_without_a_card_is_refused(model: Path) -> None:
         ({"calibration": [float("nan"), 1, 1]}, "two positive weights"),
         ({"calibration": [0, 1, float("inf")]}, "two positive weights"),
         ({"calibration": [1]}, "two positive weights"),
-        ({"calm_logit": float("nan")}, "calm_logit nan is no number"),
         ({"level": "L3A"}, "L3A.*not one of L1C, L2A"),
         ({"simulated_levels": ["L1C"]}, "simulated levels are L1C"),
         ({"level": "L2A", "simulated_levels": ["L1C"]}, "can be simulated: none"),
@@ -118,93 +113,10 @@ def test_a_device_that_is_not_there_is_refused(model: Path) -> None:
         load_model("standin", device="mps")
 
 
-SHAPE = {
-    "name": "three",
-    "views": ("dates", "ten-metre", "difference"),
-    "width": 4,
-    "depth": 2,
-    "halo": halo(2),
-    "std": (0.1,) * 10,
-}
-
-
 def plain(loaded: Model) -> PairModel:
     """For a pair without haze, whose unchanged ground does not differ."""
     bands = len(loaded.card.bands)
     return loaded.for_appearance(Appearance(np.zeros((2, bands)), np.zeros(bands), np.eye(bands)))
-
-
-def surer(loaded: Model, place: int, by: float) -> Model:
-    """The same, of which one network is as much surer of change everywhere."""
-    network = deepcopy(loaded.network)
-    with torch.no_grad():
-        network.networks[place].head.bias += by
-    return replace(loaded, network=network)
-
-
-def test_how_sure_the_networks_of_the_dates_are_of_calm_ground_is_brought_to_the_cards_level(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    before, after = random.gamma(4, 0.05, (2, 10, 40, 52)).astype(np.float32)
-    after[:, :9] = np.nan
-    torch.manual_seed(0)
-    network = ChangeNet(TEN_BANDS, ("dates", "ten-metre", "difference"), 4, 2).eval()
-    path = save_model(tmp_path, replace(read_card(write_standin(tmp_path, "standin")), **SHAPE), network)
-    loaded = load_model(str(path), "cpu", "float32")
-    as_it_is = loaded.for_pair([before], [after])
-    rim = as_it_is.halo
-    patch = [np.pad(date, [(0, 0), (rim, rim), (rim, rim)], constant_values=np.nan) for date in (before, after)]
-
-    def logits(model: PairModel) -> np.ndarray:
-        return special.logit(model.probability(*patch))
-
-    assert as_it_is.calm_shift == 0
-    wanted = replace(loaded, card=replace(loaded.card, calm_logit=-0.3))
-    found = wanted.for_pair([before], [after])
-    assert 0 < abs(found.calm_shift) < 1.5
-    assert found.made_by["appearance"]["calm_shift"] == round(found.calm_shift, 3)
-    with torch.inference_mode():
-        shown = as_it_is.appearance.shown(*patch, loaded.card.mean, loaded.card.std)
-        of_dates = loaded.network.parts(*shown[:, None])[0, 0, rim:-rim, rim:-rim].numpy() / (2 / 3)
-    assert found.calm_shift == pytest.approx(-0.3 - np.quantile(of_dates[9:], 0.75), abs=1e-4)
-    # Two of the three views are of the dates.
-    assert logits(found) - logits(as_it_is) == pytest.approx(np.full(logits(found).shape, found.calm_shift * 2 / 3), abs=1e-3)
-    parts = [[date[:, :, :26], date[:, :, 26:]] for date in (before, after)]
-    assert wanted.for_pair(*parts).calm_shift == pytest.approx(found.calm_shift, abs=0.1)
-    assert wanted.for_pair(*parts).calm_shift != wanted.for_pair(*(part[1:] for part in parts)).calm_shift
-    both = surer(surer(wanted, 0, 0.4), 1, 0.4).for_pair([before], [after])
-    assert both.calm_shift == pytest.approx(found.calm_shift - 0.4, abs=1e-3)
-    assert logits(both) == pytest.approx(logits(found), abs=1e-3)
-    assert surer(wanted, 2, 0.4).for_pair([before], [after]).calm_shift == pytest.approx(found.calm_shift, abs=1e-6)
-
-
-def test_the_level_of_a_pair_is_found_in_parts_where_the_memory_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dates = np.random.default_rng(0).gamma(4, 0.05, (2, 10, 96, 112)).astype(np.float32)
-    torch.manual_seed(0)
-    card = replace(read_card(write_standin(tmp_path, "standin")), **SHAPE, calm_logit=-0.3)
-    path = save_model(tmp_path, card, ChangeNet(TEN_BANDS, card.views, 4, 2).eval())
-    whole = load_model(str(path), "cpu", "float32").for_pair([dates[0]], [dates[1]]).calm_shift
-    asked = []
-
-    class Small(FoldedNet):
-        """Runs out of memory of patches of more than 16,000 pixels."""
-
-        def forward(self, laid_out: Sequence[torch.Tensor], dates_alone: bool = False) -> torch.Tensor:
-            asked.append(laid_out[0].shape[2] * laid_out[0].shape[3])
-            if asked[-1] > 16_000:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-            return super().forward(laid_out, dates_alone)
-
-    monkeypatch.setattr("s2change_plugin.engine.model.FoldedNet", Small)
-    assert load_model(str(path), "cpu", "float32").for_pair([dates[0]], [dates[1]]).calm_shift == pytest.approx(whole, abs=1e-5)
-    assert len(asked) > 2
-    assert 0 < abs(whole) < 2
-
-
-def test_a_model_that_sees_no_dates_is_not_brought_to_a_level(tmp_path: Path) -> None:
-    dates = np.random.default_rng(0).gamma(4, 0.05, (2, 10, 40, 52)).astype(np.float32)
-    card = replace(read_card(write_standin(tmp_path, "standin")), **{**SHAPE, "views": ("difference",)}, calm_logit=-3)
-    path = save_model(tmp_path, card, ChangeNet(TEN_BANDS, card.views, 4, 2).eval())
-    assert load_model(str(path), "cpu").for_pair([dates[0]], [dates[1]]).calm_shift == 0
 
 
 def probability_of(model: PairModel, *dates: np.ndarray) -> np.ndarray:
@@ -221,28 +133,6 @@ def test_what_a_pair_looks_like_is_measured_in_the_cards_deviations(model: Path)
     expected = measure_appearance([before], [after], (0.05,) * 10, TEN_BANDS)
     assert np.array_equal(found.appearance.whitening, expected.whitening)
     assert found.made_by["appearance"]["path_reflectance"] == np.round(expected.haze, 5).tolist()
-    edit_card(model, prior_covariance=(0.3 * np.eye(10)).tolist(), prior_weight=0.5)
-    drawn = measure_appearance([before], [after], (0.05,) * 10, TEN_BANDS, Prior(0.3 * np.eye(10), 0.5))
-    assert np.array_equal(load_model("standin").for_pair([before], [after]).appearance.whitening, drawn.whitening)
-    assert not np.allclose(drawn.whitening, expected.whitening)
-
-
-@pytest.mark.parametrize(
-    ("weight", "covariance", "said"),
-    [
-        (1.5, np.eye(10), "prior_weight 1.5 is not between 0 and 1"),
-        (0.0, np.eye(10), "its prior_covariance does not fit"),
-        (0.5, np.zeros((0, 0)), "its prior_covariance does not fit"),
-        (0.5, np.eye(9), "its prior_covariance does not fit"),
-        (0.5, np.eye(10)[:, :9], "its prior_covariance does not fit"),
-        (0.5, np.eye(10) - 0.2, "its prior_covariance does not fit"),
-        (0.5, np.eye(10) + np.eye(10, k=1) / 2, "its prior_covariance does not fit"),
-    ],
-)
-def test_a_prior_that_cannot_be_is_refused(model: Path, weight: float, covariance: np.ndarray, said: str) -> None:
-    edit_card(model, prior_covariance=covariance.tolist(), prior_weight=weight)
-    with pytest.raises(ModelError, match=said):
-        read_card(model)
 
 
 def test_what_one_date_lacks_counts_as_alike(model: Path) -> None:
@@ -316,8 +206,7 @@ def test_a_card_without_cells_is_of_a_network_on_pixels_and_one_with_cells_needs
 def test_a_model_is_written_and_read_back_alike(tmp_path: Path, cells: tuple[int, ...]) -> None:
     torch.manual_seed(1)
     network = ChangeNet(TEN_BANDS, ("dates",), 4, 3, cells).eval()
-    prior = {"prior_covariance": tuple(map(tuple, (np.eye(10) + 0.123456789).tolist())), "prior_weight": 0.5}
-    entries = {"simulated_levels": ("L2A",), "calibration": (0.5, 2.0, 1.5), "known_failures": ("Snow.", "Water."), **prior}
+    entries = {"simulated_levels": ("L2A",), "calibration": (0.5, 2.0, 1.5), "known_failures": ("Snow.", "Water.")}
     card = replace(
         read_card(write_standin(tmp_path, "s", **entries)), name="mine", width=4, depth=3, view_cells=cells, halo=halo(3, cells)
     )

@@ -8,7 +8,6 @@ import pytest
 import torch
 from scipy import special
 
-from s2change_plugin.engine.appearance import Prior, mean_covariance, measure_appearance
 from s2change_plugin.engine.bands import L2A_BANDS
 from s2change_plugin.engine.card import SHIPPED, ModelCard, find_card, weights_of
 from s2change_plugin.engine.errors import S2ChangeError
@@ -19,12 +18,12 @@ from training.fit import fit, fitting, flops_per_pixel, new_network, predict
 from training.losses import bce
 from training.options import FitOptions, completed, options_from
 from training.prepare import City
-from training.sampling import Ground, Statistics, as_level_2a, band_statistics, batch, laid_out
+from training.sampling import Ground, as_level_2a, band_statistics, batch, laid_out
 
 TINY = FitOptions(epochs=3, batch=64, patch=32, width=4, depth=2, bands=("B02", "B03"))
 CHANGE_OF_A_BLOCK = np.zeros((80, 80), np.uint8)
 CHANGE_OF_A_BLOCK[30:40, 30:40] = 1
-STATISTICS = Statistics((0.12, 0.12), (0.1, 0.1))
+STATISTICS = ((0.12, 0.12), (0.1, 0.1))
 
 
 def city(seed: int = 0, size: int = 80) -> City:
@@ -58,17 +57,15 @@ def outspoken_network() -> ChangeNet:
     return network
 
 
-@pytest.mark.parametrize("prior", [None, Prior(np.diag([0.2, 0.4]), 0.5)])
-def test_a_city_is_laid_out_as_the_engine_shows_it_to_a_network(prior: Prior | None) -> None:
+def test_a_city_is_laid_out_as_the_engine_shows_it_to_a_network() -> None:
     one = city()
-    entries = {"prior_covariance": ((0.2, 0.0), (0.0, 0.4)), "prior_weight": 0.5} if prior else {}
-    card = ModelCard("x", one.bands, ("dates",), 4, 2, *STATISTICS[:2], {"f1": 0.5}, "none", "nothing", halo=halo(2), **entries)
+    card = ModelCard("x", one.bands, ("dates",), 4, 2, *STATISTICS, {"f1": 0.5}, "none", "nothing", halo=halo(2))
     shown = (
         Model(card, new_network(TINY), "cpu", "float32")
         .for_pair([one.before], [one.after])
-        .appearance.shown(one.before, one.after, *STATISTICS[:2])
+        .appearance.shown(one.before, one.after, *STATISTICS)
     )
-    laid = laid_out(one, STATISTICS._replace(prior=prior))
+    laid = ground(one)
     assert np.array_equal(laid.images.transpose(0, 3, 1, 2)[:, :, laid.seen], shown[:, :, laid.seen])
     assert (laid.images[:, ~laid.seen] == 0).all()
     assert (laid.change[~laid.seen] == 255).all()
@@ -89,21 +86,12 @@ def test_where_little_is_labelled_every_patch_shows_some_of_it() -> None:
 
 
 def test_statistics_are_of_reflectance_without_haze_over_both_dates_of_all_cities() -> None:
-    mean, deviation, _ = band_statistics([city(0), city(1)])
+    mean, deviation = band_statistics([city(0), city(1)])
     hazy = [replace(one, before=one.before * np.float32(0.9**2) + np.float32(0.1)) for one in (city(0), city(1))]
     assert band_statistics(hazy)[0] == pytest.approx(mean, abs=0.002)
     assert band_statistics(hazy)[1] == pytest.approx(deviation, abs=0.002)
     bright = replace(city(1), after=city(1).after + np.float32(2))
     assert band_statistics([city(0), bright])[1][0] < 2 * deviation[0]
-
-
-def test_with_a_weight_cities_are_seen_by_how_unchanged_ground_differs_in_all_of_them_alike() -> None:
-    cities = [city(0), city(1, size=100)]
-    found = band_statistics(cities, 0.5)
-    assert found[:2] == band_statistics(cities)[:2]
-    own = [measure_appearance([one.before], [one.after], found.deviation, one.bands) for one in cities]
-    assert found.prior.covariance == pytest.approx(mean_covariance(own), abs=1e-8)
-    assert not np.allclose(laid_out(cities[0], found).images[2], laid_out(cities[0], found._replace(prior=None)).images[2])
 
 
 def test_patches_are_half_on_change_and_zero_and_unlabelled_where_unseen() -> None:
@@ -328,12 +316,6 @@ def test_settings_are_read_with_their_types() -> None:
         options_from(["bands=B05,B11", "views=ten-metre"])
     with pytest.raises(ValueError, match="zoom 2.0 is not between"):
         options_from(["zoom=2"])
-    assert options_from(["calm_logit=-5.5"]).calm_logit == -5.5
-    with pytest.raises(ValueError, match="calm_logit nan is no number"):
-        options_from(["calm_logit=nan"])
-    for option in ("calm_logit=-5.5", "prior_weight=0.5"):
-        with pytest.raises(ValueError, match="fc-ef has neither"):
-            options_from([option, "architecture=fc-ef", "views=dates"])
 
 
 def test_options_of_an_earlier_version_are_completed_or_refused() -> None:

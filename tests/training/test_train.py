@@ -33,7 +33,7 @@ from training.fit import few_steps, predict
 from training.losses import LOSSES, bce, bce_dice, dice
 from training.options import FitOptions
 from training.prepare import fingerprints, read_city
-from training.sampling import Statistics, laid_out
+from training.sampling import laid_out
 from training.train import (
     TrainOptions,
     _best,
@@ -387,25 +387,15 @@ def test_a_run_goes_on_with_the_data_that_it_began_with_alone(data: Path, tmp_pa
     assert (tmp_path / "run" / "model.safetensors").exists()
 
 
-@pytest.mark.parametrize("calm_logit", [0.0, -9.0])
-def test_prediction_out_of_fold_is_that_of_the_engine_to_the_edge(
-    calm_logit: float, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prediction_out_of_fold_is_that_of_the_engine_to_the_edge(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.fit.precision_on", lambda device: "float32")
     model = load_model(SHIPPED[-1], device="cpu", precision="float32")
-    card = replace(model.card, calibration=(0, 1, 1), calm_logit=calm_logit)
+    card = replace(model.card, calibration=(0, 1, 1))
     city = read_city(data / "bern", card.bands)
-    options = FitOptions(
-        views=card.views, view_cells=card.view_cells, width=card.width, depth=card.depth, calm_logit=card.calm_logit
-    )
-    city.after[:, 30:50, 40:90] = np.nan
-    own = predict(model.network, laid_out(city, Statistics.of(card)), options).astype(int)
+    options = FitOptions(views=card.views, view_cells=card.view_cells, width=card.width, depth=card.depth)
+    own = predict(model.network, laid_out(city, (card.mean, card.std)), options).astype(int)
     assert np.ptp(own[:8]) > 100
-    model = replace(model, card=card)
-    assert np.abs(own - predict_city(model, city)).max() <= 1
-    shift = model.for_pair([city.before], [city.after]).calm_shift
-    assert bool(shift) == bool(calm_logit)
-    assert abs(shift) < 2
+    assert np.abs(own - predict_city(replace(model, card=card), city)).max() <= 1
 
 
 def test_prediction_in_training_is_that_of_the_engine(data: Path, tmp_path: Path) -> None:
@@ -452,8 +442,7 @@ def test_options_that_cannot_be_trained_are_refused(option: dict) -> None:
 
 def test_a_model_to_begin_with_gives_weights_normalisation_and_network(data: Path, tmp_path: Path) -> None:
     start = str(tmp_path / "one" / "model.safetensors")
-    pair = {"prior_weight": 0.5, "calm_logit": -4.5}
-    run(data, tmp_path / "one", tiny(("essen",), epochs=3, views=("dates", "difference"), view_cells=(1, 2), **pair))
+    run(data, tmp_path / "one", tiny(("essen",), epochs=3, views=("dates", "difference"), view_cells=(1, 2)))
     options = TrainOptions(
         replace(FitOptions(**fine_tuning(start, data, {})), epochs=1, batch=4, patch=32, learning_rate=1e-9, ema=0.0), init=start
     )
@@ -463,12 +452,10 @@ def test_a_model_to_begin_with_gives_weights_normalisation_and_network(data: Pat
         if "running" not in name and "num_batches" not in name:
             assert torch.allclose(first[name], second[name], atol=1e-5), name
     cards = [load_model(str(tmp_path / name / "model.safetensors")).card for name in ("one", "two")]
-    assert (cards[0].mean, cards[0].prior_covariance) == (cards[1].mean, cards[1].prior_covariance)
-    assert (cards[1].prior_weight, len(cards[1].prior_covariance)) == (0.5, 10)
-    assert (cards[0].calm_logit, cards[1].calm_logit) == (-4.5, -4.5)
+    assert cards[0].mean == cards[1].mean
     assert (cards[1].width, cards[1].depth, cards[1].view_cells) == (4, 2, (1, 2))
     assert "Begun with model" in cards[1].trained_on
-    with pytest.raises(ModelError, match=r"width 4, depth 2, views dates, difference on cells of 1, 2, prior_weight 0\.5,"):
+    with pytest.raises(ModelError, match="width 4, depth 2, views dates, difference on cells of 1, 2,"):
         run(data, tmp_path / "three", tiny(init=start, width=8))
     with pytest.raises(ModelError, match="no model 'nothing'"):
         fine_tuning("nothing", data, {})

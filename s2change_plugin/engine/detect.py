@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from rasterio.windows import Window
@@ -21,6 +21,7 @@ from .choice import chosen_model
 from .errors import GridMismatch, NothingObserved, OutputError
 from .estimate import estimate_run, require_room, room
 from .events import Events, stage
+from .evidence import Evidence, pixels_of
 from .files import without_queries
 from .findings import Finding, check_pair, require_fit, say_findings, scene_findings
 from .grid import (
@@ -38,7 +39,7 @@ from .grid import (
 )
 from .options import CompareOptions
 from .outputs import RasterWriter
-from .pair import Pair, common_bands, open_pair
+from .pair import Pair, PairWindow, common_bands, open_pair
 from .radiometry import Array
 from .report import result_values, summary_of, version, write_record
 from .scores import GOALS
@@ -47,6 +48,8 @@ from .validity import Codes, Quality
 
 if TYPE_CHECKING:
     from .model import Model
+
+T = TypeVar("T")
 
 # More change than this share is seldom what happened.
 _MUCH = 0.5
@@ -233,14 +236,14 @@ def detect(options: DetectOptions, events: Events) -> None:
         require_room(expected, room(workdir))
         events.message(expected.text)
         with outputs.writing(options.mask):
-            writers, tally = _write_windows(options, run, workdir, events, stack, beside)
+            writers, evidence, tally = _write_windows(options, run, workdir, events, stack, beside)
             if tally.changed > _MUCH * tally.observed:
                 events.message(
                     f"{100 * tally.changed / tally.observed:.0f} % of what is observed is called change. Look at both dates, at what a check of "
                     "the pair says, and at the threshold.",
                     "warning",
                 )
-            finished = _finish(options, run, writers, workdir, events)
+            finished = _finish(options, writers, evidence, workdir, events)
             values = result_values(options, run, tally)
             if options.record:
                 record = outputs.in_workdir(workdir, "record", options.record)
@@ -260,9 +263,14 @@ def _threshold_text(applied: float, asked: float, goal: str | None) -> str:
 
 
 def predicted(
-    pair: Pair, predictor: Predictor, area: Window, size: int, progress: Callable[[Sequence[Window]], Iterator[Window]]
-) -> Iterator[tuple[Window, Array, Codes]]:
-    """Windows of an area with their probability and quality, each (row, col); several are read and predicted at a time.
+    pair: Pair,
+    predictor: Predictor,
+    area: Window,
+    size: int,
+    progress: Callable[[Sequence[Window]], Iterator[Window]],
+    kept: Callable[[PairWindow, Array], T],
+) -> Iterator[tuple[Window, T]]:
+    """Windows of an area with what is kept of each; several are read and predicted at a time.
 
     They walk row by row; an area that is too wide for its rows of blocks to be held is walked in stripes of columns.
     Windows begin at multiples of the predictor's alignment and are predicted with an exact halo, so that neither their size
@@ -274,6 +282,7 @@ def predicted(
         area: part of the pair's grid.
         size: of the windows, pixels; see `grid.aligned_windows`.
         progress: walks the windows, and stops the walk by raising.
+        kept: takes what both dates show of a window, and its probability (row, col), and gives what is kept of it, by any thread.
     """
     step = predictor.alignment
     halo = predictor.halo
@@ -284,7 +293,7 @@ def predicted(
     stripe = math.ceil((end - first) / stripes / wide) * wide
     whole.sort(key=lambda window: ((window.col_off - first) // stripe, window.row_off, window.col_off))
 
-    def predict(window: Window) -> tuple[Window, Array, Codes]:
+    def predict(window: Window) -> tuple[Window, T]:
         tall, wide = (math.ceil(length / step) * step for length in (window.height, window.width))
         patch = grow(Window(window.col_off, window.row_off, wide, tall), halo)
         seen = pair.read(patch)
@@ -294,8 +303,7 @@ def predicted(
         else:
             probability = np.zeros(quality.shape, np.float32)
         shared = intersect(window, area) or window
-        cut = slices_in(shared, window)
-        return shared, probability[cut], quality[cut]
+        return shared, kept(seen.cut(*slices_in(shared, patch)), probability[slices_in(shared, window)])
 
     margin = halo + _MASK_REACH
     with closing(in_order(predict, whole)) as results:
@@ -393,8 +401,8 @@ def _asked_window(pair: Pair, options: DetectOptions) -> Window:
 
 def _write_windows(
     options: DetectOptions, run: Run, workdir: Path, events: Events, stack: ExitStack, beside: Executor
-) -> tuple[dict[str, RasterWriter], Tally]:
-    """Predict and write all windows, and load beside what polygons need; the open rasters and what was counted."""
+) -> tuple[dict[str, RasterWriter], Evidence | None, Tally]:
+    """Predict and write all windows, and load beside what polygons need; the open rasters, what speaks for polygons, and what was counted."""
     grid, area = run.pair.grid, run.area
     layers = {"mask": outputs.MASK, "probability": outputs.PROBABILITY, "quality": outputs.QUALITY}
     tags = run.tags(options)
@@ -402,28 +410,38 @@ def _write_windows(
     for writer in writers.values():
         # Windows removes no folder in which a file is open.
         stack.callback(writer.close)
+    evidence = stack.enter_context(closing(Evidence(workdir))) if options.polygons else None
     tally = Tally()
     progress = partial(events.progress, "detect")
-    for window, probability, quality in predicted(run.pair, run.predictor, area, run.predictor.window_size, progress):
+
+    def kept(seen: PairWindow, probability: Array) -> tuple[Codes, Codes, Codes, Codes | None]:
+        levels = outputs.to_levels(probability, seen.quality)
+        mask = outputs.to_mask(levels, run.threshold)
+        changed = pixels_of(mask == outputs.CHANGE, levels, seen, run.pair.bands) if evidence else None
+        return levels, mask, seen.quality, changed
+
+    for window, (levels, mask, quality, changed) in predicted(
+        run.pair, run.predictor, area, run.predictor.window_size, progress, kept
+    ):
         if options.polygons and not tally.pixels:
             # These libraries are slow to load, and needed at the end; before now they would slow the trial and the first windows.
             beside.submit(import_module, ".polygons", __package__)
-        levels = outputs.to_levels(probability, quality)
-        mask = outputs.to_mask(levels, run.threshold)
         place = Window(window.col_off - area.col_off, window.row_off - area.row_off, window.width, window.height)
         writers["mask"].write(mask, place)
         writers["probability"].write(levels, place)
         writers["quality"].write(quality, place)
+        if evidence and changed is not None:
+            evidence.add(place, changed)
         tally = tally.plus(mask, quality, pixel_area_m2(grid, window))
     if not tally.observed:
         raise NothingObserved(
             "No pixel is observed on both dates. Pick other scenes, look at the masks, or check which value means nodata."
         )
-    return writers, tally
+    return writers, evidence, tally
 
 
 def _finish(
-    options: DetectOptions, run: Run, writers: dict[str, RasterWriter], workdir: Path, events: Events
+    options: DetectOptions, writers: dict[str, RasterWriter], evidence: Evidence | None, workdir: Path, events: Events
 ) -> dict[Path, Path]:
     """Everything that was asked for but the record, finished in the working folder; file there to its target."""
     finished: dict[Path, Path] = {}
@@ -432,12 +450,12 @@ def _finish(
     asked = [(name, getattr(options, name)) for name in options.rasters]
     with ThreadPoolExecutor(len(asked), "write") as pool:
         coming = [pool.submit(writers[name].finish, target) for name, target in asked]
-        if options.polygons:
+        if options.polygons and evidence:
             from .polygons import write_polygons
 
             drawn = outputs.in_workdir(workdir, "polygons", options.polygons)
             with stage(events, "polygons"):
-                write_polygons(writers["mask"].path, writers["probability"].path, drawn)
+                write_polygons(writers["mask"].path, writers["quality"].path, evidence, drawn)
             finished[drawn] = options.polygons
         for made, (_, target) in zip(coming, events.progress("write", asked), strict=True):
             finished[made.result()] = target

@@ -1,4 +1,4 @@
-"""Changed areas as polygons: exact pixel edges, area, mean probability."""
+"""Changed areas as polygons: exact pixel edges, area, mean probability, and what both dates show of them."""
 
 from __future__ import annotations
 
@@ -16,43 +16,51 @@ import rasterio
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from rasterio.features import rasterize, shapes
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+from scipy.ndimage import uniform_filter
 from shapely import STRtree, box
 from shapely.geometry import shape
 
+from .evidence import NAMES, Evidence, values_of
 from .files import absolute, keeps_name
-from .grid import for_pyproj, geodesic_areas_m2, windows
+from .grid import Grid, for_pyproj, geodesic_areas_m2, grow, intersect, pixel_size_m, slices_in
 from .outputs import CHANGE, PROBABILITY_STEP
+from .validity import Quality
 
 LAYER = "change"
-_WINDOW = 2048
 # Outlines in memory at a time, which take some 2.5 kB each: a method without a model may find millions in a tile.
 _MOST_HELD = 100_000
+# Metres around a pixel that are looked at for what was not observed: as far as masks reach further than what they mask (`masks.BUFFER_M`).
+_AROUND_M = 60.0
 
 
-def write_polygons(mask: Path, probability: Path, target: Path) -> int:
+def write_polygons(mask: Path, quality: Path, evidence: Evidence, target: Path) -> int:
     """Write the connected areas of change as a GeoPackage and give their number.
 
-    Pixels that share an edge are one area. Each has `area_ha` (geodesic, hectares) and `mean_probability` (0–1); the largest come first, of so
-    many at a time as are held in memory. The rasters are walked row by row and window by window, however large they are.
+    Pixels that share an edge are one area. Each has `area_ha` (geodesic, hectares), and of its pixels the mean: `mean_probability` (0–1),
+    `evidence.NAMES` (−1 to 1, null where a date has not both bands), and `observed_around` (0–1), the share of the ground up to 60 m away
+    that was observed, of what was asked for. The largest come first, of so many at a time as are held in memory. The rasters are walked row by
+    row and window by window, however large they are.
 
     Args:
-        mask: the change mask.
-        probability: the stored probability.
+        mask, quality: the rasters of the run.
+        evidence: of all of the mask's pixels of change; its windows lie on these rasters.
         target: GeoPackage, made anew.
 
     Raises:
         OSError: it cannot be written.
     """
-    with rasterio.open(mask) as raster, _plain_name(target) as here:
+    with rasterio.open(mask) as raster, rasterio.open(quality) as codes, _plain_name(target) as here:
         band = rasterio.band(raster, 1)
         # Of the mask 0 is left out at once, and what was not observed afterwards.
         found = (shape(outline) for outline, value in shapes(band, mask=band, transform=raster.transform) if value == CHANGE)
         part = list(islice(found, _MOST_HELD))
         # Without any, an empty layer.
-        _write(part, raster.crs, probability, here)
+        _write(part, raster, codes, evidence, here)
         count = len(part)
         while part := list(islice(found, _MOST_HELD)):
-            _write(part, raster.crs, probability, here, append=True)
+            _write(part, raster, codes, evidence, here, append=True)
             count += len(part)
     return count
 
@@ -74,14 +82,16 @@ def _plain_name(target: Path) -> Iterator[Path]:
         shutil.move(here, whole)
 
 
-def _write(outlines: Sequence[Any], crs: Any, probability: Path, target: Path, append: bool = False) -> None:
+def _write(
+    outlines: Sequence[Any], mask: DatasetReader, quality: DatasetReader, evidence: Evidence, target: Path, append: bool = False
+) -> None:
     """Write outlines with their attributes to the layer, or add them to it."""
-    means = _mean_levels(probability, outlines) * PROBABILITY_STEP
-    areas = geodesic_areas_m2(outlines, crs) / 1e4
+    areas = geodesic_areas_m2(outlines, mask.crs) / 1e4
+    columns = {"area_ha": areas, **_means(outlines, mask, quality, evidence)}
     table = geopandas.GeoDataFrame(
-        {"area_ha": areas.round(4), "mean_probability": means.round(4)}, geometry=list(outlines), crs=for_pyproj(crs)
+        {name: values.round(4) for name, values in columns.items()}, geometry=list(outlines), crs=for_pyproj(mask.crs)
     )
-    table = table.astype({"area_ha": float, "mean_probability": float}).sort_values("area_ha", ascending=False)
+    table = table.astype(dict.fromkeys(columns, float)).sort_values("area_ha", ascending=False)
     # Version 1.2 is what every supported QGIS reads without a warning.
     options = {} if append else {"dataset_options": {"VERSION": "1.2"}}
     how = {"layer": LAYER, "driver": "GPKG", "engine": "pyogrio", "geometry_type": "Polygon", "index": False, **options}
@@ -91,21 +101,44 @@ def _write(outlines: Sequence[Any], crs: Any, probability: Path, target: Path, a
         raise OSError(str(error)) from error
 
 
-def _mean_levels(probability: Path, outlines: Sequence[Any]) -> NDArray[np.float64]:
-    """Mean stored probability of the pixels of each outline, which follow pixel edges."""
-    sums, counts = np.zeros((2, len(outlines) + 1))
+def _means(
+    outlines: Sequence[Any], mask: DatasetReader, quality: DatasetReader, evidence: Evidence
+) -> dict[str, NDArray[np.float64]]:
+    """Of what the pixels of each outline, which follow pixel edges, have: by column, each (outline,), NaN without any."""
+    columns = ("mean_probability", *NAMES, "observed_around")
+    sums, counts = np.zeros((2, len(columns), len(outlines) + 1))
     tree = STRtree(outlines)
-    with rasterio.open(probability) as raster:
-        for window in windows(raster.height, raster.width, _WINDOW):
-            near = tree.query(box(*raster.window_bounds(window)))
-            if not len(near):
-                continue
-            burnt = [(outlines[place], int(place) + 1) for place in near]
-            shown = (int(window.height), int(window.width))
-            numbers = rasterize(burnt, shown, transform=raster.window_transform(window), dtype="int32")
-            # Most of a map is no change.
-            inside = numbers > 0
-            numbers, levels = numbers[inside], raster.read(1, window=window)[inside]
-            sums += np.bincount(numbers, levels, len(sums))
-            counts += np.bincount(numbers, minlength=len(sums))
-    return np.asarray(sums[1:] / np.maximum(counts[1:], 1), np.float64)
+    for window, pixels in evidence.windows():
+        near = tree.query(box(*mask.window_bounds(window)))
+        if not (len(near) and pixels.size):
+            continue
+        burnt = [(outlines[place], int(place) + 1) for place in near]
+        shown = (int(window.height), int(window.width))
+        numbers = rasterize(burnt, shown, transform=mask.window_transform(window), dtype="int32")
+        changed = mask.read(1, window=window) == CHANGE
+        numbers = numbers[changed]
+        of_pixels = np.stack(
+            [pixels[0] * PROBABILITY_STEP, *map(values_of, pixels[1:]), _observed_around(quality, window)[changed]]
+        )
+        for column, values in enumerate(of_pixels):
+            # What lies in none is of outlines that are written before or after these.
+            told = (numbers > 0) & np.isfinite(values)
+            sums[column] += np.bincount(numbers[told], values[told], len(outlines) + 1)
+            counts[column] += np.bincount(numbers[told], minlength=len(outlines) + 1)
+    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)[:, 1:]
+    return dict(zip(columns, means, strict=True))
+
+
+def _observed_around(quality: DatasetReader, window: Window) -> NDArray[np.float64]:
+    """Of each pixel of a window the share of the ground around it that was observed, 0–1, of what was asked for: (row, col)."""
+    grid = Grid(quality.crs, quality.transform, *quality.shape)
+    reach = [round(_AROUND_M / size) for size in pixel_size_m(grid)]
+    wide = intersect(grow(window, max(reach)), grid.window) or window
+    codes = quality.read(1, window=wide)
+    inside, size = slices_in(window, wide), [2 * pixels + 1 for pixels in reach]
+    if not codes.any():
+        return np.ones(codes[inside].shape)
+    asked = codes != Quality.OUTSIDE
+    observed = codes == Quality.OBSERVED
+    seen, all_of_it = (uniform_filter(one.astype(np.float64), size, mode="constant")[inside] for one in (observed, asked))
+    return np.asarray(np.divide(seen, all_of_it, out=np.ones_like(seen), where=all_of_it > 0), np.float64)

@@ -12,6 +12,7 @@ from collections import Counter
 from itertools import product
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
@@ -20,7 +21,9 @@ from click.testing import CliRunner, Result
 
 from s2change_plugin.engine import outputs
 from s2change_plugin.engine.__main__ import main
+from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.card import SHIPPED
+from s2change_plugin.engine.evidence import INDICES
 from s2change_plugin.engine.scores import GOALS
 from tests.conftest import REPOSITORY, textured, write_stack
 from tests.standin import write_standin
@@ -77,6 +80,14 @@ def test_every_output_of_one_run_agrees(tmp_path: Path, pair: tuple[Path, Path])
     assert record["result"]["observed_share"] == pytest.approx(295 / 300, abs=1e-5)
     assert (record["made_by"]["method"], record["made_by"]["model"]) == ("unet", "standin")
     assert "2,400 pixels" in done.output
+    with rasterio.open(pair[0]) as one, rasterio.open(pair[1]) as other:
+        dates = {"before": one.read() / 10000, "after": other.read() / 10000}
+    (area,) = geopandas.read_file(out / "c.gpkg").itertuples()
+    for index, bands in INDICES.items():
+        for date, reflectance in dates.items():
+            first, second = (reflectance[TEN_BANDS.index(band)][truth == 1] for band in bands)
+            assert getattr(area, f"{index}_{date}") == pytest.approx(((first - second) / (first + second)).mean(), abs=0.004)
+    assert area.observed_around == 1
 
 
 @pytest.mark.parametrize("place", [0, 1])

@@ -106,12 +106,16 @@ def read_layer(path: Path) -> np.ndarray:
         return raster.read(1)
 
 
+def stored(seen: PairWindow, probability: np.ndarray) -> np.ndarray:
+    return to_levels(probability, seen.quality)
+
+
 def mosaic(pair: Pair, predictor: Predictor, size: int, area: Window | None = None) -> np.ndarray:
     """Stored probability of an area, put together from its windows."""
     area = area or pair.grid.window
     whole = np.full((int(area.height), int(area.width)), 254, np.uint8)
-    for window, probability, quality in predicted(pair, predictor, area, size, iter):
-        whole[slices_in(window, area)] = to_levels(probability, quality)
+    for window, levels in predicted(pair, predictor, area, size, iter, stored):
+        whole[slices_in(window, area)] = levels
     return whole
 
 
@@ -202,7 +206,7 @@ def test_a_raster_too_wide_for_its_blocks_to_be_held_is_walked_in_stripes_with_t
     whole = mosaic(pair, predictor, 64)
     monkeypatch.setattr(Pair, "widest", 130)
     np.testing.assert_array_equal(mosaic(pair, predictor, 64), whole)
-    order = [window for window, _, _ in predicted(pair, predictor, pair.grid.window, 64, iter)]
+    order = [window for window, _ in predicted(pair, predictor, pair.grid.window, 64, iter, stored)]
     assert [int(window.col_off) // 128 for window in order] == sorted(int(window.col_off) // 128 for window in order)
 
 
@@ -332,7 +336,7 @@ def test_windows_are_read_by_several_threads_at_a_time_and_answered_in_their_ord
 
     monkeypatch.setattr(pair, "read", meet)
     predictor = model.for_pair(*([getattr(sample, side) for sample in pair.samples] for side in ("before", "after")))
-    windows = [window for window, _, _ in predicted(pair, predictor, pair.grid.window, 96, iter)]
+    windows = [window for window, _ in predicted(pair, predictor, pair.grid.window, 96, iter, stored)]
     assert len(names) == 3
     assert windows == sorted(windows, key=lambda window: (window.row_off, window.col_off))
 

@@ -1,3 +1,4 @@
+from contextlib import closing
 from pathlib import Path
 
 import geopandas
@@ -8,19 +9,42 @@ from rasterio.crs import CRS
 from rasterio.features import rasterize
 
 from s2change_plugin.engine import outputs
-from s2change_plugin.engine.grid import Grid
+from s2change_plugin.engine.evidence import NAMES, Evidence, pixels_of
+from s2change_plugin.engine.grid import Grid, windows
+from s2change_plugin.engine.pair import PairWindow
 from s2change_plugin.engine.polygons import write_polygons
+from s2change_plugin.engine.validity import Quality
 
 GRID = Grid(CRS.from_epsg(32631), Affine(10, 0, 500000, 0, -10, 5000000), 60, 80)
 
 
-def drawn(tmp_path: Path, levels: np.ndarray, threshold: float = 0.5, target: str = "change.gpkg") -> geopandas.GeoDataFrame:
-    layers = {"mask": (outputs.MASK, outputs.to_mask(levels, threshold)), "probability": (outputs.PROBABILITY, levels)}
-    for name, (layer, values) in layers.items():
+BANDS = ("B03", "B04", "B08", "B11")
+
+
+def drawn(
+    tmp_path: Path,
+    levels: np.ndarray,
+    threshold: float = 0.5,
+    target: str = "change.gpkg",
+    *,
+    quality: np.ndarray | None = None,
+    side: int = 80,
+    dates: np.ndarray | None = None,
+) -> geopandas.GeoDataFrame:
+    """Polygons of stored probability, its evidence from windows of a side; dates (date, band, row, col) have the bands `BANDS`."""
+    mask = outputs.to_mask(levels, threshold)
+    quality = np.where(levels == 255, np.uint8(Quality.CLOUD), np.uint8(0)) if quality is None else quality
+    bands, shown = (BANDS, dates) if dates is not None else ((), np.zeros((2, 0, *GRID.shape), np.float32))
+    for name, layer, values in (("mask", outputs.MASK, mask), ("quality", outputs.QUALITY, quality)):
         writer = outputs.RasterWriter(tmp_path / name, GRID, layer, {})
         writer.write(values, GRID.window)
         writer.close()
-    write_polygons(tmp_path / "mask", tmp_path / "probability", tmp_path / target)
+    with closing(Evidence(tmp_path)) as evidence:
+        for window in windows(*GRID.shape, side):
+            part = window.toslices()
+            seen = PairWindow(*(date[:, part[0], part[1]] for date in shown), quality[part])
+            evidence.add(window, pixels_of(mask[part] == outputs.CHANGE, levels[part], seen, bands))
+        write_polygons(tmp_path / "mask", tmp_path / "quality", evidence, tmp_path / target)
     if target != "change.gpkg":
         (tmp_path / target).rename(tmp_path / "change.gpkg")
     return geopandas.read_file(tmp_path / "change.gpkg", layer="change")
@@ -68,19 +92,55 @@ def test_more_polygons_than_are_held_at_a_time_are_the_same(tmp_path: Path, monk
     assert rows(parts) == rows(whole)
 
 
-def test_an_area_that_spans_windows_has_one_mean(tmp_path: Path, levels: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_area_that_spans_windows_has_one_mean(tmp_path: Path, levels: np.ndarray) -> None:
     levels[10:20, 20:30] = 150
-    whole = drawn(tmp_path, levels)
-    monkeypatch.setattr("s2change_plugin.engine.polygons._WINDOW", 16)
-    assert drawn(tmp_path, levels).mean_probability.tolist() == whole.mean_probability.tolist()
+    dates = np.random.default_rng(0).uniform(0.05, 0.5, (2, 4, *GRID.shape)).astype(np.float32)
+    whole, parts = (drawn(tmp_path, levels, side=side, dates=dates) for side in (80, 16))
     # 96 pixels at 0.8, 100 at 0.6.
     assert whole.mean_probability[0] == pytest.approx((96 * 0.8 + 100 * 0.6) / 196, abs=1e-4)
+    for name in ("mean_probability", *NAMES, "observed_around"):
+        assert parts[name].tolist() == pytest.approx(whole[name].tolist(), abs=1e-4), name
+
+
+def test_each_polygon_has_the_mean_indices_of_its_own_pixels_on_both_dates(tmp_path: Path, levels: np.ndarray) -> None:
+    dates = np.full((2, 4, *GRID.shape), 0.1, np.float32)
+    # Vegetation under the large area before, bright ground under one half of it after.
+    dates[0, 2, 10:20, 10:30] = 0.4
+    dates[1, 3, 10:20, 10:20] = 0.3
+    table = drawn(tmp_path, levels, dates=dates)
+    assert table.ndvi_before.tolist() == pytest.approx([0.6, 0, 0], abs=0.004)
+    assert table.ndvi_after.tolist() == pytest.approx([0, 0, 0], abs=0.004)
+    assert table.ndbi_before.tolist() == pytest.approx([-0.6, 0, 0], abs=0.004)
+    assert table.ndbi_after.tolist() == pytest.approx([0.5 * 96 / 196, 0, 0], abs=0.004)
+    assert table.mndwi_after.tolist() == pytest.approx([-0.5 * 96 / 196, 0, 0], abs=0.004)
+
+
+def test_an_index_without_its_bands_is_empty(tmp_path: Path, levels: np.ndarray) -> None:
+    assert drawn(tmp_path, levels)[list(NAMES)].isna().all(None)
+
+
+def test_each_polygon_says_how_much_of_the_ground_around_it_was_observed(tmp_path: Path) -> None:
+    levels, quality = np.zeros((2, *GRID.shape), np.uint8)
+    levels[30, [10, 40, 70]] = 250
+    # Beside the first a cloud, beside the second the edge of the area of interest; the last lies by itself.
+    quality[:, :10], quality[:, 41:60] = Quality.CLOUD, Quality.OUTSIDE
+    levels[quality != 0] = 255
+    for side in (80, 16):
+        table = drawn(tmp_path, levels, quality=quality, side=side)
+        around = dict(zip(table.geometry.centroid.x.round().astype(int), table.observed_around, strict=True))
+        assert around == {500105: pytest.approx(7 / 13, abs=1e-4), 500405: 1, 500705: 1}
+
+
+def test_of_ground_beyond_the_map_nothing_is_said(tmp_path: Path) -> None:
+    levels = np.zeros(GRID.shape, np.uint8)
+    levels[0, 0] = 250
+    assert drawn(tmp_path, levels).observed_around.tolist() == [1]
 
 
 def test_no_change_is_an_empty_layer_that_opens(tmp_path: Path) -> None:
     table = drawn(tmp_path, np.zeros((60, 80), np.uint8))
     assert len(table) == 0
-    assert {"area_ha", "mean_probability"} <= set(table.columns)
+    assert {"area_ha", "mean_probability", *NAMES, "observed_around"} <= set(table.columns)
     assert table.crs.to_epsg() == 32631
 
 

@@ -405,12 +405,11 @@ def test_prediction_in_training_is_that_of_the_engine(data: Path, tmp_path: Path
     levels = predict_city(model, city)
     scenes = [open_scene(str(data / "bern" / f"{side}.tif")) for side in ("before", "after")]
     with open_pair(scenes[0], scenes[1], TEN_BANDS, PairOptions(register=False, clouds="none")) as pair:
-        for window, probability, quality in predicted(
-            pair, model.for_pair([city.before], [city.after]), pair.grid.window, 48, iter
-        ):
+        predictor = model.for_pair([city.before], [city.after])
+        stored = lambda seen, probability: to_levels(probability, seen.quality)  # noqa: E731
+        for window, here in predicted(pair, predictor, pair.grid.window, 48, iter, stored):
             rows, cols = window.toslices()
-            here = to_levels(probability, quality).astype(int)
-            assert np.abs(here - levels[rows, cols]).max() <= 1
+            assert np.abs(here.astype(int) - levels[rows, cols]).max() <= 1
 
 
 @pytest.mark.parametrize("name", list(LOSSES))

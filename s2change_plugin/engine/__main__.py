@@ -134,6 +134,9 @@ def _with(command: F, *options: Callable[[F], F]) -> F:
 @click.option("--polygons", type=_FILE, help="GeoPackage of changed areas to write.")
 @click.option("--record", type=_FILE, help="JSON to write with everything needed to repeat the run.")
 @click.option(
+    "--report", type=_FILE, help="HTML page to write: the map, its largest areas on both dates, and what is known of it."
+)
+@click.option(
     "--goal",
     type=click.Choice(["f1", "precision", "recall"]),
     default="f1",
@@ -304,7 +307,7 @@ def picture(before: str, after: str, mask: Path, output: Path, trust_units: bool
     with telling(False):
         from . import outputs
         from .options import CompareOptions
-        from .pictures import write_picture
+        from .pictures import change_picture
         from .rasters import open_raster
 
         options = _asked(CompareOptions, {"before": before, "after": after, "trust_units": trust_units, **given})
@@ -316,7 +319,7 @@ def picture(before: str, after: str, mask: Path, output: Path, trust_units: bool
             outputs.require_not_read([*scenes, raster], [output])
         with outputs.workdir_beside(output) as workdir, outputs.writing(output):
             finished = outputs.in_workdir(workdir, "picture", output)
-            write_picture(scenes[0], scenes[1], mask, finished)
+            finished.write_bytes(change_picture(scenes[0], scenes[1], mask))
             outputs.publish({finished: output})
         click.echo(f"Picture: {output}")
 

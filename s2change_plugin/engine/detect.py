@@ -6,17 +6,18 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from . import outputs
-from .card import AUTO, find_card
+from .card import AUTO, ModelCard, find_card
 from .choice import chosen_model
 from .errors import GridMismatch, NothingObserved, OutputError
 from .estimate import estimate_run, require_room, room
@@ -55,6 +56,9 @@ T = TypeVar("T")
 _MUCH = 0.5
 # Pixels around a patch that masks are looked for in, about; what is forgotten too early is read again.
 _MASK_REACH = 40
+# Of the changed areas, the largest, that a report shows.
+_AREAS_SHOWN = 12
+_Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +66,7 @@ class DetectOptions(CompareOptions):
     """One run, as asked for.
 
     Attributes:
-        mask, probability, quality, polygons, record: where the results go; None leaves one out.
+        mask, probability, quality, polygons, record, report: where the results go; None leaves one out.
         goal: one of `scores.GOALS`; which of the model's thresholds counts.
         threshold: 0–1, rounded to a multiple of 0.004; None takes the model's for the goal, or the method's.
         bounds: (left, bottom, right, top); None is the whole overlap.
@@ -76,6 +80,7 @@ class DetectOptions(CompareOptions):
     quality: Path | None = None
     polygons: Path | None = None
     record: Path | None = None
+    report: Path | None = None
     goal: str = "f1"
     threshold: float | None = None
     bounds: Bounds | None = None
@@ -111,11 +116,12 @@ class DetectOptions(CompareOptions):
         outputs.require_ending("raster", self.mask, self.probability, self.quality)
         outputs.require_ending("GeoPackage", self.polygons)
         outputs.require_ending("record", self.record)
+        outputs.require_ending("report", self.report)
 
     @property
     def targets(self) -> list[Path]:
         """The files that are asked for."""
-        asked = (self.mask, self.probability, self.quality, self.polygons, self.record)
+        asked = (self.mask, self.probability, self.quality, self.polygons, self.record, self.report)
         return [path for path in asked if path is not None]
 
     @property
@@ -169,30 +175,41 @@ _TAGS = {"method": "S2CHANGE_METHOD", "model": "S2CHANGE_MODEL", "sha256": "S2CH
 
 @dataclass(frozen=True)
 class Tally:
-    """What was counted over the windows: pixels, and area in square metres."""
+    """What was counted over the windows: of each quality code its pixels and square metres, and the same of change."""
 
-    pixels: int = 0
-    observed: int = 0
+    codes: _Floats = field(default_factory=lambda: np.zeros(len(Quality)))
+    codes_m2: _Floats = field(default_factory=lambda: np.zeros(len(Quality)))
     changed: int = 0
     changed_m2: float = 0.0
 
+    @property
+    def pixels(self) -> int:
+        """All, without those outside the area of interest."""
+        return int(self.codes.sum() - self.codes[Quality.OUTSIDE])
+
+    @property
+    def observed(self) -> int:
+        """Those that were observed on both dates."""
+        return int(self.codes[Quality.OBSERVED])
+
     def plus(self, mask: Codes, quality: Codes, area_m2: float) -> Tally:
-        """With one more window, whose pixels measure area_m2 each; what lies outside the area of interest does not count."""
-        changed = int((mask == 1).sum())
-        observed = int((mask != outputs.NOT_OBSERVED).sum())
-        asked = int((quality != Quality.OUTSIDE).sum())
-        return Tally(self.pixels + asked, self.observed + observed, self.changed + changed, self.changed_m2 + changed * area_m2)
+        """With one more window, whose pixels measure area_m2 each."""
+        codes, changed = np.bincount(quality.ravel(), minlength=len(Quality)), int((mask == outputs.CHANGE).sum())
+        return Tally(
+            self.codes + codes, self.codes_m2 + codes * area_m2, self.changed + changed, self.changed_m2 + changed * area_m2
+        )
 
 
 @dataclass(frozen=True)
 class Run:
     """What one run works on: an open pair and what was found of it, what predicts, the asked part of the grid, the threshold as applied.
 
-    The goal is what the threshold was chosen for; None where it is the user's own or a method's.
+    The card is the model's, None without one. The goal is what the threshold was chosen for; None where it is the user's own or a method's.
     """
 
     pair: Pair
     findings: tuple[Finding, ...]
+    card: ModelCard | None
     predictor: Predictor
     area: Window
     threshold: float
@@ -223,9 +240,9 @@ def detect(options: DetectOptions, events: Events) -> None:
         beside = ThreadPoolExecutor(1, "beside")
         # Whoever stops a run does not wait for what is being loaded.
         stack.callback(beside.shutdown, wait=False, cancel_futures=True)
-        pair, findings, predictor = stack.enter_context(_opened(options, beside, events))
+        pair, findings, card, predictor = stack.enter_context(_opened(options, beside, events))
         asked, goal = (predictor.threshold, predictor.goal) if options.threshold is None else (options.threshold, None)
-        run = Run(pair, findings, predictor, _asked_window(pair, options), outputs.applied_threshold(asked), goal)
+        run = Run(pair, findings, card, predictor, _asked_window(pair, options), outputs.applied_threshold(asked), goal)
         events.message(_threshold_text(run.threshold, asked, goal))
         if options.polygons and not fits_geopackage(pair.grid.crs):
             raise OutputError(
@@ -243,12 +260,19 @@ def detect(options: DetectOptions, events: Events) -> None:
                     "the pair says, and at the threshold.",
                     "warning",
                 )
-            finished = _finish(options, writers, evidence, workdir, events)
+            finished, largest = _finish(options, writers, evidence, workdir, events)
             values = result_values(options, run, tally)
             if options.record:
                 record = outputs.in_workdir(workdir, "record", options.record)
                 write_record(record, options, run, values)
                 finished[record] = options.record
+            if options.report:
+                from .report import write_change_report
+
+                report = outputs.in_workdir(workdir, "report", options.report)
+                with stage(events, "report"):
+                    write_change_report(report, options, run, values, tally, writers["mask"].path, largest)
+                finished[report] = options.report
         outputs.publish(finished)
     events.result(values, summary_of(values))
 
@@ -315,8 +339,10 @@ def predicted(
 
 
 @contextmanager
-def _opened(options: DetectOptions, beside: Executor, events: Events) -> Iterator[tuple[Pair, tuple[Finding, ...], Predictor]]:
-    """The pair, open, what was found of it, said, and what predicts, loaded beside; a finding that says stop ends the run."""
+def _opened(
+    options: DetectOptions, beside: Executor, events: Events
+) -> Iterator[tuple[Pair, tuple[Finding, ...], ModelCard | None, Predictor]]:
+    """The pair, open, what was found of it, said, the model's card, and what predicts, loaded beside; a finding that says stop ends the run."""
     if options.method == "unet" and options.model != AUTO:
         # Before anything is opened.
         find_card(options.model).require_goal(options.goal)
@@ -347,7 +373,7 @@ def _opened(options: DetectOptions, beside: Executor, events: Events) -> Iterato
         predictor = fitting.result()
         events.message(predictor.text)
         say_findings(findings, pair, events)
-        yield pair, findings, predictor
+        yield pair, findings, card, predictor
 
 
 def _loaded(name: str | None, options: DetectOptions) -> Model | None:
@@ -410,7 +436,7 @@ def _write_windows(
     for writer in writers.values():
         # Windows removes no folder in which a file is open.
         stack.callback(writer.close)
-    evidence = stack.enter_context(closing(Evidence(workdir))) if options.polygons else None
+    evidence = stack.enter_context(closing(Evidence(workdir))) if options.polygons or options.report else None
     tally = Tally()
     progress = partial(events.progress, "detect")
 
@@ -423,7 +449,7 @@ def _write_windows(
     for window, (levels, mask, quality, changed) in predicted(
         run.pair, run.predictor, area, run.predictor.window_size, progress, kept
     ):
-        if options.polygons and not tally.pixels:
+        if evidence and not tally.pixels:
             # These libraries are slow to load, and needed at the end; before now they would slow the trial and the first windows.
             beside.submit(import_module, ".polygons", __package__)
         place = Window(window.col_off - area.col_off, window.row_off - area.row_off, window.width, window.height)
@@ -442,21 +468,23 @@ def _write_windows(
 
 def _finish(
     options: DetectOptions, writers: dict[str, RasterWriter], evidence: Evidence | None, workdir: Path, events: Events
-) -> dict[Path, Path]:
-    """Everything that was asked for but the record, finished in the working folder; file there to its target."""
+) -> tuple[dict[Path, Path], list[Any]]:
+    """Rasters and polygons as they were asked for, finished in the working folder: file there to its target; and the largest areas for the report."""
     finished: dict[Path, Path] = {}
+    largest: list[Any] = []
     for writer in writers.values():
         writer.close()
     asked = [(name, getattr(options, name)) for name in options.rasters]
     with ThreadPoolExecutor(len(asked), "write") as pool:
         coming = [pool.submit(writers[name].finish, target) for name, target in asked]
-        if options.polygons and evidence:
-            from .polygons import write_polygons
+        if evidence:
+            from .polygons import draw_polygons
 
-            drawn = outputs.in_workdir(workdir, "polygons", options.polygons)
+            drawn = outputs.in_workdir(workdir, "polygons", options.polygons) if options.polygons else None
             with stage(events, "polygons"):
-                write_polygons(writers["mask"].path, writers["quality"].path, evidence, drawn)
-            finished[drawn] = options.polygons
+                largest = draw_polygons(writers["mask"].path, writers["quality"].path, evidence, drawn, _AREAS_SHOWN)
+            if drawn and options.polygons:
+                finished[drawn] = options.polygons
         for made, (_, target) in zip(coming, events.progress("write", asked), strict=True):
             finished[made.result()] = target
-    return finished
+    return finished, largest

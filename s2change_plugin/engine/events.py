@@ -25,6 +25,7 @@ _STAGES = {
     "register": "Comparing dates",
     "detect": "Detecting change",
     "polygons": "Drawing polygons",
+    "report": "Writing the report",
     "stack": "Reading",
     "compare": "Comparing",
     "chips": "Exporting labels",

@@ -293,6 +293,12 @@ def fits_geopackage(crs: CRS) -> bool:
     return True
 
 
+def lonlat_of(point: Any, crs: CRS) -> tuple[float, float]:
+    """Longitude and latitude, degrees, of a shapely point in a CRS."""
+    lon, lat = _to_lonlat(crs).transform(point.x, point.y)
+    return float(lon), float(lat)
+
+
 def name_of(crs: CRS) -> str:
     """A CRS in the few characters that a message has room for, such as "EPSG:32631"."""
     epsg = crs.to_epsg()

@@ -163,6 +163,7 @@ class Pair:
         bands: those that are read, in their order.
         base: before's own 10 m grid, or the UTM grid that stands for it.
         grid: common to both, the part of `base` that both cover.
+        after_grid: on which `after` is read, so that its ground lies under `before`'s: `grid` with the shift taken out.
         masks: of before, of after.
         area: of interest; None is all of the grid.
         shift: measured between the dates; it is taken out of what is read.
@@ -188,6 +189,7 @@ class Pair:
             )
         self.before, self.after, self.bands, self.options = before, after, tuple(bands), options
         self.base, self.grid = base, base.crop(window)
+        self.after_grid = self.grid
         self.area = Area(options.area, self.grid) if options.area else None
         self.masks = (masks_of(before, options.clouds, options.before_mask), masks_of(after, options.clouds, options.after_mask))
         self.shift, self.normalisation = NOT_ASKED, NOT_NORMALISED
@@ -358,7 +360,8 @@ class Pair:
 
     def _read_after_on(self, transform: Affine) -> None:
         self._after.close()
-        self._after = self._opened(self.after, self.masks[1], replace(self.grid, transform=transform))
+        self.after_grid = replace(self.grid, transform=transform)
+        self._after = self._opened(self.after, self.masks[1], self.after_grid)
         self.samples = self._read_samples(self.sampled)
 
     def _read_samples(self, windows: Sequence[Window]) -> list[PairWindow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
 
 from .errors import GridMismatch, NothingObserved, UnreadableInput
 from .grid import Grid, bounds_window, pixel_size_m, slices_in
@@ -27,14 +29,33 @@ from .scores import AGREEMENT_COLOURS, Agreement
 from .validity import QUALITY_COLOURS, QUALITY_NAMES, Codes, Quality, SpectralTest, date_quality, pair_quality, worse
 
 _PICTURE_PIXELS = 900
+# Of a view: metres along a side at least, how many times as long as what it shows, and pixels at most.
+_VIEW_M, _AROUND, _VIEW_PIXELS = 600.0, 1.6, 240
 # Darker than paper and the white of what a date does not show, and a colour beside the grey of the ground.
 _CHANGE_COLOUR, _UNSEEN_COLOUR = (0.84, 0.0, 0.34), (0.79, 0.72, 0.55)
 # Around the legend's patches, so that none is lost on its paper.
 _OUTLINE = "#777777"
 
 
-def write_picture(before: Scene, after: Scene, mask: Path, target: Path) -> None:
-    """Write a picture of three panels, before | after | change, that a person can look at.
+@dataclass(frozen=True)
+class View:
+    """A square of both dates around something that changed.
+
+    Attributes:
+        before, after: PNGs of alike size, in true colour with one stretch.
+        width, height: pixels of these; on the ground both are as long.
+        outline: of what changed, as the d of an SVG path in these pixels.
+    """
+
+    before: bytes
+    after: bytes
+    width: int
+    height: int
+    outline: str
+
+
+def change_picture(before: Scene, after: Scene, mask: Path) -> bytes:
+    """PNG of three panels, before | after | change, that a person can look at.
 
     Both dates are shown in true colour with one stretch, so that what looks different is different.
 
@@ -64,7 +85,36 @@ def write_picture(before: Scene, after: Scene, mask: Path, target: Path) -> None
     model, threshold = tags.get("S2CHANGE_MODEL") or tags.get("S2CHANGE_METHOD", "?"), tags.get("S2CHANGE_THRESHOLD", "?")
     caption = f"{before.label}  →  {after.label}    model {model}, threshold {threshold}"
     panels = {"Before": first, "After": second, "Change": overlay}
-    target.write_bytes(_drawn(panels, grid, legend, caption))
+    return _drawn(panels, grid, legend, caption)
+
+
+def view_of(pair: Pair, area: Any) -> View:
+    """What both dates of an open pair show around an area, a shapely polygon in the CRS of its grid, the shift taken out."""
+    window = bounds_window(pair.grid, area.bounds, pair.grid.crs) or pair.grid.window
+    tall, wide = pixel_size_m(pair.grid)
+    side_m = max(_VIEW_M, _AROUND * max(window.height * tall, window.width * wide))
+    height, width = round(side_m / tall), round(side_m / wide)
+    square = Window(window.col_off + (window.width - width) // 2, window.row_off + (window.height - height) // 2, width, height)
+    shape = min(height, _VIEW_PIXELS), min(width, _VIEW_PIXELS)
+    # Coarser by nearest neighbour, as all pictures; else each pixel where it lies.
+    how = Resampling.nearest if shape != (height, width) else Resampling.cubic
+    grids = [_divided(grid.crop(square), *shape) for grid in (pair.grid, pair.after_grid)]
+    colours = _colours(pair.before, pair.after)
+    images = [_read(scene.select(colours), grid, how=how) for scene, grid in zip((pair.before, pair.after), grids, strict=True)]
+    first, second = stretched_alike(*map(_as_three, images))
+    return View(_png(first), _png(second), shape[1], shape[0], _path_of(area, grids[0]))
+
+
+def _path_of(area: Any, grid: Grid) -> str:
+    """The outline of a shapely polygon as the d of an SVG path, in the pixels of a grid, to a fifth of which it is true."""
+    import shapely
+
+    def in_pixels(places: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack(~grid.transform @ (places[:, 0], places[:, 1]), 1)
+
+    drawn = shapely.simplify(shapely.transform(area, in_pixels), 0.2)
+    rings = [drawn.exterior, *drawn.interiors]
+    return " ".join("M" + "L".join(f"{col:.1f},{row:.1f}" for col, row in ring.coords[:-1]) + "Z" for ring in rings)
 
 
 def pair_picture(pair: Pair) -> bytes | None:
@@ -132,8 +182,6 @@ def agreement_picture(confusion: Path) -> bytes:
     Change is rare and small: where a dot of the picture stands for many pixels, it shows the commonest of those that are not
     true negatives.
     """
-    from matplotlib.image import imsave
-
     with open_raster(str(confusion)) as raster:
         grid = _coarser(_with_square_pixels(Grid(raster.crs, raster.transform, raster.height, raster.width)))
         # For the mode what is nodata does not count.
@@ -151,8 +199,15 @@ def agreement_picture(confusion: Path) -> bytes:
             codes = coarse.read(1)
     palette = np.zeros((256, 3), np.uint8)
     palette[list(AGREEMENT_COLOURS)] = list(AGREEMENT_COLOURS.values())
+    return _png(palette[codes])
+
+
+def _png(image: NDArray[Any]) -> bytes:
+    """A picture (row, col, colour) as it is."""
+    from matplotlib.image import imsave
+
     drawn = BytesIO()
-    imsave(drawn, palette[codes], format="png")
+    imsave(drawn, image, format="png")
     return drawn.getvalue()
 
 
@@ -193,12 +248,22 @@ def _true_colours(before: Scene, after: Scene, grid: Grid) -> tuple[Array, Array
     Raises:
         NothingObserved: neither shows anything there.
     """
-    colours: list[str] = [name for name in ("B04", "B03", "B02") if name in before.bands and name in after.bands]
-    colours = colours if len(colours) == 3 else [name for name in before.bands if name in after.bands][:3]
+    colours = _colours(before, after)
     first, second = (_read(scene.select(colours), grid) for scene in (before, after))
     if not any(np.isfinite(image).all(0).any() for image in (first, second)):
         raise NothingObserved(f"Neither {before.source} nor {after.source} shows anything there.")
-    return stretched_alike(first, second)
+    return stretched_alike(_as_three(first), _as_three(second))
+
+
+def _colours(before: Scene, after: Scene) -> list[str]:
+    """The bands to show as red, green and blue; others, three at most, where the dates have not all of these."""
+    found: list[str] = [name for name in ("B04", "B03", "B02") if name in before.bands and name in after.bands]
+    return found if len(found) == 3 else [name for name in before.bands if name in after.bands][:3]
+
+
+def _as_three(image: Array) -> Array:
+    """Three bands of an image (band, row, col) that has one to three; the first of fewer, in grey."""
+    return image if len(image) == 3 else image[:1].repeat(3, 0)
 
 
 def stretched_alike(first: Array, second: Array) -> tuple[Array, Array]:
@@ -234,10 +299,12 @@ def _divided(grid: Grid, height: int, width: int) -> Grid:
     return Grid(grid.crs, grid.transform @ Affine.scale(grid.width / width, grid.height / height), height, width)
 
 
-def _read(scene: Scene, grid: Grid, keep_saturated: bool = False) -> Array:
-    """Reflectance on a grid, (band, row, col), NaN where nothing is seen; +inf where saturated, if that is kept."""
-    # Coarser by far: any interpolation would read each pixel many times over.
-    reader = SceneReader(scene, grid, Resampling.nearest)
+def _read(scene: Scene, grid: Grid, keep_saturated: bool = False, how: Resampling = Resampling.nearest) -> Array:
+    """Reflectance on a grid, (band, row, col), NaN where nothing is seen; +inf where saturated, if that is kept.
+
+    On a grid that is coarser by far any interpolation would read each pixel many times over.
+    """
+    reader = SceneReader(scene, grid, how)
     try:
         image = reader.read(grid.window)
     finally:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import islice
+from contextlib import ExitStack, contextmanager
+from heapq import nlargest
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,8 +36,8 @@ _MOST_HELD = 100_000
 _AROUND_M = 60.0
 
 
-def write_polygons(mask: Path, quality: Path, evidence: Evidence, target: Path) -> int:
-    """Write the connected areas of change as a GeoPackage and give their number.
+def draw_polygons(mask: Path, quality: Path, evidence: Evidence, target: Path | None, largest: int = 0) -> list[Any]:
+    """Draw the connected areas of change, write them as a GeoPackage, and give so many of the largest, as tuples with these names.
 
     Pixels that share an edge are one area. Each has `area_ha` (geodesic, hectares), and of its pixels the mean: `mean_probability` (0–1),
     `evidence.NAMES` (−1 to 1, null where a date has not both bands), and `observed_around` (0–1), the share of the ground up to 60 m away
@@ -46,23 +47,27 @@ def write_polygons(mask: Path, quality: Path, evidence: Evidence, target: Path) 
     Args:
         mask, quality: the rasters of the run.
         evidence: of all of the mask's pixels of change; its windows lie on these rasters.
-        target: GeoPackage, made anew.
+        target: GeoPackage, made anew; None writes none.
+        largest: how many to give, with their `geometry`, in the rasters' CRS.
 
     Raises:
         OSError: it cannot be written.
     """
-    with rasterio.open(mask) as raster, rasterio.open(quality) as codes, _plain_name(target) as here:
+    with ExitStack() as stack:
+        raster, codes = (stack.enter_context(rasterio.open(path)) for path in (mask, quality))
+        here = stack.enter_context(_plain_name(target)) if target else None
         band = rasterio.band(raster, 1)
         # Of the mask 0 is left out at once, and what was not observed afterwards.
         found = (shape(outline) for outline, value in shapes(band, mask=band, transform=raster.transform) if value == CHANGE)
-        part = list(islice(found, _MOST_HELD))
+        parts = iter(lambda: list(islice(found, _MOST_HELD)), [])
+        first: list[Any] = []
         # Without any, an empty layer.
-        _write(part, raster, codes, evidence, here)
-        count = len(part)
-        while part := list(islice(found, _MOST_HELD)):
-            _write(part, raster, codes, evidence, here, append=True)
-            count += len(part)
-    return count
+        for number, part in enumerate(chain([next(parts, [])], parts)):
+            table = _described(part, raster, codes, evidence)
+            if here:
+                _write(table, here, append=number > 0)
+            first = nlargest(largest, [*first, *table.head(largest).itertuples(index=False)], lambda row: row.area_ha)
+    return first
 
 
 @contextmanager
@@ -82,16 +87,20 @@ def _plain_name(target: Path) -> Iterator[Path]:
         shutil.move(here, whole)
 
 
-def _write(
-    outlines: Sequence[Any], mask: DatasetReader, quality: DatasetReader, evidence: Evidence, target: Path, append: bool = False
-) -> None:
-    """Write outlines with their attributes to the layer, or add them to it."""
+def _described(
+    outlines: Sequence[Any], mask: DatasetReader, quality: DatasetReader, evidence: Evidence
+) -> geopandas.GeoDataFrame:
+    """Outlines with their attributes, the largest first."""
     areas = geodesic_areas_m2(outlines, mask.crs) / 1e4
     columns = {"area_ha": areas, **_means(outlines, mask, quality, evidence)}
     table = geopandas.GeoDataFrame(
         {name: values.round(4) for name, values in columns.items()}, geometry=list(outlines), crs=for_pyproj(mask.crs)
     )
-    table = table.astype(dict.fromkeys(columns, float)).sort_values("area_ha", ascending=False)
+    return table.astype(dict.fromkeys(columns, float)).sort_values("area_ha", ascending=False)
+
+
+def _write(table: geopandas.GeoDataFrame, target: Path, append: bool) -> None:
+    """Write areas to the layer, or add them to it."""
     # Version 1.2 is what every supported QGIS reads without a warning.
     options = {} if append else {"dataset_options": {"VERSION": "1.2"}}
     how = {"layer": LAYER, "driver": "GPKG", "engine": "pyogrio", "geometry_type": "Polygon", "index": False, **options}

@@ -17,11 +17,13 @@ import numpy as np
 import rasterio
 
 from ..paths import PACKAGE, resources
+from .evidence import INDICES
 from .files import without_queries
 from .findings import Finding, worst
-from .grid import name_of
+from .grid import lonlat_of, name_of
 from .scene import Scene, short_name
 from .scores import AGREEMENT_COLOURS, GOALS, NOT_COUNTED, Agreement
+from .validity import QUALITY_COLOURS, QUALITY_NAMES, Quality
 
 if TYPE_CHECKING:
     from .card import ModelCard
@@ -47,7 +49,7 @@ def version() -> str:
 def result_values(options: DetectOptions, run: Run, tally: Tally) -> dict[str, Any]:
     """The outputs and numbers of a run, as they go into the result event and the record."""
     grid = run.pair.grid.crop(run.area)
-    paths = {name: getattr(options, name) for name in ("mask", "probability", "quality", "polygons", "record")}
+    paths = {name: getattr(options, name) for name in ("mask", "probability", "quality", "polygons", "record", "report")}
     return {
         **{name: str(path.resolve()) if path else None for name, path in paths.items()},
         "changed_area_ha": round(tally.changed_m2 / 1e4, 4),
@@ -130,8 +132,54 @@ def write_check_report(
             side: scene.label if scene else short_name(getattr(options, side))
             for side, scene in zip(("before", "after"), scenes, strict=True)
         },
-        picture=b64encode(picture).decode("ascii") if picture else None,
+        picture=picture,
         card=card,
+        goals=GOALS,
+    )
+    target.write_text(page, encoding="utf-8")
+
+
+def write_change_report(
+    target: Path, options: DetectOptions, run: Run, values: dict[str, Any], tally: Tally, mask: Path, largest: Sequence[Any]
+) -> None:
+    """Write what a run found as a page that a person reads, with everything it needs inside.
+
+    Args:
+        target: HTML file.
+        options: what was asked.
+        run: what it was made with.
+        values: the numbers of the run.
+        tally: what was counted.
+        mask: the change mask.
+        largest: areas of change, as `polygons.draw_polygons` gives them.
+    """
+    # Slow to load, and needed for a report alone.
+    from .pictures import change_picture, view_of
+
+    pair = run.pair
+    sides = ("before", "after")
+    areas = [
+        (area, view_of(pair, area.geometry), lonlat_of(area.geometry.representative_point(), pair.grid.crs)) for area in largest
+    ]
+    page = rendered(
+        resources() / "templates" / "change.html",
+        options=options,
+        values=values,
+        names={side: scene.label for side, scene in zip(sides, (pair.before, pair.after), strict=True)},
+        scenes=dict(zip(sides, (pair.before, pair.after), strict=True)),
+        findings=run.findings,
+        picture=change_picture(pair.before, pair.after, mask),
+        areas=areas,
+        indices=tuple(INDICES),
+        codes=[
+            (QUALITY_NAMES[code], "#{:02x}{:02x}{:02x}".format(*QUALITY_COLOURS[code]), tally.codes_m2[code] / 1e4)
+            for code in Quality
+            if code != Quality.OUTSIDE and tally.codes[code]
+        ],
+        asked_ha=(tally.codes_m2.sum() - tally.codes_m2[Quality.OUTSIDE]) / 1e4,
+        observed_ha=tally.codes_m2[Quality.OBSERVED] / 1e4,
+        decided=run.predictor.text,
+        card=run.card,
         goals=GOALS,
     )
     target.write_text(page, encoding="utf-8")
@@ -152,7 +200,7 @@ def write_compare_report(target: Path, values: dict[str, Any], picture: bytes) -
         **values,
         names={name: short_name(values[name].partition("|")[0]) for name in ("mask", "reference")},
         colours=colours,
-        picture=b64encode(picture).decode("ascii"),
+        picture=picture,
     )
     target.write_text(page, encoding="utf-8")
 
@@ -213,6 +261,7 @@ def rendered(template: Path, **values: Any) -> str:
     from jinja2 import Environment, FileSystemLoader
 
     environment = Environment(loader=FileSystemLoader(template.parent), autoescape=True)
+    environment.filters["inline"] = lambda png: b64encode(png).decode("ascii")
     page = environment.get_template(template.name).render(**values, version=version(), made=datetime.now(timezone.utc))
     return without_queries(page)
 

@@ -121,7 +121,15 @@ class DetectChange(EngineAlgorithm):
                 QgsProcessingParameterVectorDestination(
                     "POLYGONS", "Changed areas", Qgis.ProcessingSourceType.VectorPolygon, optional=True, createByDefault=False
                 ),
-                "Polygons with area in hectares and mean probability.",
+                "Polygons, each with its area in hectares, its mean probability, vegetation, built-up and water index of both dates, and how much of "
+                "the ground around it was observed.",
+            ),
+            # Of a file named .html QGIS makes an output that its results viewer lists.
+            shared.told(
+                QgsProcessingParameterFileDestination(
+                    "REPORT", "Report on the change", "HTML files (*.html)", optional=True, createByDefault=False
+                ),
+                "A page with the map, its largest areas on both dates, what was not observed, how it was made, and what speaks against it.",
             ),
             shared.advanced(
                 QgsProcessingParameterFileDestination(
@@ -139,6 +147,8 @@ class DetectChange(EngineAlgorithm):
         """Run the command and hand on what it says."""
         files = shared.targets(self, parameters, context)
         result = self.run_command([part for name, path in files.items() for part in (shared.option_name(name), path)], feedback)
+        if "REPORT" in files:
+            self.reword(files["REPORT"])
         styles = {files[name]: shipped_style(name.lower()) for name in _LAYERS if name in files}
         made_by = result["model"] or result["method"]
         group = f"Change {' → '.join(short_names(self.sources))}, {made_by}, threshold {result['threshold']:g}"

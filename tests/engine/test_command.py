@@ -128,6 +128,18 @@ def test_the_mask_with_bounds_is_the_crop_of_the_whole(tmp_path: Path, pair: tup
     np.testing.assert_array_equal(read(part), read(whole)[80:200, 10:230])
 
 
+def test_an_area_inside_the_bounds_is_the_same_as_in_the_whole(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    drawn = []
+    for name, bounds in (("whole", ()), ("part", ("--bounds", "500105", "4998000", "502800", "4999200"))):
+        done = detect(*pair, "--mask", tmp_path / "m.tif", "--polygons", tmp_path / f"{name}.gpkg", *bounds)
+        assert done.exit_code == 0, done.output
+        drawn.append(geopandas.read_file(tmp_path / f"{name}.gpkg"))
+    assert drawn[0].geometry[0].equals(drawn[1].geometry[0])
+    assert len(drawn[0].columns) == 10
+    for name in drawn[0].columns.drop("geometry"):
+        assert drawn[0][name].tolist() == pytest.approx(drawn[1][name].tolist(), rel=1e-3), name
+
+
 def test_bounds_are_taken_in_another_crs(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     bounds = ("3.0", "45.13", "3.02", "45.14")
     done = detect(*pair, "--mask", tmp_path / "m.tif", "--bounds", *bounds, "--bounds-crs", "EPSG:4326")

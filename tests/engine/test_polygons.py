@@ -12,7 +12,7 @@ from s2change_plugin.engine import outputs
 from s2change_plugin.engine.evidence import NAMES, Evidence, pixels_of
 from s2change_plugin.engine.grid import Grid, windows
 from s2change_plugin.engine.pair import PairWindow
-from s2change_plugin.engine.polygons import write_polygons
+from s2change_plugin.engine.polygons import draw_polygons
 from s2change_plugin.engine.validity import Quality
 
 GRID = Grid(CRS.from_epsg(32631), Affine(10, 0, 500000, 0, -10, 5000000), 60, 80)
@@ -44,7 +44,7 @@ def drawn(
             part = window.toslices()
             seen = PairWindow(*(date[:, part[0], part[1]] for date in shown), quality[part])
             evidence.add(window, pixels_of(mask[part] == outputs.CHANGE, levels[part], seen, bands))
-        write_polygons(tmp_path / "mask", tmp_path / "quality", evidence, tmp_path / target)
+        draw_polygons(tmp_path / "mask", tmp_path / "quality", evidence, tmp_path / target)
     if target != "change.gpkg":
         (tmp_path / target).rename(tmp_path / "change.gpkg")
     return geopandas.read_file(tmp_path / "change.gpkg", layer="change")
@@ -90,6 +90,22 @@ def test_more_polygons_than_are_held_at_a_time_are_the_same(tmp_path: Path, monk
         return sorted((row.geometry.wkt, row.area_ha, row.mean_probability) for row in table.itertuples())
 
     assert rows(parts) == rows(whole)
+
+
+def test_the_largest_areas_of_all_are_given_whether_they_are_written_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = np.zeros(GRID.shape, np.uint8)
+    for place, length in enumerate((3, 9, 2, 7, 1, 8, 4)):
+        levels[4 * place, :length] = 200
+    monkeypatch.setattr("s2change_plugin.engine.polygons._MOST_HELD", 2)
+    table = drawn(tmp_path, levels)
+    with closing(Evidence(tmp_path)) as evidence:
+        given = draw_polygons(tmp_path / "mask", tmp_path / "quality", evidence, None, 3)
+    known = table.nlargest(3, "area_ha")
+    assert [round(area.area_ha, 4) for area in given] == known.area_ha.tolist()
+    assert [area.geometry.area for area in given] == [900, 800, 700]
+    assert all(area.geometry.equals(shape) for area, shape in zip(given, known.geometry, strict=True))
 
 
 def test_an_area_that_spans_windows_has_one_mean(tmp_path: Path, levels: np.ndarray) -> None:

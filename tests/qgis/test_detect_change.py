@@ -23,6 +23,7 @@ from qgis.core import (
     QgsProcessingModelChildAlgorithm,
     QgsProcessingModelChildParameterSource,
     QgsProcessingModelParameter,
+    QgsProcessingOutputHtml,
     QgsProcessingParameterRasterLayer,
     QgsProject,
     QgsProperty,
@@ -101,7 +102,23 @@ def test_qgis_and_the_command_line_give_the_same_result(provider, engine, asked:
     assert result["THRESHOLD_USED"] == 0.5
     areas = QgsVectorLayer(f"{asked['POLYGONS']}|layername=change", "areas", "ogr")
     assert [feature["area_ha"] for feature in areas.getFeatures()] == [pytest.approx(24.02, abs=0.01)]
-    del areas
+    (area,) = areas.getFeatures()
+    assert -1 < area["ndvi_before"] < 1
+    assert area["observed_around"] == 1
+    del area, areas
+
+
+def test_a_report_is_written_in_the_words_of_the_dialog_and_the_results_viewer_lists_it(
+    provider, engine, asked: dict, tmp_path: Path
+) -> None:
+    outputs = {one.name(): one for one in QgsApplication.processingRegistry().algorithmById(ALGORITHM).outputDefinitions()}
+    assert isinstance(outputs["REPORT"], QgsProcessingOutputHtml)
+    asked |= {"REPORT": str(tmp_path / "r.html")}
+    assert processing.run(ALGORITHM, asked)["REPORT"] == asked["REPORT"]
+    page = (tmp_path / "r.html").read_text("utf-8")
+    assert "24.02 ha changed" in page
+    assert "The largest areas of change" in page
+    assert not re.search(r"(?<![\w-])--[a-z]", re.sub(r"<style>.*?</style>|base64,[^\"]*", "", page, flags=re.DOTALL))
 
 
 def test_folders_of_bands_are_inputs_too(provider, engine, asked: dict, pair: Path) -> None:

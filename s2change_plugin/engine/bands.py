@@ -119,6 +119,10 @@ _MEASURE = re.compile(r"\d+(?:\.\d+)?\s*n?m(?![a-z])", re.IGNORECASE)
 _NO_BAND = re.compile(r"(?<![a-z0-9])(?:venus|(?:view|sun)_(?:zenith|azimuth))", re.IGNORECASE)
 # "(Raw)" is how the Copernicus Browser ends the names of single bands; Theia and SNAP write B2 for B02.
 _FILE = re.compile(r"(?:^|[_\-. ])(?i:B(\d\d|8A)|(?-i:B)([1-9]))(?i:_(?:10|20|60)m|_\(Raw\))?$")
+# The same anywhere, between what parts words: clips and exports go on behind it.
+_WITHIN = re.compile(r"(?<![^_\-. ])(?:(?i:B(0[1-9]|1[0-2]|8A))|B([1-9]))(?![^_\-. ])")
+# A band's or the classification's, with its resolution: the files of one scene differ in no other word.
+_OWN_WORD = re.compile(r"(?<![^_\-. ])(?:SCL|B(?:0?[1-9]|1[0-2]|8A))(?:_[126]0m)?(?![^_\-. ])", re.IGNORECASE)
 _FILE_GSD = re.compile(r"_(?:10|20|60)m$", re.IGNORECASE)
 # Blue that other sensors have beside their blue.
 _NO_BLUE = re.compile(r"(?:coastal|deep)[_\-. ]blue$", re.IGNORECASE)
@@ -159,6 +163,18 @@ def band_of_file(path: str) -> str | None:
     name = PurePosixPath(path.replace("\\", "/")).stem
     found = None if _OF_LANDSAT.search(name) or _NO_BAND.search(name) else _FILE.search(name)
     return _canonical(found[1] or found[2]) if found else None
+
+
+def bands_within_file(path: str) -> tuple[str, ...]:
+    """The bands, each once, whose codes stand by themselves in a file's name, wherever ("B02_clip.tif", "…_B8A_10m_clipped.tif")."""
+    name = PurePosixPath(path.replace("\\", "/")).stem
+    found = () if _OF_LANDSAT.search(name) or _NO_BAND.search(name) else _WITHIN.findall(name)
+    return tuple(dict.fromkeys(_canonical(two or one) for two, one in found))
+
+
+def scene_of_file(path: str) -> str:
+    """A file's name without the word of its band or of the scene classification, which is that of the others of its scene."""
+    return _OWN_WORD.sub("", PurePosixPath(path.replace("\\", "/")).stem)
 
 
 def common_band_of_file(path: str) -> str | None:

@@ -8,7 +8,17 @@ from itertools import chain
 from pathlib import Path, PurePath, PurePosixPath
 
 from .acquisition import level_of_layers
-from .bands import BANDS, SCL, TEN_BANDS, USUAL_ORDERS, band_of_file, bands_of_descriptions, common_band_of_file, marks_of_file
+from .bands import (
+    BANDS,
+    SCL,
+    TEN_BANDS,
+    USUAL_ORDERS,
+    band_of_file,
+    bands_of_descriptions,
+    bands_within_file,
+    common_band_of_file,
+    marks_of_file,
+)
 from .errors import BandsUnknown, UnreadableInput, option_of
 from .files import Files, open_files
 from .rasters import open_raster
@@ -42,24 +52,42 @@ def whole_of(source: str) -> str | None:
     Of a folder for a resolution it is the one above, unless bands lie there too.
     """
     path = Path(source)
-    if not _may_be_band(path.name) or not path.is_file():
+    if not (_may_be_band(path.name) or _band_within(path.name)) or not path.is_file():
         return None
     with open_raster(source) as dataset:
         single = dataset.count == 1
-    beside = [other.name for other in path.parent.iterdir() if other.suffix.lower() in RASTER_FILES]
+    beside = _rasters_in(path.parent)
     band_of = _spelling(beside)
     if band_of(path.name) not in BANDS:
         return None
     there = {band_of(name) for name in beside}
     above = path.parent.parent
-    if single and _GSD_FOLDER.fullmatch(path.parent.name) and not any(_may_be_band(other.name) for other in above.iterdir()):
+    by_gsd = single and _GSD_FOLDER.fullmatch(path.parent.name)
+    if by_gsd and not any(_may_be_band(name) or band_of(name) in BANDS for name in _rasters_in(above)):
         return str(above)
     return str(path.parent) if single and len(there & BANDS.keys()) > 1 else None
 
 
 def _spelling(names: Iterable[str]) -> Callable[[str], str | None]:
-    """What tells the band of a file's name among those of a folder: its code, or its common name where no file has a code."""
-    return band_of_file if any(band_of_file(name) in BANDS for name in names) else common_band_of_file
+    """What tells the band of a file's name among those of a folder: the code that it ends with, or the common name where no file has a code.
+
+    Where so fewer than two bands are told, the code may stand anywhere.
+    """
+    names = tuple(names)
+    usual = band_of_file if any(band_of_file(name) in BANDS for name in names) else common_band_of_file
+    told = {name: usual(name) for name in names}
+    within = any(bands_within_file(name) for name, band in told.items() if band not in BANDS)
+    return _band_within if within and len(BANDS.keys() & told.values()) < 2 else usual
+
+
+def _band_within(name: str) -> str | None:
+    """The band of a file whose name holds one band's code, and no other's."""
+    bands = bands_within_file(name)
+    return bands[0] if len(bands) == 1 else None
+
+
+def _rasters_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.suffix.lower() in RASTER_FILES]
 
 
 def only_raster(files: Files) -> str | None:
@@ -163,14 +191,18 @@ def folder_layers(source: str, files: Files, picked: str | None) -> tuple[dict[s
         # A word ends the names of other files too, such as an image's of red, green, blue and nir.
         if band in BANDS and (band_of is band_of_file or _has_one_layer(files.path(name))):
             folders.setdefault(str(PurePosixPath(name).parent), {}).setdefault(band, []).append(name)
+    if "." in folders:
+        folders = {".": folders["."]}
+    if band_of is _band_within:
+        _require_one_band_each(
+            source, files, [name for name in rasters if not folders or str(PurePosixPath(name).parent) in folders]
+        )
     if not folders and not _OF_ZARR.isdisjoint(files.names):
         raise UnreadableInput(
             f"{source} is a Zarr store, such as ESA's EOPF products are, which is not supported. Give the product in the SAFE format, or a GeoTIFF of its bands."
         )
     if not folders:
         raise BandsUnknown(f"{source} holds neither a Sentinel-2 product nor files named like its bands (…_B02.tif, …_B8A.jp2).")
-    if "." in folders:
-        folders = {".": folders["."]}
     if len(folders) > 1 and not are_by_gsd(map(PurePosixPath, folders)):
         raise BandsUnknown(f"{source} holds band files in several folders ({', '.join(sorted(folders)[:4])}). Give one of them.")
     found: dict[str, list[str]] = {}
@@ -188,6 +220,17 @@ def folder_layers(source: str, files: Files, picked: str | None) -> tuple[dict[s
         own = {band: [name for name in names if marks_of_file(name) == marks_of_file(picked)] for band, names in found.items()}
         found = {band: names for band, names in own.items() if names}
     return {band: (files.path(_finest(source, band, names, picked)), 1) for band, names in found.items()}, len(of_scene) == 1
+
+
+def _require_one_band_each(source: str, files: Files, names: Iterable[str]) -> None:
+    """Refuse files of one layer whose names hold the codes of several bands."""
+    for name in names:
+        several = bands_within_file(name)
+        if len(several) > 1 and _has_one_layer(files.path(name)):
+            raise BandsUnknown(
+                f"The name of {name} in {source} holds {' and '.join(several)}, so it is not clear which band it is. Leave one in its name, or move the file "
+                "elsewhere if it is no band."
+            )
 
 
 def _has_one_layer(path: str) -> bool:
@@ -216,5 +259,6 @@ def _finest(source: str, band: str, names: list[str], picked: str | None) -> str
 
 
 def _gsd_of(path: PurePosixPath) -> re.Match[str] | None:
-    """The resolution that a file's name ends with, else that of its folder."""
-    return re.search(r"_(10|20|60)m$", path.stem) or _GSD_FOLDER.fullmatch(path.parent.name)
+    """The resolution that a file's name ends with, else that of its folder, else the one that stands elsewhere in the name."""
+    at_end, within = (re.search(rf"_(10|20|60)m{end}", path.stem) for end in ("$", r"(?=[_\-. ])"))
+    return at_end or _GSD_FOLDER.fullmatch(path.parent.name) or within

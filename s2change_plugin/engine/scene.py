@@ -16,7 +16,7 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
 
 from .acquisition import Acquisition, acquisition_of_name, acquisition_of_tags, level_of_layers, parse_number
-from .bands import ALL_BANDS, BANDS, SCL, marks_of_file
+from .bands import ALL_BANDS, BANDS, SCL, band_of_file, bands_within_file, common_band_of_file, marks_of_file, scene_of_file
 from .errors import BandsUnknown, GridMismatch, UnitsUnclear, UnreadableInput, option_of
 from .files import Files, without_queries
 from .grid import Grid, base_grid, bounds_window, is_on_earth, name_of, place_of
@@ -205,7 +205,8 @@ def open_scene(
     whole = whole_of(source) if files is None and bands is None else None
     picked = PurePath(source).name if whole is not None else None
     if whole is not None:
-        if find_product(whole) is not None:
+        # A file whose name goes on behind its band's is none of a product's.
+        if (band_of_file(source) or common_band_of_file(source)) and find_product(whole) is not None:
             return open_scene(whole, None, units, side, trust_units, crs)
         files = listed(whole)
     if files is not None:
@@ -392,11 +393,14 @@ def _classes_beside(files: Files, layers: Mapping[str, tuple[str, int]], alone: 
     """The scene classification among the files of a folder of bands, where one lies beside them: theirs by its name, or the only one of a folder of one scene."""
     folders = {PurePath(path).parent for path, _ in layers.values()}
     by_gsd = are_by_gsd(folders)
-    found = [
-        files.path(name)
-        for name in files.names
-        if PurePosixPath(name).suffix.lower() in RASTER_FILES and SCL_FILE.search(PurePosixPath(name).stem)
-    ]
+    # Of bands whose names go on behind their codes, its name goes on alike.
+    going_on = {scene_of_file(path) for path, _ in layers.values() if band_of_file(path) is None and bands_within_file(path)}
+
+    def is_theirs(name: str) -> bool:
+        return bool(SCL_FILE.search(PurePosixPath(name).stem)) or (SCL in name.upper() and scene_of_file(name) in going_on)
+
+    rasters = [name for name in files.names if PurePosixPath(name).suffix.lower() in RASTER_FILES]
+    found = [files.path(name) for name in rasters if is_theirs(name)]
     found = [path for path in found if (here := PurePath(path).parent) in folders or (by_gsd and are_by_gsd({*folders, here}))]
     marks = {(), *(marks_of_file(path) for path, _ in layers.values())}
     own = [path for path in found if marks_of_file(path) in marks]

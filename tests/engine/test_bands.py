@@ -7,6 +7,7 @@ from s2change_plugin.engine.bands import (
     band_of_description,
     band_of_file,
     bands_of_descriptions,
+    bands_within_file,
     common_band_of_file,
     parse_layers,
 )
@@ -125,6 +126,27 @@ def test_a_single_band_file_is_known_by_the_end_of_its_name(name: str, band: str
 )
 def test_a_single_band_file_is_known_by_the_common_name_that_its_name_ends_with(name: str, band: str | None) -> None:
     assert common_band_of_file(name) == band
+
+
+@pytest.mark.parametrize(
+    ("name", "bands"),
+    [
+        ("T31UFU_20200101T105441_B02_clip.tif", ("B02",)),
+        ("B02_clip.tif", ("B02",)),
+        ("S2_B8A_10m_clipped.tif", ("B8A",)),
+        ("T31UFU_B02_10m_reproj.tif", ("B02",)),
+        ("b11-utm (1).tif", ("B11",)),
+        ("X_FRE_B2_clip.tif", ("B02",)),
+        ("B02_clip_of_B02.tif", ("B02",)),
+        ("NDVI_B08_B04_clip.tif", ("B08", "B04")),
+        ("B02clip.tif", ()),
+        ("B13_clip.tif", ()),
+        ("sheet_b4_clip.tif", ()),
+        ("LC08_L1TP_198030_20210101_20210308_02_T1_B10_clip.tif", ()),
+    ],
+)
+def test_codes_of_bands_are_found_where_they_stand_by_themselves_in_a_files_name(name: str, bands: tuple[str, ...]) -> None:
+    assert bands_within_file(name) == bands
 
 
 def test_beside_a_broad_near_infrared_nir_is_the_narrow_one() -> None:

@@ -291,6 +291,47 @@ def test_common_names_tell_bands_of_files_where_no_file_has_a_code(tmp_path: Pat
         open_scene(str(tmp_path / "S2A_21JUH_20240101_0_L2A_red.tif"))
 
 
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("name", ["T31UFU_20200101T105441_{}_clip", "{}_clip", "S2_{}_10m_clipped", "S2_{}_20m_reproj (1)"])
+def test_names_of_band_files_may_go_on_behind_the_band(tmp_path: Path, name: str, zipped: bool) -> None:
+    for band in ("B02", "B03", "B8A", "SCL"):
+        write_stack(tmp_path / f"{name.format(band)}.tif", textured(1, 40, 40, 1), None)
+    scene = open_scene(make_archive(str(tmp_path / "scene"), "zip", tmp_path) if zipped else str(tmp_path))
+    assert tuple(scene.bands) == ("B02", "B03", "B8A")
+    assert scene.mask.path.endswith(f"{name.format('SCL')}.tif")
+    # A product that lies beside them is another scene.
+    write_product(tmp_path, np.full((13, 60, 60), 0.1, np.float32))
+    if not zipped:
+        assert open_scene(str(tmp_path / f"{name.format('B03')}.tif")) == scene, "one of them stands for all"
+
+
+def test_names_that_go_on_behind_the_band_count_only_where_others_do_not_tell_bands(tmp_path: Path) -> None:
+    for name in ("B02_20m", "B03_20m", "B02_10m_clip", "B03_10m_clip", "B04_clip", "SCL_clip"):
+        write_stack(tmp_path / f"{name}.tif", textured(1, 40, 40, 1), None)
+    scene = open_scene(str(tmp_path))
+    assert [Path(band.path).stem for band in scene.bands.values()] == ["B02_20m", "B03_20m"]
+    assert scene.mask is None
+    for band, colour in (("B02", "blue"), ("B03", "green")):
+        (tmp_path / f"{band}_20m.tif").rename(tmp_path / f"{colour}.tif")
+    assert [Path(band.path).stem for band in open_scene(str(tmp_path)).bands.values()] == ["blue", "green"]
+    for colour in ("blue", "green"):
+        (tmp_path / f"{colour}.tif").rename(tmp_path / f"{colour}_20m_clip.tif")
+    assert tuple(open_scene(str(tmp_path)).bands) == ("B02", "B03", "B04")
+
+
+def test_of_names_that_go_on_behind_the_band_the_finer_resolution_counts_and_what_is_unclear_is_refused(tmp_path: Path) -> None:
+    for name in ("B02_10m_clip", "B02_20m_clip", "B05_20m_clip", "B04_B08_index_clip"):
+        write_stack(tmp_path / f"{name}.tif", textured(2 if "index" in name else 1, 40, 40, 1), None)
+    # What has several layers is no band.
+    assert [Path(band.path).stem for band in open_scene(str(tmp_path)).bands.values()] == ["B02_10m_clip", "B05_20m_clip"]
+    write_stack(tmp_path / "B04_B08_index_clip.tif", textured(1, 40, 40, 1), None)
+    with pytest.raises(BandsUnknown, match=r"B04_B08_index_clip.tif in .* holds B04 and B08, .* Leave one in its name, or move"):
+        open_scene(str(tmp_path))
+    (tmp_path / "B04_B08_index_clip.tif").rename(tmp_path / "B02_clip.tif")
+    with pytest.raises(BandsUnknown, match=r"holds B02 more than once .* Give a folder with one file of each band"):
+        open_scene(str(tmp_path))
+
+
 def test_a_zip_of_one_stack_is_that_stack(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     stack = write_stack(tmp_path / "in" / "S2A_L2A_20240101.tif", textured(3, 40, 40, 1), ["B02", "B03", "B04"])

@@ -331,8 +331,8 @@ def _older(options: ChipsOptions, name: str, record: dict[str, Any], scenes: Seq
     # All files have to be opened to tell which lie behind them.
     behind = [file for scene in scenes for file in scene.files] if found else []
     for source in (*options.inputs, options.change, options.no_change, *behind):
-        path = Path(source.partition("|")[0]).resolve() if source else None
-        if path and any(path.is_relative_to((options.data / group).resolve()) for group in found):
+        path = outputs.resolved_path(source.partition("|")[0]) if source else None
+        if path and any(path.is_relative_to(outputs.resolved_path(options.data / group)) for group in found):
             raise OutputError(f"{source} is read and lies in what would be replaced. Choose another name with --name.")
     if found and not options.force:
         raise OutputError(

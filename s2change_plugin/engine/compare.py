@@ -16,7 +16,7 @@ from .errors import NothingObserved, UnreadableInput
 from .events import Events
 from .files import without_queries
 from .grid import Grid, name_of, pixel_area_m2, windows
-from .outputs import Layer, RasterWriter, require_apart, require_ending
+from .outputs import Layer, RasterWriter, require_apart, require_ending, resolved_path
 from .pictures import agreement_picture
 from .rasters import open_raster
 from .reference import Labels, open_change_mask, open_reference
@@ -57,7 +57,7 @@ class EvaluationOptions:
             UnreadableInput: the mask is its own reference.
             OutputError: two outputs in one file, an output in place of an input, or one with another format's ending.
         """
-        if Path(self.mask).resolve() == Path(self.reference).resolve():
+        if resolved_path(self.mask) == resolved_path(self.reference):
             raise UnreadableInput(f"{self.mask} is both mask and reference. Give what the mask is to be measured against.")
         require_apart((self.mask, self.reference, self.labelled), self.targets)
         require_ending("raster", self.confusion)

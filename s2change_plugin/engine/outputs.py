@@ -87,18 +87,23 @@ def require_apart(inputs: Sequence[str | None], targets: Sequence[Path]) -> None
     Raises:
         OutputError: the text says which.
     """
-    resolved = [path.resolve() for path in targets]
+    resolved = [resolved_path(path) for path in targets]
     # Many disks do not tell names apart that differ in case, or in how an accent is written.
     if len({unicodedata.normalize("NFC", str(path)).casefold() for path in resolved}) < len(resolved):
         raise OutputError("Two outputs have the same file name. Give each its own.")
     for source in filter(None, inputs):
-        path = Path(source.partition("|")[0]).resolve()
+        path = resolved_path(source.partition("|")[0])
         # A shapefile is several files.
         parts = {
             target for target in resolved if path.suffix.lower() == ".shp" and target.with_suffix("") == path.with_suffix("")
         }
         if path in resolved or parts or any(_is_same(path, target) for target in resolved):
             raise OutputError(f"{source} is an input and cannot be an output too. Choose another file name.")
+
+
+def resolved_path(path: str | Path) -> Path:
+    """The absolute path of a file, links followed; unlike `Path.resolve` it raises nothing where they lead in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def _is_same(path: Path, target: Path) -> bool:
@@ -137,9 +142,15 @@ def require_folders(targets: list[Path]) -> None:
     """Refuse targets that cannot be files.
 
     Raises:
-        OutputError: a target is a folder, or cannot be moved, or its folder is missing; or what `_require_replaceable` refuses.
+        OutputError: a target is a folder, or cannot be moved, or its folder is missing, or a link leads nowhere but to itself; or what
+            `_require_replaceable` refuses.
     """
     for target in targets:
+        for path in (target, target.parent):
+            if resolved_path(path).is_symlink():
+                raise OutputError(
+                    f"{path} is a link that leads back to itself. Remove it, or choose another place for the result."
+                )
         _require_replaceable(target)
         if target.is_dir():
             raise OutputError(f"{target} is a folder. Give a file name for the result.")

@@ -118,6 +118,34 @@ def test_a_name_that_the_system_refuses_gets_one_sentence(tmp_path: Path, pair: 
     assert done.stderr.strip().splitlines()[-1].startswith("Error: ")
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        "detect before.tif after.tif --mask loop.tif",
+        "detect before.tif after.tif --mask loop/m.tif --record loop.json",
+        "check before.tif after.tif --report loop.html",
+        "stack before.tif loop.tif",
+        "stack before.tif s.tif --quality loop.tif",
+        "compare before.tif after.tif --table loop.csv",
+        "chips before.tif after.tif before.tif loop",
+        "picture before.tif after.tif --mask before.tif --output loop.png",
+        "detect loop.tif after.tif --mask m.tif",
+        "chips before.tif after.tif loop.tif data --level L1C",
+    ],
+)
+def test_links_that_lead_in_a_circle_get_one_sentence(
+    tmp_path: Path, pair: tuple[Path, Path], args: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("loop", "loop.tif", "loop.json", "loop.html", "loop.csv", "loop.png"):
+        Path(name).symlink_to(name)
+    done = CliRunner().invoke(main, args.split())
+    assert done.exit_code == 1
+    (said,) = re.findall(r"^Error: .*loop.*", done.stderr, re.MULTILINE)
+    assert re.search(r"leads back to itself\. Remove it, or|does not exist|There is no file", said)
+    assert not any(Path(name).exists() for name in ("m.tif", "s.tif", "data"))
+
+
 def test_the_mask_with_bounds_is_the_crop_of_the_whole(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     whole, part = tmp_path / "whole.tif", tmp_path / "part.tif"
     assert detect(*pair, "--mask", tmp_path / "m.tif", "--probability", whole).exit_code == 0

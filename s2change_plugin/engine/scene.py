@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -537,5 +538,9 @@ def _undeclared_fill(path: str, index: int) -> float | None:
 
 def short_name(source: str) -> str:
     """A source's name; of a folder with its parent's, since "imgs_1" alone says little."""
-    path = Path(without_queries(source))
-    return f"{path.parent.name}/{path.name}" if path.is_dir() else path.name
+    named = without_queries(source)
+    if not os.path.isdir(named):
+        return Path(named).name
+    # Of "." these are the names of where it is.
+    folder = Path(os.path.abspath(named))
+    return f"{folder.parent.name}/{folder.name}"

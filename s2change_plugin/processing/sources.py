@@ -178,7 +178,11 @@ def short_name(source: str) -> str:
     # A file of a band stands for its folder, in which the days of several scenes may lie.
     path = path.parent if _BAND.search(path.stem) and not _DAY.search(path.stem) else path
     # Path.is_dir raises where a name is too long for a file, as a signed address may be.
-    return f"{path.parent.name}/{path.name}" if os.path.isdir(path) else path.stem
+    if not os.path.isdir(path):
+        return path.stem
+    # Of "." these are the names of where it is.
+    folder = Path(os.path.abspath(path))
+    return f"{folder.parent.name}/{folder.name}"
 
 
 def short_names(sources: Iterable[str]) -> list[str]:

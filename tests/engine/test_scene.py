@@ -365,6 +365,14 @@ def test_one_of_the_files_of_a_folder_stands_for_all_of_them(tmp_path: Path) -> 
     assert tuple(open_scene(str(stack)).bands) == ("B02", "B03", "B04"), "a stack is itself, whatever it is called"
 
 
+def test_the_working_folder_is_called_as_it_is_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for band in ("B02", "B03"):
+        write_stack(tmp_path / f"{band}.tif", textured(1, 40, 40, 1), None)
+    named = open_scene(str(tmp_path)).label
+    monkeypatch.chdir(tmp_path)
+    assert open_scene(".").label == named == f"{tmp_path.parent.name}/{tmp_path.name}"
+
+
 def test_bands_of_several_scenes_in_a_folder_are_not_mixed(tmp_path: Path) -> None:
     for name in ("2020-01-01_B02", "2020-01-01_B03", "2021-06-01_B02", "2021-06-01_B8A", "2021-06-01_B11", "2021-06-01_SCL"):
         write_stack(tmp_path / f"{name}.tif", textured(1, 40, 40, 1), None)

@@ -335,6 +335,13 @@ def test_a_source_without_a_usual_name_gets_one_all_the_same(other: str) -> None
     assert short_names([other, other]) == [short_name(other)] * 2
 
 
+def test_the_working_folder_is_called_as_it_is_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "B02.tif").touch()
+    names = {short_name(source) for source in (".", "B02.tif", str(tmp_path))}
+    assert names == {f"{tmp_path.parent.name}/{tmp_path.name}"}
+
+
 def test_two_rasters_of_one_day_are_no_pair(opened, pair: Path) -> None:
     layer(pair / "before.tif", "2021-08-20")
     layer(pair / "after.tif", "20210820 prepared")

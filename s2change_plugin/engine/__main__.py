@@ -308,15 +308,13 @@ def picture(before: str, after: str, mask: Path, output: Path, trust_units: bool
         from . import outputs
         from .options import CompareOptions
         from .pictures import change_picture
-        from .rasters import open_raster
 
         options = _asked(CompareOptions, {"before": before, "after": after, "trust_units": trust_units, **given})
         outputs.require_apart([*options.inputs, str(mask)], [output])
         outputs.require_ending("picture", output)
         outputs.require_folders([output])
         scenes = [options.open_scene(side) for side in ("before", "after")]
-        with open_raster(str(mask)) as raster:
-            outputs.require_not_read([*scenes, raster], [output])
+        outputs.require_not_read([*scenes, str(mask)], [output])
         with outputs.workdir_beside(output) as workdir, outputs.writing(output):
             finished = outputs.in_workdir(workdir, "picture", output)
             finished.write_bytes(change_picture(scenes[0], scenes[1], mask))

@@ -73,7 +73,7 @@ def check(options: CheckOptions, events: Events) -> None:
             scenes.append(None)
             findings.append(Finding("input", STOP, str(error), values={"side": side, "kind": error.kind}))
     if options.report:
-        require_not_read(filter(None, scenes), [options.report])
+        require_not_read([*scenes, *options.beside], [options.report])
     before, after = scenes
     name = options.model if options.method == "unet" and options.model != AUTO else None
     card = None

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from .labelled import (
 from .masks import Area, read_polygons
 from .options import CompareOptions
 from .pair import Pair, common_bands, open_pair
+from .rasters import files_behind
 from .report import scene_values, version
 from .scene import Scene
 from .validity import LEAST_OBSERVED, Codes, Quality
@@ -329,10 +331,13 @@ def _older(options: ChipsOptions, name: str, record: dict[str, Any], scenes: Seq
         one for one in folders - set(record["cities"]) if all((options.data / one / f"{part}.tif").exists() for part in _PARTS)
     )
     # All files have to be opened to tell which lie behind them.
-    behind = [file for scene in scenes for file in scene.files] if found else []
-    for source in (*options.inputs, options.change, options.no_change, *behind):
-        path = outputs.resolved_path(source.partition("|")[0]) if source else None
-        if path and any(path.is_relative_to(outputs.resolved_path(options.data / group)) for group in found):
+    drawn = [source for source in (*options.beside, options.change, options.no_change) if source]
+    behind = (
+        [*chain.from_iterable(scene.files for scene in scenes), *chain.from_iterable(map(files_behind, drawn))] if found else []
+    )
+    for source in (options.before, options.after, *drawn, *behind):
+        path = outputs.resolved_path(source.partition("|")[0])
+        if any(path.is_relative_to(outputs.resolved_path(options.data / group)) for group in found):
             raise OutputError(f"{source} is read and lies in what would be replaced. Choose another name with --name.")
     if found and not options.force:
         raise OutputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from .files import without_queries
 from .grid import Grid, name_of, pixel_area_m2, windows
 from .outputs import Layer, RasterWriter, require_apart, require_ending, resolved_path
 from .pictures import agreement_picture
-from .rasters import open_raster
 from .reference import Labels, open_change_mask, open_reference
 from .report import version, write_compare_report
 from .scores import AGREEMENT_COLOURS, AGREEMENT_NAMES, agreement, confusion_of, crosstab
@@ -93,10 +92,7 @@ def compare(options: EvaluationOptions, events: Events) -> None:
         S2ChangeError: one of its kinds; then nothing is left behind.
     """
     outputs.require_folders(options.targets)
-    for source in (options.mask, options.reference):
-        # What is no raster is said below, if it should be one.
-        with suppress(UnreadableInput), open_raster(source) as raster:
-            outputs.require_not_read([raster], options.targets)
+    outputs.require_not_read((options.mask, options.reference, options.labelled), options.targets)
     with ExitStack() as opened:
         workdir = opened.enter_context(outputs.workdir_beside(options.targets[0])) if options.targets else None
         if workdir:

@@ -351,7 +351,7 @@ def _opened(
     card = find_card(name) if name else None
     if card:
         card.require_goal(options.goal)
-    outputs.require_not_read((before, after), options.targets)
+    outputs.require_not_read((before, after, *options.beside), options.targets)
     # What the scenes say themselves, before anything is read of them.
     require_fit(scene_findings(before, after, card, options.accept_level))
     bands = card.bands if card else common_bands(before, after)

@@ -75,7 +75,12 @@ class CompareOptions:
     def inputs(self) -> tuple[str | None, ...]:
         """The files that are read."""
         model = (self.model, str(Path(self.model).with_suffix(".json"))) if self.model.endswith(".safetensors") else ()
-        return self.before, self.after, self.before_mask, self.after_mask, self.area, *model
+        return self.before, self.after, *self.beside, *model
+
+    @property
+    def beside(self) -> tuple[str | None, ...]:
+        """Of these the masks and the area of interest."""
+        return self.before_mask, self.after_mask, self.area
 
     def pair_options(self) -> PairOptions:
         """How the two are laid over each other."""

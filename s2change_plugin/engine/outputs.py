@@ -27,13 +27,13 @@ import rasterio.shutil
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
-from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from .errors import OutputError
 from .events import PLACED
 from .grid import Grid
 from .radiometry import Array
+from .rasters import files_behind
 from .validity import QUALITY_COLOURS, QUALITY_NAMES, Codes, Quality
 
 if TYPE_CHECKING:
@@ -115,8 +115,12 @@ def _is_same(path: Path, target: Path) -> bool:
         return False
 
 
-def require_not_read(inputs: Iterable[Scene | DatasetReader], targets: Sequence[Path]) -> None:
+def require_not_read(inputs: Iterable[Scene | str | None], targets: Sequence[Path]) -> None:
     """Refuse targets that would replace a file behind an input, such as one of a folder of bands or of a VRT.
+
+    Args:
+        inputs: scenes, and names of rasters and of layers of polygons, as `rasters.files_behind` takes them; None is none.
+        targets: files to be written.
 
     Raises:
         OutputError: the text says which.
@@ -124,7 +128,9 @@ def require_not_read(inputs: Iterable[Scene | DatasetReader], targets: Sequence[
     # What is not there yet is not read, and all files would have to be opened.
     there = [target for target in targets if target.exists()]
     if there:
-        require_apart([file for one in inputs for file in one.files], there)
+        require_apart(
+            [file for one in inputs if one for file in (files_behind(one) if isinstance(one, str) else one.files)], there
+        )
 
 
 def require_ending(kind: str, *targets: Path | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from defusedxml.ElementTree import ParseError, fromstring  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
@@ -16,6 +19,8 @@ from rasterio.io import DatasetReader
 from .errors import UnreadableInput
 from .grid import sample_windows
 
+# What QGIS adds to the path of a vector file.
+_OF_LAYER = re.compile(r"\|(?:layername|layerid|subset)=")
 # Of windows spread over a layer: values (window, pixel), whether they are numbers and not nodata, and the layer's size.
 Looked = tuple[NDArray[Any], NDArray[np.bool_], tuple[int, int]]
 
@@ -46,6 +51,37 @@ def is_missing(path: str) -> bool:
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+
+
+def files_behind(source: str) -> list[str]:
+    """The files that a raster, or a layer of polygons as QGIS names it too, is read from: itself, and those that a VRT names, or one that it names."""
+    waiting = [source if os.path.isfile(source) else _OF_LAYER.split(source)[0]]
+    found: list[str] = []
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            # GDAL lists those that a raster names itself, and no further.
+            waiting += _named_in(path) if not found or path.lower().endswith(".vrt") else []
+            found.append(path)
+    return found
+
+
+def _named_in(path: str) -> list[str]:
+    """The files that a raster names, or a VRT of polygons does; none of what is neither."""
+    try:
+        with open_raster(path) as dataset:
+            return list(dataset.files)
+    except UnreadableInput:
+        pass
+    if not path.lower().endswith(".vrt"):
+        return []
+    # Source: https://gdal.org/drivers/vector/vrt.html
+    try:
+        layers = fromstring(Path(path).read_bytes(), forbid_dtd=True).iter("SrcDataSource")
+    except (OSError, ParseError, ValueError, LookupError):
+        return []
+    folders = {True: os.path.dirname(path), False: ""}
+    return [os.path.join(folders[layer.get("relativeToVRT") == "1"], layer.text.strip()) for layer in layers if layer.text]
 
 
 def values_over(path: str, index: int) -> NDArray[Any]:

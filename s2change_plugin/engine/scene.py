@@ -32,7 +32,7 @@ from .radiometry import (
     require_one_unit,
     rule_for,
 )
-from .rasters import Looked, open_raster, spread_over, values_over
+from .rasters import Looked, files_behind, open_raster, spread_over, values_over
 from .safe import Product, find_product
 from .validity import SCL_CODES, ClassRaster, Mask, Quality
 
@@ -122,10 +122,8 @@ class Scene:
     def files(self) -> list[str]:
         """All files that its bands and mask are read from, those behind a VRT and an archive too."""
         mask = [self.mask.path] if isinstance(self.mask, ClassRaster) else []
-        found = list[str]()
-        for path in dict.fromkeys([*(band.path for band in self.bands.values()), *mask]):
-            with open_raster(path) as dataset:
-                found += [path, *dataset.files]
+        paths = dict.fromkeys([*(band.path for band in self.bands.values()), *mask])
+        found = [file for path in paths for file in files_behind(path)]
         return [archive[1] if (archive := _IN_ARCHIVE.match(path)) else path for path in dict.fromkeys(found)]
 
     @property

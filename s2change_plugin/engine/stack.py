@@ -96,7 +96,7 @@ def stack(options: StackOptions, events: Events) -> None:
         events.started(str(workdir.resolve()))
         bands = parse_layers(options.bands)
         scene = open_scene(options.source, bands, options.units, "", options.trust_units, crs_of(options.crs))
-        outputs.require_not_read([scene], list(targets.values()))
+        outputs.require_not_read([scene, options.mask], list(targets.values()))
         lacking = [name for name in TEN_BANDS if name in scene.missing]
         if lacking:
             scene.select(lacking)

@@ -317,6 +317,10 @@ def test_what_is_read_is_not_replaced(dates: list[Path], change: Path, tmp_path:
     assert "is read and lies in what would be replaced" in refusal(
         *behind, change, data, "--name", "town", "--force", "--level", "L1C"
     )
+    rasterio.shutil.copy(str(data / "town" / "change.tif"), str(tmp_path / "mask.vrt"), driver="VRT")
+    assert "is read and lies in what would be replaced" in refusal(
+        *dates, change, data, "--name", "town", "--force", "--before-mask", tmp_path / "mask.vrt"
+    )
     assert city_names(data) == ["town"]
 
 

@@ -789,6 +789,43 @@ def test_a_picture_replaces_no_input_and_takes_any_file_name(tmp_path: Path, pai
     assert (refused.exit_code, "is an input" in refused.stderr) == (1, True)
 
 
+_VRT = """<VRTDataset rasterXSize="340" rasterYSize="300"><SRS>EPSG:32631</SRS><GeoTransform>500000,10,0,5000000,0,-10</GeoTransform>
+<VRTRasterBand dataType="UInt16" band="1"><SimpleSource><SourceFilename relativeToVRT="1">{}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"""
+_VRT_OF_POLYGONS = """<OGRVRTDataSource><OGRVRTLayer name="{0.stem}"><SrcDataSource relativeToVRT="1">{0}</SrcDataSource>
+<SrcLayer>drawn</SrcLayer></OGRVRTLayer></OGRVRTDataSource>"""
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(
+    "args",
+    [
+        "detect before.tif after.tif --before-mask raster.vrt --mask there.tif",
+        "detect before.tif after.tif --after-mask raster.vrt --mask m.tif --quality there.tif",
+        "detect before.tif after.tif --before-mask drawn.vrt --mask m.tif --polygons there.gpkg",
+        "detect before.tif after.tif --area drawn.vrt --mask m.tif --polygons there.gpkg",
+        "detect before.tif after.tif --area drawn.vrt|layername=there --mask m.tif --polygons there.gpkg",
+        "stack before.tif m.tif --mask raster.vrt --quality there.tif",
+        "compare raster.vrt before.tif --confusion there.tif",
+        "compare before.tif after.tif --labelled drawn.vrt --table there.csv",
+    ],
+)
+def test_what_lies_behind_a_mask_or_an_area_is_not_replaced(
+    tmp_path: Path, pair: tuple[Path, Path], args: str, nested: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    there = Path("there.tif" if "there.tif" in args else "there.csv" if "there.csv" in args else "there.gpkg")
+    there.write_bytes(b"what must stay")
+    inner = Path("inner.vrt")
+    for given, text in (("raster.vrt", _VRT), ("drawn.vrt", _VRT_OF_POLYGONS)):
+        if given in args:
+            inner.write_text(text.format(there))
+            Path(given).write_text(text.format(inner if nested else there))
+    done = CliRunner().invoke(main, args.split())
+    assert done.exit_code == 1
+    assert f"Error: {there} is an input and cannot be an output too." in done.stderr.replace(f"{tmp_path}/", "")
+    assert there.read_bytes() == b"what must stay"
+
+
 def test_a_terminal_of_few_letters_ends_no_run(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     command = [*COMMAND, "check", *pair, "--before-units", "dn", "--after-units", "dn", "--model", "standin", "--json"]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}

@@ -420,7 +420,7 @@ def _asked_window(pair: Pair, options: DetectOptions) -> Window:
     if window is None:
         raise GridMismatch(
             f"The bounds {options.bounds} in {name_of(crs)} do not meet {'the area of interest in ' if pair.area else ''}"
-            f"the overlap of the two dates, {place_of(grid.crop(area))}. Choose an area inside it."
+            f"the overlap of the two dates, {place_of(grid.crop(area), crs)}. Choose an area inside it."
         )
     return window
 

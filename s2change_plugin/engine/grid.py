@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -305,10 +306,19 @@ def name_of(crs: CRS) -> str:
     return f"EPSG:{epsg}" if epsg else str(for_pyproj(crs).name)
 
 
-def place_of(grid: Grid) -> str:
-    """A grid's bounds and CRS as a message shows them."""
-    digits = 4 if grid.crs.is_geographic else 0
-    return f"({', '.join(f'{value:.{digits}f}' for value in grid.bounds)}) in {name_of(grid.crs)}"
+def place_of(grid: Grid, crs: CRS | None = None) -> str:
+    """A grid's bounds and CRS as a message shows them: in the CRS that is asked for, if the grid has a place there, else in its own."""
+    if crs is not None and crs != grid.crs:
+        with suppress(CRSError, CPLE_BaseError):
+            bounds = transform_bounds(grid.crs, crs, *grid.bounds)
+            if all(map(math.isfinite, bounds)):
+                return _said(bounds, crs)
+    return _said(grid.bounds, grid.crs)
+
+
+def _said(bounds: Bounds, crs: CRS) -> str:
+    digits = 4 if crs.is_geographic else 0
+    return f"({', '.join(f'{value:.{digits}f}' for value in bounds)}) in {name_of(crs)}"
 
 
 def _densified_ring(left: float, bottom: float, right: float, top: float) -> tuple[list[float], list[float]]:

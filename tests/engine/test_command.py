@@ -175,6 +175,14 @@ def test_bounds_are_taken_in_another_crs(tmp_path: Path, pair: tuple[Path, Path]
     assert 100 < read(tmp_path / "m.tif").shape[0] < 125
 
 
+def test_bounds_that_miss_are_told_beside_the_overlap_in_their_crs(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    said = detect(*pair, "--mask", tmp_path / "m.tif", "--bounds", 3.1, 45.1, 3.2, 45.2, "--bounds-crs", "EPSG:4326").stderr
+    assert "The bounds (3.1, 45.1, 3.2, 45.2) in EPSG:4326 do not meet the overlap" in said
+    assert re.search(
+        r"two dates, \(3\.0000, 45\.1[23]\d\d, 3\.04\d\d, 45\.15\d\d\) in EPSG:4326\. Choose an area inside it", said
+    ), said
+
+
 def test_a_threshold_of_ones_own_goes_before_the_models(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     assert "is called change" not in detect(*pair, "--mask", tmp_path / "m.tif").output
     done = detect(*pair, "--mask", tmp_path / "m.tif", "--threshold", "0")

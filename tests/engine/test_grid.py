@@ -25,6 +25,7 @@ from s2change_plugin.engine.grid import (
     is_native,
     pixel_area_m2,
     pixel_size_m,
+    place_of,
     sample_windows,
     slices_in,
     utm_grid,
@@ -72,6 +73,12 @@ def test_a_crs_with_a_turned_pole_has_no_place_in_a_geopackage() -> None:
     turned = "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +R=6371229 +to_meter=0.0174532925199433"
     assert not fits_geopackage(CRS.from_string(turned))
     assert fits_geopackage(UTM.crs)
+
+
+def test_a_place_is_said_in_another_crs_where_it_has_one_there() -> None:
+    assert place_of(UTM, CRS.from_epsg(4326)).endswith("in EPSG:4326")
+    assert place_of(UTM, UTM.crs) == place_of(UTM)
+    assert place_of(UTM, CRS.from_string("+proj=ortho +lon_0=180")) == place_of(UTM), "the other side of the Earth"
 
 
 def test_bounds_that_the_grids_crs_has_no_place_for_are_cut_to_the_grid() -> None:

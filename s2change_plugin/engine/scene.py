@@ -222,10 +222,10 @@ def open_scene(
     unusable, cirrus = _unusable(layers) if "B10" in layers else ({}, np.empty(0))
     usable = [name for name in ALL_BANDS if name in layers and name not in unusable]
     if len(usable) < 2:
-        held = f"one band only, {usable[0]}" if usable else "no usable band"
+        held = f"one {'usable ' if unusable else ''}band only, {usable[0]}" if usable else "no usable band"
         why_not = f" ({', '.join(_said_of_layer(*one) for one in unusable.items())})" if unusable else ""
         raise BandsUnknown(
-            f"{source} holds {held}{why_not}. Give a stack with all bands, or the folder that holds the band files."
+            f"{source} holds {held}{why_not}. Give a stack with at least two bands of 10 or 20 m, or the folder that holds the band files."
         )
     layers = {name: where for name, where in layers.items() if unusable.get(name) != _FILLED}
     # Asked only where nothing else tells the unit, and once: all bands of a scene are in the same one.

@@ -183,6 +183,28 @@ def test_a_mask_that_comes_with_a_date_and_is_not_read_is_said_until_there_is_on
         masks_of(open_scene(dates[1]), "product", None)
 
 
+def test_a_mask_that_is_used_and_has_a_fault_is_a_warning_though_clouds_are_masked_on_both_dates(tmp_path: Path) -> None:
+    bands = ("B03", "B04", "SCL")
+    values = textured(3, 200, 200, 1).astype(np.float32)
+    values[2, :, :100], values[2, :, 100:] = 4, 9
+    dates = [open_scene(str(write_stack(tmp_path / f"{name}.tif", values + index, bands))) for index, name in enumerate("ab")]
+    values[2, :, 99] = 6.5
+    faulty = open_scene(str(write_stack(tmp_path / "c.tif", values, bands)))
+
+    def found(*pair: Scene, **options: object) -> Finding:
+        with open_pair(*pair, bands[:2], PairOptions(register=False, **options)) as opened:
+            return clouds_finding(opened)
+
+    assert (found(*dates).severity, found(*dates).text[:35]) == (OK, "Clouds are masked on both dates by ")
+    said = found(dates[0], faulty)
+    assert said.severity == WARNING
+    assert said.text.startswith("After: the SCL layer was interpolated, ")
+    assert "Clouds are masked on both dates by scene classification (SCL) of the stack." in said.text
+    assert found(faulty, dates[0]).text.startswith("Before: the SCL layer was interpolated, ")
+    own = str(write_stack(tmp_path / "own.tif", np.eye(200, dtype=np.uint8)[None], None))
+    assert found(dates[0], faulty, after_mask=own).severity == OK
+
+
 def scene(acquisition: Acquisition, bands: tuple[str, ...] = ("B03", "B04"), **more: object) -> Scene:
     return Scene("scene", dict.fromkeys(bands), acquisition, **more)
 

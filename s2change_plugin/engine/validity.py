@@ -187,7 +187,9 @@ def classes_to_codes(layers: NDArray[Any], mask: ClassRaster, nodata: float | No
     """
     codes = np.zeros(layers.shape[1:], np.uint8)
     if mask.scale != 1:
-        layers = np.rint(layers * mask.scale)
+        # What fills may be too large for that; no class is.
+        with np.errstate(over="ignore"):
+            layers = np.rint(layers * mask.scale)
     for values, meaning in zip(layers, mask.codes, strict=True):
         for value, code in meaning.items():
             codes = worse(codes, np.where(values == value, code, 0).astype(np.uint8))

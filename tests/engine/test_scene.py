@@ -838,8 +838,12 @@ def test_a_scl_layer_of_a_stack_is_its_mask_and_numbers_beside_it_are_still_no_b
         open_scene(str(write_stack(tmp_path / "b.tif", values, ("B1", "B2", "B3", "B4", "SCL"))))
 
 
-@pytest.mark.parametrize(("scale", "fill"), [(1, np.nan), (1, -9999), (1e-4, np.nan), (1e-4, -9999)])
-def test_classes_that_were_scaled_with_the_bands_are_still_classes(tmp_path: Path, scale: float, fill: float) -> None:
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("scale", [1, 1e-4])
+@pytest.mark.parametrize("fill", [np.nan, -9999, -0.5, 65535, 255.5, np.finfo(np.float32).max])
+def test_classes_that_were_scaled_with_the_bands_are_still_classes_whatever_fills_among_them(
+    tmp_path: Path, scale: float, fill: float
+) -> None:
     values = textured(5, 40, 48, 1).astype(np.float32) / 10000
     values[4] = np.arange(48) % 12 * np.float32(scale)
     values[4, 20:] = fill

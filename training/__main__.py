@@ -15,7 +15,7 @@ from click.core import ParameterSource
 
 from s2change_plugin.engine.errors import S2ChangeError
 
-from .simulate import simulate
+from .simulate import SampleOptions, write_sample
 
 _SETTINGS = click.option(
     "--set", "settings", metavar="NAME=VALUE", multiple=True, help="A training option, as FitOptions names it; repeatable."
@@ -226,6 +226,22 @@ def crossvalidate(
         click.echo(f"Report: {output / PAGE}")
 
 
+@main.command()
+@click.argument("folder", type=_FOLDER)
+@click.option("--seed", default=SampleOptions.seed, show_default=True, help="Another seed, another place.")
+@click.option("--size", default=SampleOptions.size, show_default=True, help="Rows and columns, pixels of 10 m.")
+def simulate(folder: Path, seed: int, size: int) -> None:
+    """Make a simulated pair with exact truth in FOLDER: before.tif, after.tif, truth.tif and sample.json."""
+    with one_sentence():
+        try:
+            options = SampleOptions(seed=seed, size=size)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        paths = write_sample(folder, options)
+        share = json.loads(paths["sample"].read_text(encoding="utf-8"))["change_share"]
+        click.echo(f"Simulated pair (seed {seed}, {size} x {size} pixels, {share:.1%} changed) in {folder}")
+
+
 def steps(items: Sequence[int], label: str) -> Iterator[int]:
     """Walk the steps of an epoch behind a progress bar."""
     with click.progressbar(items, label=label, file=sys.stderr) as bar:
@@ -250,8 +266,6 @@ def one_sentence() -> Iterator[None]:
         click.echo(f"Error: {said}", err=True)
         sys.exit(1)
 
-
-main.add_command(simulate)
 
 if __name__ == "__main__":
     main(prog_name="python -m training")

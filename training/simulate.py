@@ -11,13 +11,11 @@ truth.
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 
-import click
 import numpy as np
 import numpy.typing as npt
 import rasterio
@@ -27,6 +25,7 @@ from scipy import ndimage, sparse
 from scipy.spatial import cKDTree
 from scipy.special import ndtr
 
+from s2change_plugin.engine import outputs
 from s2change_plugin.engine.bands import BANDS, TEN_BANDS
 
 from .files import write_json
@@ -1126,12 +1125,31 @@ CORNER = (
 def write_sample(folder: Path, options: SampleOptions) -> dict[str, Path]:
     """Simulate a pair; gives the paths of before.tif, after.tif, truth.tif and sample.json by stem.
 
-    The files are named only when they are whole, sample.json last: where it is there, the sample is complete.
+    They appear all at once, when they are whole, or not at all.
+
+    Raises:
+        OutputError: they cannot be written; then all is as it was.
+        OSError: the folder cannot be made.
     """
-    sample = simulate_pair(options)
-    folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"{name}.tif" for name in ("before", "after", "truth")} | {"sample": folder / "sample.json"}
-    paths["sample"].unlink(missing_ok=True)
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        outputs.require_folders(list(paths.values()))
+        with outputs.workdir_beside(paths["sample"]) as workdir:
+            finished = {name: workdir / path.name for name, path in paths.items()}
+            sample = simulate_pair(options)
+            with outputs.writing(paths["sample"]):
+                _write_files(finished, sample, options)
+            outputs.publish({finished[name]: path for name, path in paths.items()})
+    finally:
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+    return paths
+
+
+def _write_files(paths: Mapping[str, Path], sample: Sample, options: SampleOptions) -> None:
+    """Write a sample's files, each to its path."""
     shift = f"{options.shift[0]:+g} rows, {options.shift[1]:+g} columns"
     common = {"SIMULATED": "yes", "SEED": str(options.seed), "SHIFT_AGAINST_BEFORE": shift}
     _write(
@@ -1154,7 +1172,6 @@ def write_sample(folder: Path, options: SampleOptions) -> dict[str, Path]:
     )
     _write(paths["truth"], sample.truth[None], (0, 0), common, ("urban change",), 1.0, None)
     write_json(paths["sample"], _account(sample, options))
-    return paths
 
 
 def _account(sample: Sample, options: SampleOptions) -> dict[str, object]:
@@ -1184,9 +1201,12 @@ def _write(
     scale: float,
     nodata: int | None,
 ) -> None:
-    """Write (band, row, col) as a tiled GeoTIFF that begins `begin` rows and columns into the sample."""
+    """Write (band, row, col) as a tiled GeoTIFF that begins `begin` rows and columns into the sample.
+
+    Raises:
+        OSError: it does not read back; GDAL says nothing when a disk fills up while it closes a file.
+    """
     count, height, width = image.shape
-    partial = path.with_suffix(".tif.part")
     profile = {
         "driver": "GTiff",
         "dtype": image.dtype.name,
@@ -1203,28 +1223,11 @@ def _write(
         "blockysize": 256,
         "interleave": "band",
     }
-    with rasterio.open(partial, "w", **profile) as raster:
+    with rasterio.open(path, "w", **profile) as raster:
         raster.write(image)
         raster.descriptions = names
         raster.scales = (scale,) * count
         raster.update_tags(**tags)
-    partial.replace(path)
-
-
-@click.command("simulate")
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--seed", default=SampleOptions.seed, show_default=True, help="Another seed, another place.")
-@click.option("--size", default=SampleOptions.size, show_default=True, help="Rows and columns, pixels of 10 m.")
-def simulate(folder: Path, seed: int, size: int) -> None:
-    """Make a simulated pair with exact truth in FOLDER: before.tif, after.tif, truth.tif and sample.json."""
-    try:
-        options = SampleOptions(seed=seed, size=size)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    paths = write_sample(folder, options)
-    share = json.loads(paths["sample"].read_text(encoding="utf-8"))["change_share"]
-    click.echo(f"Simulated pair (seed {seed}, {size} x {size} pixels, {share:.1%} changed) in {folder}")
-
-
-if __name__ == "__main__":
-    simulate()
+    with rasterio.open(path) as raster:
+        if not np.array_equal(raster.read(), image):
+            raise OSError("what was written does not read back")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +17,8 @@ from scipy import ndimage
 from skimage.registration import phase_cross_correlation
 
 from s2change_plugin.engine.bands import TEN_BANDS
+from training import simulate
+from training.__main__ import main
 from training.simulate import (
     AFTER,
     BEFORE,
@@ -28,7 +33,6 @@ from training.simulate import (
     draw,
     make_plan,
     sampling,
-    simulate,
     simulate_pair,
     write_sample,
 )
@@ -185,14 +189,41 @@ def test_files_carry_grid_bands_units_and_that_they_are_simulated(tmp_path: Path
 
 
 def test_command_makes_a_pair_and_refuses_an_odd_size(tmp_path: Path):
-    good = CliRunner().invoke(simulate, [str(tmp_path), "--size", "64", "--seed", "5"])
+    good = CliRunner().invoke(main, ["simulate", str(tmp_path), "--size", "64", "--seed", "5"])
     assert good.exit_code == 0, good.output
     assert "seed 5" in good.output
     assert (tmp_path / "sample.json").exists()
-    bad = CliRunner().invoke(simulate, [str(tmp_path / "b"), "--size", "65"])
+    bad = CliRunner().invoke(main, ["simulate", str(tmp_path / "b"), "--size", "65"])
     assert bad.exit_code == 2
     assert "even" in bad.output
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_on_a_full_disk_the_command_says_one_sentence_and_leaves_all_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
+):
+    arguments = ["simulate", str(tmp_path / "old"), "--size", "64"]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    opened = rasterio.open
+
+    def full(path: Path, *args: object, **profile: object):
+        if path.name == "truth.tif" and not late:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if path.name == "truth.tif" and not args:
+            # Nothing was said when it was closed.
+            os.truncate(path, path.stat().st_size // 2)
+        return opened(path, *args, **profile)
+
+    monkeypatch.setattr(simulate.rasterio, "open", full)
+    for folder in ("old", "new"):
+        done = CliRunner().invoke(main, ["simulate", str(tmp_path / folder), "--size", "64", "--seed", "5"])
+        assert done.exit_code == 1
+        assert re.fullmatch(r"Error: .*sample\.json could not be written: .* and run again\.\n", done.stderr)
+        assert "the disk is full. Free some space" in done.stderr or late
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == kept
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
 
 
 @pytest.mark.parametrize("wrong", [{"size": 30}, {"shift": (5.0, 0.0)}, {"offset": (3, 0)}, {"change_share": 0.5}])

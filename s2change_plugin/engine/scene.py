@@ -202,37 +202,61 @@ def open_scene(
             raise GridMismatch(f"{source} is a product, which tells its place itself; leave {option_of(side, 'crs')} out.")
         return _product_scene(product, units, side, trust_units)
     whole = whole_of(source) if files is None and bands is None else None
-    picked = PurePath(source).name if whole is not None else None
-    if whole is not None:
-        # A file whose name goes on behind its band's is none of a product's.
-        if (band_of_file(source) or common_band_of_file(source)) and find_product(whole) is not None:
-            return open_scene(whole, None, units, side, trust_units, crs)
-        files = listed(whole)
-    if files is not None:
-        layers, alone = folder_layers(source, files, picked)
-        # Where the folder holds nothing else it is the scene, whichever of its files was picked.
-        source = whole if whole is not None and alone else source
-        acquisition = _acquisition_of_names(path for path, _ in layers.values())
-        mask, lost, unused = _classes_beside(files, layers, alone), None, ""
-    else:
-        layers = stack_layers(source, bands, side)
-        acquisition, mask, lost = _told_by_stack(source, bands)
-        unused = "" if mask else _unused_layer(source)
+    # A file whose name goes on behind its band's is none of a product's.
+    if whole is not None and (band_of_file(source) or common_band_of_file(source)) and find_product(whole) is not None:
+        return open_scene(whole, None, units, side, trust_units, crs)
+    files = listed(whole) if whole is not None else files
+    layers = _in_stack(source, bands, side) if files is None else _in_folder(source, files, whole)
+    return _layers_scene(layers, units, side, trust_units, crs)
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """Where the bands of a stack or a folder lie, and what comes with them.
+
+    Attributes:
+        source: what is said to be the scene.
+        where: band name to path and layer.
+        in_files: each has a file of its own.
+        acquisition, mask, lost_mask, unused_mask: see `Scene`.
+    """
+
+    source: str
+    where: dict[str, tuple[str, int]]
+    in_files: bool
+    acquisition: Acquisition
+    mask: ClassRaster | None
+    lost_mask: str | None = None
+    unused_mask: str = ""
+
+
+def _in_stack(source: str, bands: tuple[str | None, ...] | None, side: str) -> _Layers:
+    where = stack_layers(source, bands, side)
+    acquisition, mask, lost = _told_by_stack(source, bands)
+    return _Layers(source, where, False, acquisition, mask, lost, "" if mask else _unused_layer(source))
+
+
+def _in_folder(source: str, files: Files, whole: str | None) -> _Layers:
+    """Of a folder's files those of the scene; `whole` is the folder where the source is one of them."""
+    where, alone = folder_layers(source, files, None if whole is None else PurePath(source).name)
+    # Where the folder holds nothing else it is the scene, whichever of its files was picked.
+    source = whole if whole is not None and alone else source
+    acquisition = _acquisition_of_names(path for path, _ in where.values())
+    return _Layers(source, where, True, acquisition, _classes_beside(files, where, alone))
+
+
+def _layers_scene(found: _Layers, units: str, side: str, trust_units: bool, crs: CRS | None) -> Scene:
+    """The scene of a stack's or a folder's layers, once their unit, their place and what is wrong with each are told."""
+    source, layers, acquisition, mask, unused = found.source, found.where, found.acquisition, found.mask, found.unused_mask
     own = _own_masks(layers, crs)
     unusable, cirrus = _unusable(layers) if "B10" in layers else ({}, np.empty(0))
-    usable = [name for name in ALL_BANDS if name in layers and name not in unusable]
-    if len(usable) < 2:
-        held = f"one {'usable ' if unusable else ''}band only, {usable[0]}" if usable else "no usable band"
-        why_not = f" ({', '.join(_said_of_layer(*one) for one in unusable.items())})" if unusable else ""
-        raise BandsUnknown(
-            f"{source} holds {held}{why_not}. Give a stack with at least two bands of 10 or 20 m, or the folder that holds the band files."
-        )
+    usable = _usable(source, layers, unusable)
     layers = {name: where for name, where in layers.items() if unusable.get(name) != _FILLED}
     # Asked only where nothing else tells the unit, and once: all bands of a scene are in the same one.
     largest = cache(lambda: max(_largest(path, index) for path, index in layers.values()))
     told = _told_by_cirrus(*layers["B10"], cirrus, largest, side, trust_units) if "B10" in layers else None
     fill = cache(lambda: _undeclared_fill(*next(iter(layers.values()))))
-    found = {
+    sources = {
         name: _band_source(path, index, units, side, largest, told, trust_units, fill, crs)
         for name, (path, index) in layers.items()
     }
@@ -243,15 +267,32 @@ def open_scene(
         # Only Level-2A has been classified.
         acquisition = replace(acquisition, level=acquisition.level or "L2A")
         mask, unused = _with_classes(mask)
-    if "B10" in found and acquisition.level is None:
+    if "B10" in sources and acquisition.level is None:
         # The cirrus band is left out of Level-2A: it sees no ground (ESA, Sentinel-2 Products Specification Document).
         acquisition = replace(acquisition, level="L1C")
-    bands_found = {name: found[name] for name in usable}
-    if files is not None:
-        _require_one_place(source, bands_found)
+    bands = {name: sources[name] for name in usable}
+    if found.in_files:
+        _require_one_place(source, bands)
     if not trust_units:
-        require_one_unit(source, {name: band.rule for name, band in bands_found.items()}, side)
-    return Scene(source, bands_found, acquisition, mask, unusable=unusable, lost_mask=lost, unused_mask=unused, own_masks=own)
+        require_one_unit(source, {name: band.rule for name, band in bands.items()}, side)
+    lost = found.lost_mask
+    return Scene(source, bands, acquisition, mask, unusable=unusable, lost_mask=lost, unused_mask=unused, own_masks=own)
+
+
+def _usable(source: str, layers: Collection[str], unusable: Mapping[str, str]) -> list[str]:
+    """The bands that are usable, in their usual order.
+
+    Raises:
+        BandsUnknown: fewer than two.
+    """
+    usable = [name for name in ALL_BANDS if name in layers and name not in unusable]
+    if len(usable) < 2:
+        held = f"one {'usable ' if unusable else ''}band only, {usable[0]}" if usable else "no usable band"
+        why_not = f" ({', '.join(_said_of_layer(*one) for one in unusable.items())})" if unusable else ""
+        raise BandsUnknown(
+            f"{source} holds {held}{why_not}. Give a stack with at least two bands of 10 or 20 m, or the folder that holds the band files."
+        )
+    return usable
 
 
 def _own_masks(layers: Mapping[str, tuple[str, int]], crs: CRS | None) -> tuple[ClassRaster, ...]:

@@ -15,11 +15,12 @@ from rasterio.warp import Resampling, reproject
 
 from s2change_plugin.engine.bands import ALL_BANDS
 from s2change_plugin.engine.errors import UnreadableInput
-from s2change_plugin.engine.findings import require_fit, units_finding
+from s2change_plugin.engine.findings import require_fit
 from s2change_plugin.engine.grid import Grid
 from s2change_plugin.engine.labelled import RECORD, UNLABELLED, Origin, city_names, read_record, record_text, write_city
 from s2change_plugin.engine.outputs import writing
 from s2change_plugin.engine.pair import PairOptions, open_pair
+from s2change_plugin.engine.pair_findings import units_finding
 from s2change_plugin.engine.radiometry import Array
 from s2change_plugin.engine.rasters import open_raster
 from s2change_plugin.engine.scene import Scene, open_scene

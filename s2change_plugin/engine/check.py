@@ -13,7 +13,7 @@ from .detect import fitted
 from .errors import ModelError, S2ChangeError
 from .estimate import estimate_run, require_room, room
 from .events import Events, stage
-from .findings import OK, SEVERITIES, STOP, Finding, check_pair, scene_findings, worst
+from .findings import OK, SEVERITIES, STOP, Finding, worst
 from .options import CompareOptions
 from .outputs import (
     in_workdir,
@@ -26,9 +26,11 @@ from .outputs import (
     writing,
 )
 from .pair import Pair, common_bands, open_pair
+from .pair_findings import check_pair
 from .pictures import pair_picture
 from .report import scene_values, write_check_report
 from .scene import Scene
+from .scene_findings import scene_findings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from .bands import ALL_BANDS, TEN_BANDS
 from .errors import NothingObserved, OutputError, S2ChangeError
 from .events import PLACED, Events, stage
 from .files import without_queries
-from .findings import check_pair, require_fit, say_findings, scene_findings
+from .findings import require_fit, say_findings
 from .grid import Grid, intersect, pixel_size_m, place_of, slices_in
 from .labelled import (
     NEIGHBOURS_KM,
@@ -43,9 +43,11 @@ from .labelled import (
 from .masks import Area, read_polygons
 from .options import CompareOptions
 from .pair import Pair, common_bands, open_pair
+from .pair_findings import check_pair
 from .rasters import files_behind
 from .report import scene_values, version
 from .scene import Scene
+from .scene_findings import scene_findings
 from .validity import LEAST_OBSERVED, Codes, Quality
 
 BLOCK_M, _SMALLEST_BLOCK_M, _LARGEST_BLOCK_M = 5000.0, 1000.0, 20000.0

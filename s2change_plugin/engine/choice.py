@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from .card import AUTO, SHIPPED, find_card, named_weights
 from .errors import ModelError
-from .findings import STOP, model_finding
+from .findings import STOP
 from .scene import Scene
+from .scene_findings import model_finding
 
 
 def chosen_model(name: str, before: Scene, after: Scene) -> str:

@@ -24,7 +24,7 @@ from .estimate import estimate_run, require_room, room
 from .events import Events, stage
 from .evidence import Evidence, pixels_of
 from .files import without_queries
-from .findings import Finding, check_pair, require_fit, say_findings, scene_findings
+from .findings import Finding, require_fit, say_findings
 from .grid import (
     Bounds,
     aligned_windows,
@@ -41,8 +41,10 @@ from .grid import (
 from .options import CompareOptions
 from .outputs import RasterWriter
 from .pair import Pair, PairWindow, common_bands, open_pair
+from .pair_findings import check_pair
 from .radiometry import Array
 from .report import result_values, summary_of, version, write_record
+from .scene_findings import scene_findings
 from .scores import GOALS
 from .threads import in_order
 from .validity import Codes, Quality

@@ -409,7 +409,7 @@ def open_pair(
 
     The grid is `before`'s own where its pixels measure 8–12 m on the ground, else a 10 m UTM grid, cut to the overlap.
     The measured shift moves `after`'s grid, so that each of its pixels is resampled once. Whether the two may be compared
-    at all is for `findings.check_pair` to say.
+    at all is for `pair_findings.check_pair` to say.
 
     Args:
         before, after: the two dates.

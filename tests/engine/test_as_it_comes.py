@@ -407,8 +407,8 @@ def test_trusted_units_stop_nothing(tmp_path: Path, bad) -> None:
 
 def test_no_oscd_pair_is_taken_for_mixed_units(oscd: Path) -> None:
     """Ten bands as a stack would have them: B10, which would settle it, is left out."""
-    from s2change_plugin.engine.findings import units_finding
     from s2change_plugin.engine.pair import PairOptions, open_pair
+    from s2change_plugin.engine.pair_findings import units_finding
 
     states = {}
     for city in sorted(path.name for path in oscd.iterdir() if path.is_dir()):

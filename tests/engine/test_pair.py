@@ -16,9 +16,10 @@ from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.blocks import BlockCache
 from s2change_plugin.engine.clouds import BANDS
 from s2change_plugin.engine.errors import GridMismatch, UnitsUnclear, UnreadableInput
-from s2change_plugin.engine.findings import OK, WARNING, require_fit, units_finding, usable_finding
+from s2change_plugin.engine.findings import OK, WARNING, require_fit
 from s2change_plugin.engine.grid import intersect
 from s2change_plugin.engine.pair import DateReader, PairOptions, open_pair
+from s2change_plugin.engine.pair_findings import units_finding, usable_finding
 from s2change_plugin.engine.reading import SceneReader
 from s2change_plugin.engine.scene import open_scene
 from s2change_plugin.engine.validity import Quality

@@ -10,9 +10,10 @@ from click.testing import CliRunner, Result
 from s2change_plugin.engine.__main__ import main
 from s2change_plugin.engine.bands import L2A_BANDS
 from s2change_plugin.engine.errors import UnreadableInput
-from s2change_plugin.engine.findings import STOP, WARNING, clouds_finding, units_finding
+from s2change_plugin.engine.findings import STOP, WARNING
 from s2change_plugin.engine.masks import MaskReader, masks_of
 from s2change_plugin.engine.pair import open_pair
+from s2change_plugin.engine.pair_findings import clouds_finding, units_finding
 from s2change_plugin.engine.scene import open_scene
 from s2change_plugin.engine.stack import to_dn
 from s2change_plugin.engine.validity import ClassRaster, Quality

@@ -18,6 +18,7 @@ FILES = {
     "PROBABILITY": "probability.tif",
     "QUALITY": "quality.tif",
     "POLYGONS": "change.gpkg",
+    "REPORT": "change.html",
     "RECORD": "run.json",
 }
 # What qgis_process repeats before and after the algorithm's own words.

@@ -338,6 +338,8 @@ def predicted(
             right = window.col_off + window.width
             ends = (right - first) % stripe == 0 or right >= end
             pair.forget(window.row_off + window.height - margin, math.inf if ends else right - margin)
+    # What comes after the windows has their memory.
+    pair.forget(math.inf, math.inf)
 
 
 @contextmanager

@@ -232,6 +232,7 @@ def test_the_blocks_of_a_pair_are_decoded_once_and_forgotten_behind_the_windows(
         monkeypatch.setattr("s2change_plugin.engine.threads.cores", lambda: 1)
         dates = ([getattr(sample, side) for sample in opened.samples] for side in ("before", "after"))
         mosaic(opened, fit_predictor("cva", *dates, opened.bands), 256)
+        assert not opened._blocks._parts, "what comes after the windows has the memory"
     assert sorted(decoded) == sorted(set(decoded))
     assert len(decoded) == 2 * 4 * 3
     # Two rows of three for each date, one of those before, and what the windows ahead have begun.

@@ -161,8 +161,15 @@ def _own_raster(source: str, origin: str) -> ClassRaster:
     values, counts = np.unique(row_by_row, return_counts=True)
     held = set(values.tolist())
     classified = len(held & _GROUND) > 1 and held & _CLOUDS_AND_SNOW
-    if held <= _SCL_CLASSES and (classified or (held & _GROUND and SCL_FILE.search(Path(source).stem))):
-        return ClassRaster(source, (SCL_CODES,), f"{origin}, a scene classification (SCL)")
+    # One value beyond them stands for no data in a file that does not say so.
+    fills = held - _SCL_CLASSES
+    if (
+        len(fills) <= 1
+        and all(not 0 <= fill <= max(_SCL_CLASSES) for fill in fills)
+        and (classified or (held & _GROUND and SCL_FILE.search(Path(source).stem)))
+    ):
+        codes = {**SCL_CODES, **dict.fromkeys(fills, Quality.NODATA_BEFORE)}
+        return ClassRaster(source, (codes,), f"{origin}, a scene classification (SCL)")
     # What is a mask and has soft edges is mostly of one value still.
     graded = len(values) > _MOST_VALUES and counts.max() < counts.sum() / 2 and np.mean(np.diff(row_by_row) != 0) > _MOST_STEPS
     if graded or (len(values) > 2 and _PROBABILITY_FILE.search(Path(source).stem)):

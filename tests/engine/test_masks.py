@@ -383,6 +383,8 @@ def test_a_mask_of_ones_own_must_meet_the_scene_and_have_one_layer(tmp_path: Pat
         ("T31TDH_20200101T105031_SCL_20m.tif", (4, 9), True),
         ("own.tif", (4, 5, 6, 9), True),
         ("own.tif", (0, 2, 4, 8, 9, 11), True),
+        # What fills beyond a product's edge, in a file that does not say so.
+        ("own.tif", (4, 5, 6, 9, 255), True),
         # Other masks, which may be called after what they are made of, and classes of Fmask.
         ("SCL.tif", (0, 1), False),
         ("SCL.tif", (0, 255), False),
@@ -393,6 +395,7 @@ def test_a_mask_of_ones_own_must_meet_the_scene_and_have_one_layer(tmp_path: Pat
         # Our own codes, and classes of somebody's own.
         ("a_quality.tif", (0, 3, 4, 5, 6, 7), False),
         ("own.tif", (0, 1, 2, 3, 4, 5, 6), False),
+        ("own.tif", (4, 5, 6, 9, 12, 255), False),
     ],
 )
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
@@ -401,7 +404,7 @@ def test_a_scene_classification_of_ones_own_is_read_as_one(
 ) -> None:
     values = np.resize(np.array(classes, dtype), (100, 120))
     mask = open_mask(str(write_stack(tmp_path / name, values[None], None)))
-    means = SCL_CODES if known else {value: Quality.CLOUD for value in classes if value}
+    means = {**SCL_CODES, 255: Quality.NODATA_BEFORE} if known else {value: Quality.CLOUD for value in classes if value}
     np.testing.assert_array_equal(read(mask), np.vectorize(lambda value: means.get(value, 0))(values))
 
 

@@ -6,6 +6,7 @@ import json
 import platform
 from base64 import b64encode
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import version as package_version
@@ -23,6 +24,7 @@ from .findings import Finding, worst
 from .grid import lonlat_of, name_of
 from .scene import Scene, short_name
 from .scores import AGREEMENT_COLOURS, GOALS, NOT_COUNTED, Agreement
+from .threads import window_threads
 from .validity import QUALITY_COLOURS, QUALITY_NAMES, Quality
 
 if TYPE_CHECKING:
@@ -158,9 +160,9 @@ def write_change_report(
 
     pair = run.pair
     sides = ("before", "after")
-    areas = [
-        (area, view_of(pair, area.geometry), lonlat_of(area.geometry.representative_point(), pair.grid.crs)) for area in largest
-    ]
+    with ThreadPoolExecutor(window_threads(), "view") as pool:
+        views = list(pool.map(lambda area: view_of(pair, area.geometry), largest))
+    places = [lonlat_of(area.geometry.representative_point(), pair.grid.crs) for area in largest]
     page = rendered(
         resources() / "templates" / "change.html",
         options=options,
@@ -169,7 +171,7 @@ def write_change_report(
         scenes=dict(zip(sides, (pair.before, pair.after), strict=True)),
         findings=run.findings,
         picture=change_picture(pair.before, pair.after, mask),
-        areas=areas,
+        areas=list(zip(largest, views, places, strict=True)),
         indices=tuple(INDICES),
         codes=[
             (QUALITY_NAMES[code], "#{:02x}{:02x}{:02x}".format(*QUALITY_COLOURS[code]), tally.codes_m2[code] / 1e4)

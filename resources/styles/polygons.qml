@@ -10,27 +10,27 @@
             <Option value="collection" type="QString" name="type"/>
           </Option>
         </data_defined_properties>
-        <layer id="{6de7089c-6c46-4779-abf3-7dc60c71e14f}" locked="0" enabled="1" pass="0" class="SimpleFill">
+        <layer locked="0" enabled="1" pass="0" class="SimpleLine">
           <Option type="Map">
-            <Option value="3x:0,0,0,0,0,0" type="QString" name="border_width_map_unit_scale"/>
-            <Option value="213,0,87,50,rgb:0.83529411764705885,0,0.3411764705882353,0.19607843137254902" type="QString" name="color"/>
-            <Option value="bevel" type="QString" name="joinstyle"/>
-            <Option value="0,0" type="QString" name="offset"/>
-            <Option value="3x:0,0,0,0,0,0" type="QString" name="offset_map_unit_scale"/>
-            <Option value="MM" type="QString" name="offset_unit"/>
-            <Option value="213,0,87,255,rgb:0.83529411764705885,0,0.3411764705882353,1" type="QString" name="outline_color"/>
-            <Option value="solid" type="QString" name="outline_style"/>
-            <Option value="0.4" type="QString" name="outline_width"/>
-            <Option value="MM" type="QString" name="outline_width_unit"/>
-            <Option value="solid" type="QString" name="style"/>
+            <Option value="0" type="QString" name="draw_inside_polygon"/>
+            <Option value="miter" type="QString" name="joinstyle"/>
+            <Option value="30,30,30,255" type="QString" name="line_color"/>
+            <Option value="solid" type="QString" name="line_style"/>
+            <Option value="0.6" type="QString" name="line_width"/>
+            <Option value="MM" type="QString" name="line_width_unit"/>
+            <Option value="0" type="QString" name="ring_filter"/>
           </Option>
-          <data_defined_properties>
-            <Option type="Map">
-              <Option value="" type="QString" name="name"/>
-              <Option name="properties"/>
-              <Option value="collection" type="QString" name="type"/>
-            </Option>
-          </data_defined_properties>
+        </layer>
+        <layer locked="0" enabled="1" pass="0" class="SimpleLine">
+          <Option type="Map">
+            <Option value="0" type="QString" name="draw_inside_polygon"/>
+            <Option value="miter" type="QString" name="joinstyle"/>
+            <Option value="0,255,255,255" type="QString" name="line_color"/>
+            <Option value="solid" type="QString" name="line_style"/>
+            <Option value="0.3" type="QString" name="line_width"/>
+            <Option value="MM" type="QString" name="line_width_unit"/>
+            <Option value="0" type="QString" name="ring_filter"/>
+          </Option>
         </layer>
       </symbol>
     </symbols>

@@ -25,8 +25,8 @@ from ..paths import resources
 from ..runtime.environment import missing_engine
 from ..runtime.run import EngineCancelled, EngineError, is_main_thread, run_engine
 from . import parameters as shared
-from .sources import layer_of, require_own_crs, require_own_nodata, source_of
-from .styles import choose_group, renew_layers, style_outputs
+from .sources import layer_of, require_own_crs, require_own_nodata, short_names, source_of
+from .styles import name_layers, renew_layers, style_outputs
 
 MANUAL = "https://github.com/s2change/s2change"
 HELP = f"{MANUAL}#in-qgis"
@@ -65,8 +65,10 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     FILL = 0
     # Below it too, in scenes whose files declare nothing: `engine.scene` takes no such number for reflectance.
     LOWEST = -2000.0
-    # Files of layers.
+    # Files of layers, what the result is called, and then what its group is called.
     _written: Sequence[str] = ()
+    _title = ""
+    _group: Callable[[str], str] = str
 
     def createInstance(self) -> EngineAlgorithm:
         """A fresh one for each run."""
@@ -123,6 +125,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         if problem:
             raise QgsProcessingException(problem)
         self.sources = self._find_sources(parameters, context)
+        self.names = short_names(self.sources, [layer_of(self, parameters, one.name(), context) for one in self._scenes()])
         self._arguments = [shared.layer_file(self, name, parameters, context, feedback) for name in self.ARGUMENTS]
         self._options = shared.options(self, parameters, context, feedback)
         return True
@@ -148,15 +151,18 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         except EngineError as error:
             raise QgsProcessingException(str(error)) from error
 
-    def style(self, styles: dict[str, Path | None], group: str, context: QgsProcessingContext) -> None:
-        """Style what was written, as `style_outputs` does."""
-        self._written = list(styles)
-        style_outputs(styles, group, context)
+    def style(
+        self, styles: dict[str, Path | None], title: str, group: Callable[[str], str], context: QgsProcessingContext
+    ) -> None:
+        """Style what was written, as `style_outputs` does, and let it be named after the run, as `name_layers` does."""
+        self._written, self._title, self._group = list(styles), title, group
+        style_outputs(styles, context)
 
     def postProcessAlgorithm(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict:
         """Renew layers of older results, and keep new ones apart from them, in the thread that owns them."""
         renew_layers(self._written, context.project())
-        choose_group(self._written, context)
+        kinds = [one.description() for one in self.destinationParameterDefinitions()]
+        name_layers(self._written, kinds, self._title, self._group, context)
         return {}
 
     def words(self, text: str) -> str:
@@ -170,9 +176,13 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         """Let a page that the engine wrote speak as the dialog does."""
         Path(page).write_text(self.words(Path(page).read_text("utf-8")), "utf-8")
 
+    def _scenes(self) -> list[QgsProcessingParameterRasterLayer]:
+        """The raster-layer parameters."""
+        return [one for one in self.parameterDefinitions() if isinstance(one, QgsProcessingParameterRasterLayer)]
+
     def _find_sources(self, parameters: dict, context: QgsProcessingContext) -> list[str]:
         """What the raster-layer parameters name, in their order."""
-        inputs = [one for one in self.parameterDefinitions() if isinstance(one, QgsProcessingParameterRasterLayer)]
+        inputs = self._scenes()
         found = [source_of(self, parameters, definition.name(), context) for definition in inputs]
         placed = [one.metadata()["layer"] for one in self.parameterDefinitions() if isinstance(one, QgsProcessingParameterCrs)]
         for definition in inputs:

@@ -16,7 +16,7 @@ from qgis.core import (
 
 from . import parameters as shared
 from .algorithm import EngineAlgorithm, quiet_when_cancelled
-from .sources import short_names
+from .sources import pair_name
 from .styles import shipped_style
 
 # From bottom to top; where the quality says why, the mask's "not observed" lies below it.
@@ -151,6 +151,6 @@ class DetectChange(EngineAlgorithm):
             self.reword(files["REPORT"])
         styles = {files[name]: shipped_style(name.lower()) for name in _LAYERS if name in files}
         made_by = result["model"] or result["method"]
-        group = f"Change {' → '.join(short_names(self.sources))}, {made_by}, threshold {result['threshold']:g}"
-        self.style(styles, group, context)
+        settings = f"{made_by}, threshold {result['threshold']:g}"
+        self.style(styles, pair_name(*self.names), lambda title: f"Change {title}, {settings}", context)
         return {**files, **{name: result[key] for name, (key, _) in _NUMBERS.items()}}

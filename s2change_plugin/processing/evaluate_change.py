@@ -19,7 +19,6 @@ from qgis.core import (
 
 from . import parameters as shared
 from .algorithm import EngineAlgorithm, quiet_when_cancelled
-from .sources import layer_of, short_name
 from .styles import shipped_style
 
 # Of each output where it lies in the result, and what it is.
@@ -125,12 +124,6 @@ class EvaluateChange(EngineAlgorithm):
         for name, (_, _, label) in _NUMBERS.items():
             self.addOutput(QgsProcessingOutputNumber(name, label))
 
-    def prepareAlgorithm(self, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> bool:
-        """As others; and a temporary file's name says nothing, so that a layer is called as it is in the project."""
-        layer = layer_of(self, parameters, "MASK", context)
-        self._title = layer.name() if layer else ""
-        return super().prepareAlgorithm(parameters, context, feedback)
-
     @quiet_when_cancelled
     def processAlgorithm(self, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict:
         """Run the command and hand on what it says."""
@@ -139,5 +132,5 @@ class EvaluateChange(EngineAlgorithm):
         if "REPORT" in files:
             self.reword(files["REPORT"])
         styles = {files["CONFUSION"]: shipped_style("confusion")} if "CONFUSION" in files else {}
-        self.style(styles, f"Evaluation of {self._title or short_name(self.sources[0])}", context)
+        self.style(styles, self.names[0], lambda title: f"Evaluation of {title}", context)
         return {**files, **{name: result[group][key] for name, (group, key, _) in _NUMBERS.items()}}

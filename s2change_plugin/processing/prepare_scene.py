@@ -11,7 +11,7 @@ from qgis.core import (
 
 from . import parameters as shared
 from .algorithm import EngineAlgorithm, quiet_when_cancelled
-from .sources import short_name
+from .sources import PREPARED
 from .styles import shipped_style, true_colour
 
 
@@ -58,7 +58,7 @@ class PrepareScene(EngineAlgorithm):
             shared.mask("MASK", "the scene"),
             shared.mask_buffer(),
             shared.told(
-                QgsProcessingParameterRasterDestination("OUTPUT", "Prepared scene"),
+                QgsProcessingParameterRasterDestination("OUTPUT", PREPARED),
                 "Reflectance × 10000 of all bands, 0 nodata, 65535 saturated.",
             ),
             shared.told(
@@ -80,5 +80,5 @@ class PrepareScene(EngineAlgorithm):
             files["OUTPUT"]: true_colour(files["OUTPUT"], result["bands"]),
             files["QUALITY"]: shipped_style("scene_quality"),
         }
-        self.style(styles, f"Scene {short_name(self.sources[0])}", context)
+        self.style(styles, self.names[0], lambda title: f"Scene {title}", context)
         return {**files, "USABLE_SHARE": result["usable_share"]}

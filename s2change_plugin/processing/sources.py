@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, zip_longest
 from math import inf, isnan
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from qgis.core import (
 _BAND = re.compile(r"(?:^|[_\-. ])B(?:\d\d|8A)(?:_[126]0m|_\(Raw\))?$", re.IGNORECASE)
 # A product's level and sensing date, in its name and in those of its files.
 _PRODUCT = re.compile(r"_MSIL\d[A-Z]_(\d{4})(\d\d)(\d\d)T")
+# The tile of a product.
+_TILE = re.compile(r"_MSIL\d[A-Z]_\w*?_(T\d\d[A-Z]{3})_")
 # How the names begin of what GDAL makes of a product, and how they end.
 _OF_GDAL = re.compile(r"SENTINEL2_L\d[A-Z]:(.+?)(?::(?:\d+m|TCI|PREVIEW|SCL))?(?::EPSG_\d+)?$")
 # Of a product's files, what comes after the product.
@@ -35,7 +37,10 @@ _PICTURE = re.compile(r"(?:^|_)(?:TCI|PVI)(?:_[126]0m)?$", re.IGNORECASE)
 _OLD_NAME = re.compile(r"_(?:OPER|USER)_")
 _OLD_DAY = re.compile(r"_V(\d{4})(\d\d)(\d\d)T")
 # A day in other names, such as 2021-08-20 or 20210820.
-_DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)")
+_DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)(?:T\d{6})?")
+
+# What the layer of a prepared scene is called, before the scene's name.
+PREPARED = "Prepared scene"
 
 
 def source_of(algorithm: QgsProcessingAlgorithm, parameters: dict, name: str, context: QgsProcessingContext) -> str:
@@ -170,13 +175,16 @@ def crs_text(crs: QgsCoordinateReferenceSystem) -> str:
 
 
 def short_name(source: str) -> str:
-    """A source in few words: a product's sensing date, a folder with its parent's name, else the file's name."""
-    product = _PRODUCT.search(source)
+    """A source in few words: a product's tile and sensing date, a folder with its parent's name, else the file's name."""
+    product, tile = _PRODUCT.search(source), _TILE.search(source)
     if product:
-        return "-".join(product.groups())
+        return " ".join([*(tile.groups() if tile else ()), "-".join(product.groups())])
     path = Path(source)
-    # A file of a band stands for its folder, in which the days of several scenes may lie.
-    path = path.parent if _BAND.search(path.stem) and not _DAY.search(path.stem) else path
+    if _BAND.search(path.stem):
+        # A file of a band stands for its folder, in which the days of several scenes may lie.
+        if _day_in(path.stem):
+            return _BAND.sub("", path.stem)
+        path = path.parent
     # Path.is_dir raises where a name is too long for a file, as a signed address may be.
     if not os.path.isdir(path):
         return path.stem
@@ -185,11 +193,41 @@ def short_name(source: str) -> str:
     return f"{folder.parent.name}/{folder.name}"
 
 
-def short_names(sources: Iterable[str]) -> list[str]:
-    """Sources in few words, with the folders of different ones that have the same."""
+def short_names(sources: Iterable[str], layers: Iterable[QgsMapLayer | None] = ()) -> list[str]:
+    """Sources in few words, with the folders of different ones that have the same; those of layers as these are called, whose files may be temporary."""
     sources = list(sources)
-    tried = chain([[short_name(source) for source in sources]], _longer_names(sources), [sources])
-    return next(names for names in tried if len(set(names)) == len(set(sources)))
+    called = [_own_name(source, layer) for source, layer in zip_longest(sources, layers)]
+    tried = chain([called, [short_name(source) for source in sources]], _longer_names(sources), [sources])
+    return next(names for names in tried if len(set(names)) >= len(set(sources)))
+
+
+def _own_name(source: str, layer: QgsMapLayer | None) -> str:
+    """What a layer is called, but where that is the long name of a product or of its part, or a band's."""
+    name = str(layer.name()) if layer and not (_OF_GDAL.match(source) or _INSIDE.search(source)) else ""
+    is_own = name and not (_PRODUCT.search(name) or _BAND.search(name))
+    return name.removeprefix(f"{PREPARED}: ") if is_own else short_name(source)
+
+
+def pair_name(before: str, after: str) -> str:
+    """Two names in few words: what they share once, and the days, where that is all that they differ by."""
+    (place, day), (other_place, other_day) = _place_and_day(before), _place_and_day(after)
+    if day and other_day and place == other_place:
+        return f"{place} {day} → {other_day}".lstrip()
+    return f"{before} → {after}"
+
+
+def _place_and_day(name: str) -> tuple[str, str]:
+    """What a name says but for its day, and the day; that is empty where there is none."""
+    day = _day_in(name)
+    if day is None:
+        return name, ""
+    around = name[: day.start()].rstrip("_-. "), name[day.end() :].lstrip("_-. ")
+    return " ".join(filter(None, around)), "-".join(day.groups())
+
+
+def _day_in(name: str) -> re.Match[str] | None:
+    """The day in a name, with the time; None where it may be the one on which a product was made."""
+    return None if _OLD_NAME.search(name) else _DAY.search(name)
 
 
 def _longer_names(sources: list[str]) -> Iterator[list[str]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
@@ -56,14 +57,13 @@ class Styler(QgsProcessingLayerPostProcessorInterface):
 _STYLERS: list[Styler] = []
 
 
-def style_outputs(styles: dict[str, Path | None], group: str, context: QgsProcessingContext) -> None:
+def style_outputs(styles: dict[str, Path | None], context: QgsProcessingContext) -> None:
     """Give output files their styles, but where there is one beside the file, and their places among the layers.
 
     Outputs that share a name but for its end get none beside them.
 
     Args:
         styles: path of a file to the style that it gets, from the bottom layer to the top one; None gives none.
-        group: of the layer tree, one for the results of a run.
         context: of the run.
     """
     # A raster and a vector layer of one name have one file for a style, which could be right for one of them alone.
@@ -86,38 +86,56 @@ def style_outputs(styles: dict[str, Path | None], group: str, context: QgsProces
                 _STYLERS.append(styler)
                 details.setPostProcessor(styler)
             # Only within a group does a greater key lie above a lesser one, whatever layer is selected.
-            details.groupName = group
             details.layerSortKey = place
 
 
-def choose_group(paths: Iterable[str], context: QgsProcessingContext) -> None:
-    """Choose the group of a run's layers, in the thread that owns the layer tree: a new one, numbered where an older run has one of that name.
+def name_layers(
+    paths: Iterable[str], kinds: Sequence[str], title: str, group: Callable[[str], str], context: QgsProcessingContext
+) -> None:
+    """Name a run's layers, each after what it is and then after the run, and their group; in the thread that owns the layer tree.
 
-    Where it writes over what is shown there, QGIS adds no layer: then it is the group of that, which is called as this run if nothing else is in it.
+    The run's name is numbered where an older one has it. Where it writes over what is shown already, QGIS adds no layer: then the number is that of
+    those layers, and the group theirs, which is called as this run if nothing else is in it. Names that a user or a model gives stay.
+
+    Args:
+        paths: of the files, of which not all need to be loaded.
+        kinds: what QGIS calls outputs by itself.
+        title: what the run is called.
+        group: what the group of a run of that name is called.
+        context: of the run.
     """
     loaded = [path for path in paths if context.willLoadLayerOnCompletion(path)]
     if not loaded:
         return
     details = [context.layerToLoadOnCompletionDetails(path) for path in loaded]
-    root, name = (details[0].project or context.project()).layerTreeRoot(), details[0].groupName
+    project = details[0].project or context.project()
+    root = project.layerTreeRoot()
     found = [QgsProcessingUtils.mapLayerFromString(path, context, False) for path in loaded]
     shown = [layer for layer in found if layer and root.findLayer(layer.id())]
     old = root.findLayer(shown[0].id()).parent() if shown else None
     is_own = old is not None and all(layer.customProperty(_GROUP) == old.name() for layer in shown)
     is_all = old is not None and {one.layerId() for one in old.findLayers()} == {layer.id() for layer in shown}
-    if not shown or (is_own and is_all):
-        names = chain([name], (f"{name} ({number})" for number in count(2)))
-        name = next(one for one in names if root.findGroup(one) in (None, old))
-        if old is not None:
-            old.setName(name)
-        for one in details:
-            if one.postProcessor():
-                one.postProcessor().group = name
-    else:
-        # The tree itself has no name.
-        name = old.name() if old is not None else ""
+    is_named = not shown or (is_own and is_all)
+    taken = {_title_of(layer) for layer in project.mapLayers().values() if layer not in found}
+    kept = [_title_of(layer) for layer in shown if re.fullmatch(rf"{re.escape(title)}( \(\d+\))?", _title_of(layer))]
+    numbered = (f"{title} ({number})" for number in count(2))
+    free = (one for one in chain([title], numbered) if one not in taken)
+    title = next(one for one in chain(kept, free) if not is_named or root.findGroup(group(one)) in (None, old))
+    name = group(title) if is_named else old.name()
+    if is_named and old is not None:
+        old.setName(name)
     for one in details:
+        # The tree itself has no name.
         one.groupName = name
+        if one.name in kinds:
+            one.name = f"{one.name}: {title}"
+        if is_named and one.postProcessor():
+            one.postProcessor().group = name
+
+
+def _title_of(layer: QgsMapLayer) -> str:
+    """What the run is called whose layer this is, as far as its name tells."""
+    return str(layer.name().partition(": ")[2])
 
 
 def renew_layers(paths: Iterable[str], project: QgsProject | None) -> None:

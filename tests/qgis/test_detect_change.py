@@ -22,6 +22,7 @@ from qgis.core import (
     QgsProcessingModelAlgorithm,
     QgsProcessingModelChildAlgorithm,
     QgsProcessingModelChildParameterSource,
+    QgsProcessingModelOutput,
     QgsProcessingModelParameter,
     QgsProcessingOutputHtml,
     QgsProcessingParameterRasterLayer,
@@ -131,7 +132,8 @@ def test_folders_of_bands_are_inputs_too(provider, engine, asked: dict, pair: Pa
 
 def test_a_layer_of_one_band_stands_for_its_folder(provider, engine, asked: dict, pair: Path) -> None:
     """QGIS picks files; and the group of the results is called as the folders are."""
-    layers = [QgsRasterLayer(str(sorted((pair / folder).glob("*B02*"))[0]), folder) for folder in ("bands1", "bands2")]
+    files = [next((pair / folder).glob("*B02*")) for folder in ("bands1", "bands2")]
+    layers = [QgsRasterLayer(str(file), file.stem) for file in files]
     result = processing.runAndLoadResults(ALGORITHM, asked | dict(zip(("BEFORE", "AFTER"), layers, strict=True)))
     assert result["CHANGED_PIXELS"] == 2400
     project = QgsProject.instance()
@@ -222,7 +224,8 @@ def test_layers_arrive_styled_and_in_order(provider, engine, asked: dict) -> Non
     (group,) = [child for child in project.layerTreeRoot().children() if child.name() == name]
     layers = [node.layer() for node in group.findLayers()]
     # Why a pixel was not observed lies above that it was not.
-    assert [layer.name() for layer in layers] == ["Changed areas", "Observed, or why not", "Change mask", "Probability of change"]
+    kinds = ("Changed areas", "Observed, or why not", "Change mask", "Probability of change")
+    assert [layer.name() for layer in layers] == [f"{kind}: before → after" for kind in kinds]
     assert layers[0].renderer().symbol().symbolLayer(1).color().name() == OUTLINE
     assert [layer.renderer().type() for layer in layers[1:]] == ["paletted", "paletted", "singlebandpseudocolor"]
     del layers, group
@@ -234,19 +237,51 @@ def test_runs_of_one_pair_are_told_apart_in_the_layer_tree(provider, engine, ask
         processing.runAndLoadResults(ALGORITHM, {**asked, **given, "MASK": "TEMPORARY_OUTPUT"})
     project = QgsProject.instance()
     named = {child.name() for child in project.layerTreeRoot().children()}
-    settings = ("standin, threshold 0.5", "standin, threshold 0.9", "irmad, threshold 0.5")
-    assert named >= {f"Change before → after, {text}" for text in settings}
+    settings = (", standin, threshold 0.5", " (2), standin, threshold 0.9", " (3), irmad, threshold 0.5")
+    assert named >= {f"Change before → after{text}" for text in settings}
     project.clear()
 
 
 def test_runs_with_the_same_settings_but_another_extent_have_groups_of_their_own(provider, engine, asked: dict) -> None:
-    project, name = QgsProject.instance(), "Change before → after, standin, threshold 0.5"
+    project, name, settings = QgsProject.instance(), "Change before → after", "standin, threshold 0.5"
     two = dict.fromkeys(("MASK", "PROBABILITY"), "TEMPORARY_OUTPUT")
     for extent in (None, "502000,502300,4998600,4999000 [EPSG:32631]", "502000,502200,4998600,4999000 [EPSG:32631]"):
         processing.runAndLoadResults(ALGORITHM, {**asked, **two, "EXTENT": extent})
     groups = [(child.name(), len(child.findLayers())) for child in project.layerTreeRoot().children()]
-    assert groups == [(f"{name} (3)", 2), (f"{name} (2)", 2), (name, 2)]
+    assert groups == [(f"{name} (3), {settings}", 2), (f"{name} (2), {settings}", 2), (f"{name}, {settings}", 2)]
     project.clear()
+
+
+def test_layers_of_several_results_are_told_apart_wherever_one_is_chosen(provider, engine, asked: dict, tmp_path: Path) -> None:
+    """By the names of the layers that they were made of, whose files may be temporary, and where these are the same by a number."""
+    project = QgsProject.instance()
+    for which, name in (("BEFORE", "Lyon 2015-09-18"), ("AFTER", "Lyon_20180326")):
+        project.addMapLayer(QgsRasterLayer(asked[which], name))
+        asked[which] = name
+    asked["POLYGONS"] = "TEMPORARY_OUTPUT"
+    for threshold in (0.9, 0.5):
+        processing.runAndLoadResults(ALGORITHM, {**asked, "THRESHOLD": threshold, "MASK": "TEMPORARY_OUTPUT"})
+    first, second = "Lyon 2015-09-18 → 2018-03-26", "Lyon 2015-09-18 → 2018-03-26 (2)"
+    groups = {child.name() for child in project.layerTreeRoot().children()}
+    assert groups > {f"Change {first}, standin, threshold 0.9", f"Change {second}, standin, threshold 0.5"}
+    names = [layer.name() for layer in project.mapLayers().values()]
+    assert len(names) == len(set(names))
+    assert set(names) > {f"{kind}: {result}" for kind in ("Change mask", "Changed areas") for result in (first, second)}
+    evaluation = {"MASK": f"Change mask: {second}", "REFERENCE": f"Changed areas: {second}", "CONFUSION": "TEMPORARY_OUTPUT"}
+    assert processing.runAndLoadResults("s2change:evaluatechange", evaluation)["F1"] == 1
+    assert f"Evaluation of Change mask: {second}" in {child.name() for child in project.layerTreeRoot().children()}
+    project.clear()
+
+
+def test_a_number_stays_with_what_is_written_over(provider, engine, asked: dict, tmp_path: Path) -> None:
+    files = [str(tmp_path / f"{number}.tif") for number in (1, 2)]
+    for file in (*files, files[1], files[0]):
+        processing.runAndLoadResults(ALGORITHM, {**asked, "MASK": file})
+    layers = QgsProject.instance().mapLayers().values()
+    named = {layer.name(): layer.source() for layer in layers}
+    assert named == {"Change mask: before → after": files[0], "Change mask: before → after (2)": files[1]}
+    del layers
+    QgsProject.instance().clear()
 
 
 def test_what_is_written_over_stays_in_its_group_which_is_called_as_the_run(provider, engine, asked: dict) -> None:
@@ -258,16 +293,17 @@ def test_what_is_written_over_stays_in_its_group_which_is_called_as_the_run(prov
         groups = project.layerTreeRoot().children()
         return [(group.name(), [node.name() for node in group.findLayers()]) for group in groups]
 
+    mask, chance = "Change mask: before → after", "Probability of change: before → after"
     for _ in range(2):
-        assert tree() == [(f"{name} 0.5", ["Change mask"])]
-    assert tree(THRESHOLD=0.9) == [(f"{name} 0.9", ["Change mask"])]
-    both = ["Change mask", "Probability of change"]
+        assert tree() == [(f"{name} 0.5", [mask])]
+    assert tree(THRESHOLD=0.9) == [(f"{name} 0.9", [mask])]
+    both = [mask, chance]
     assert sorted(tree(PROBABILITY=asked["MASK"].replace("mask", "p"))[0][1]) == both
     ((called, layers),) = tree(THRESHOLD=0.7)
     assert (called, sorted(layers)) == (f"{name} 0.5", both)
     project.layerTreeRoot().children()[0].setName("Change in May")
-    ((called, _),) = tree(PROBABILITY=asked["MASK"].replace("mask", "p"), THRESHOLD=0.6)
-    assert called == "Change in May"
+    ((called, layers),) = tree(PROBABILITY=asked["MASK"].replace("mask", "p"), THRESHOLD=0.6)
+    assert (called, sorted(layers)) == ("Change in May", both)
     project.clear()
 
 
@@ -279,7 +315,7 @@ def test_results_have_their_group_though_layers_of_the_project_that_show_them_ar
     provider, engine, asked: dict, tmp_path: Path, hidden: list[str], shown: list[str]
 ) -> None:
     """As a script adds a layer to the project alone; the group is one beside that of an older run."""
-    project, name = QgsProject.instance(), "Change before → after, standin, threshold 0.5"
+    project, name, settings = QgsProject.instance(), "before → after", "standin, threshold 0.5"
     asked["PROBABILITY"] = str(tmp_path / "p.tif")
     older = processing.runAndLoadResults(ALGORITHM, {**asked, **dict.fromkeys(("MASK", "PROBABILITY"), "TEMPORARY_OUTPUT")})
     for output in hidden:
@@ -287,7 +323,10 @@ def test_results_have_their_group_though_layers_of_the_project_that_show_them_ar
         project.addMapLayer(QgsRasterLayer(asked[output], output), False)
     processing.runAndLoadResults(ALGORITHM, asked)
     groups = [(group.name(), [node.name() for node in group.findLayers()]) for group in project.layerTreeRoot().children()]
-    assert groups == [(f"{name} (2)", shown), (name, ["Change mask", "Probability of change"])]
+    assert groups == [
+        (f"Change {name} (2), {settings}", [f"{one}: {name} (2)" for one in shown]),
+        (f"Change {name}, {settings}", [f"Change mask: {name}", f"Probability of change: {name}"]),
+    ]
     project.clear()
 
 
@@ -309,8 +348,8 @@ def test_a_mask_and_polygons_of_one_name_keep_their_styles(provider, engine, ask
     for _ in range(2):
         processing.runAndLoadResults(ALGORITHM, asked)
         layers = {layer.name(): layer for layer in QgsProject.instance().mapLayers().values()}
-        assert layers["Changed areas"].renderer().symbol().symbolLayer(1).color().name() == OUTLINE
-        assert layers["Change mask"].renderer().type() == "paletted"
+        assert layers["Changed areas: before → after"].renderer().symbol().symbolLayer(1).color().name() == OUTLINE
+        assert layers["Change mask: before → after"].renderer().type() == "paletted"
         assert not (tmp_path / "change.qml").exists()
         layers.clear()
         QgsProject.instance().clear()
@@ -546,3 +585,21 @@ def test_it_works_in_a_graphical_model_before_another_algorithm(provider, engine
     assert children["detect"].outputs()["CHANGED_PIXELS"] == 2400
     assert children["count"].outputs()["NODATA_PIXEL_COUNT"] == 5 * 340
     assert children["count"].outputs()["TOTAL_PIXEL_COUNT"] == 300 * 340
+
+
+def test_a_layer_is_called_as_the_model_says_that_made_it(provider, engine, asked: dict) -> None:
+    model = QgsProcessingModelAlgorithm("change", "tests")
+    detect = QgsProcessingModelChildAlgorithm(ALGORITHM)
+    detect.setChildId("detect")
+    for name in ("BEFORE", "AFTER", "MODEL"):
+        detect.addParameterSources(name, [QgsProcessingModelChildParameterSource.fromStaticValue(asked[name])])
+    output = QgsProcessingModelOutput("urban", "urban")
+    output.setChildId("detect")
+    output.setChildOutputName("MASK")
+    detect.setModelOutputs({"urban": output})
+    model.addChildAlgorithm(detect)
+    model.updateDestinationParameters()
+    processing.runAndLoadResults(model, {"urban": "TEMPORARY_OUTPUT"})
+    project = QgsProject.instance()
+    assert [layer.name() for layer in project.mapLayers().values()] == ["urban"]
+    project.clear()

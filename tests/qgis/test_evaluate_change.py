@@ -159,7 +159,7 @@ def test_the_confusion_arrives_styled(provider, engine, folder: Path, layer) -> 
     asked = {"MASK": str(folder / "mask.tif"), "REFERENCE": layer(MOVED), "CONFUSION": "TEMPORARY_OUTPUT"}
     processing.runAndLoadResults(ALGORITHM, asked)
     project = QgsProject.instance()
-    (arrived,) = project.mapLayersByName("Agreement with the reference")
+    (arrived,) = project.mapLayersByName("Agreement with the reference: mask")
     labels = [entry.label for entry in arrived.renderer().classes()]
     del arrived
     assert labels[:2] == ["true negative (no change)", "true positive (found)"]

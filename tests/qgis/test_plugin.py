@@ -15,7 +15,7 @@ from qgis.PyQt.QtWidgets import QAction, QApplication, QDialog, QMessageBox, QWi
 
 from s2change_plugin import classFactory
 from s2change_plugin import plugin as plugin_module
-from s2change_plugin.processing.sources import short_name, short_names
+from s2change_plugin.processing.sources import pair_name, short_name, short_names
 
 
 class Dialog(QgsProcessingAlgorithmDialogBase):
@@ -316,7 +316,7 @@ def test_bands_of_two_days_in_one_folder_are_two_scenes(opened, pair: Path, tmp_
             shutil.copyfile(pair / "bands1" / f"T31_{band}.tif", tmp_path / name)
             layer(tmp_path / name, f"{day} {band}")
     assert [name[:10] for name in filled(opened)] == ["2018-04-02", "2021-08-20"]
-    assert short_name(str(tmp_path / name)).startswith("2018-04-02")
+    assert short_name(str(tmp_path / name)) == "2018-04-02_Sentinel-2_L1C"
 
 
 def test_sources_of_one_name_are_told_apart_by_as_many_folders_as_it_takes(tmp_path: Path) -> None:
@@ -326,6 +326,36 @@ def test_sources_of_one_name_are_told_apart_by_as_many_folders_as_it_takes(tmp_p
     assert short_names(folders) == ["2018/site/bands", "2020/site/bands"]
     assert short_names([folders[0], "/there/a.tif"]) == ["site/bands", "a"]
     assert short_names(["/there/a.tif", "/there/a.jp2"]) == ["/there/a.tif", "/there/a.jp2"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "pair"),
+    [
+        ("lyon_20150918", "lyon_2018-03-26", "lyon 2015-09-18 → 2018-03-26"),
+        ("2015-09-18", "2018-03-26", "2015-09-18 → 2018-03-26"),
+        ("T31TFJ 2015-09-18", "T31TFK 2018-03-26", "T31TFJ 2015-09-18 → T31TFK 2018-03-26"),
+        ("T10SEG_20160326T185011", "T10SEG_20180326T190012", "T10SEG 2016-03-26 → 2018-03-26"),
+        ("lyon_20150918", "later", "lyon_20150918 → later"),
+        # Of the day on which a product was made.
+        ("S2A_OPER_20161023T053304_T10SEG", "T10SEG_20180326", "S2A_OPER_20161023T053304_T10SEG → T10SEG_20180326"),
+    ],
+)
+def test_a_pair_is_called_by_its_place_and_its_days(before: str, after: str, pair: str) -> None:
+    assert pair_name(before, after) == pair
+
+
+def test_a_product_is_called_by_its_tile_and_day_and_a_layer_by_the_name_that_the_user_gave_it(
+    products: list[Path], pair: Path
+) -> None:
+    assert [short_name(str(product)) for product in products] == ["T31TDH 2021-08-20", "T31TDH 2023-08-23"]
+    assert short_name("/there/S2A_MSIL1C_20210820T105031.zip") == "2021-08-20"
+    files = [str(pair / "before.tif"), str(products[0] / "MTD_MSIL1C.xml")]
+    layers = [QgsRasterLayer(file, name) for file, name in zip(files, ("May", "Bands B2, B3, B4, B8"), strict=True)]
+    assert short_names(files, layers) == ["May", "T31TDH 2021-08-20"]
+    assert short_names(files, [None, None]) == ["before", "T31TDH 2021-08-20"]
+    layers = [QgsRasterLayer(file, "Prepared scene: 2021-08-20") for file in files[:1]]
+    assert short_names(files[:1], layers) == ["2021-08-20"]
+    del layers
 
 
 @pytest.mark.parametrize("other", ["", "/", f"/vsicurl?url={'a' * 300}"], ids=["empty", "root", "long"])

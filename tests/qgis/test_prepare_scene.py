@@ -71,9 +71,9 @@ def test_layers_arrive_styled_in_a_group(provider, engine, products: list[Path])
     asked = {"INPUT": str(products[1]), "OUTPUT": "TEMPORARY_OUTPUT", "QUALITY": "TEMPORARY_OUTPUT"}
     processing.runAndLoadResults(ALGORITHM, asked)
     project = QgsProject.instance()
-    (group,) = [child for child in project.layerTreeRoot().children() if child.name() == "Scene 2023-08-23"]
+    (group,) = [child for child in project.layerTreeRoot().children() if child.name() == "Scene T31TDH 2023-08-23"]
     layers = [node.layer() for node in group.findLayers()]
-    assert [layer.name() for layer in layers] == ["Usable, or why not", "Prepared scene"]
+    assert [layer.name() for layer in layers] == ["Usable, or why not: T31TDH 2023-08-23", "Prepared scene: T31TDH 2023-08-23"]
     assert [layer.renderer().type() for layer in layers] == ["paletted", "multibandcolor"]
     assert [entry.label for entry in layers[0].renderer().classes()][:2] == ["usable", "no data"]
     shown = layers[1].renderer()

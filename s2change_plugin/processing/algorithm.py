@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import wraps
+from itertools import chain, zip_longest
 from pathlib import Path
 
 from qgis.core import (
@@ -18,6 +21,7 @@ from qgis.core import (
     QgsProcessingParameterDefinition,
     QgsProcessingParameterEnum,
     QgsProcessingParameterRasterLayer,
+    QgsProcessingUtils,
 )
 from qgis.PyQt.QtGui import QIcon
 
@@ -69,6 +73,11 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     _written: Sequence[str] = ()
     _title = ""
     _group: Callable[[str], str] = str
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Temporary files that the engine is given, to the names of the layers whose data they hold.
+        self.temporary: dict[str, str] = {}
 
     def createInstance(self) -> EngineAlgorithm:
         """A fresh one for each run."""
@@ -125,7 +134,11 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         if problem:
             raise QgsProcessingException(problem)
         self.sources = self._find_sources(parameters, context)
-        self.names = short_names(self.sources, [layer_of(self, parameters, one.name(), context) for one in self._scenes()])
+        layers = [layer_of(self, parameters, one.name(), context) for one in self._scenes()]
+        self.names = short_names(self.sources, layers)
+        folder = Path(QgsProcessingUtils.tempFolder())
+        named = dict(zip_longest(self.sources, layers))
+        self.temporary = {source: layer.name() for source, layer in named.items() if layer and folder in Path(source).parents}
         self._arguments = [shared.layer_file(self, name, parameters, context, feedback) for name in self.ARGUMENTS]
         self._options = shared.options(self, parameters, context, feedback)
         return True
@@ -165,8 +178,13 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         name_layers(self._written, kinds, self._title, self._group, context)
         return {}
 
-    def words(self, text: str) -> str:
-        """A sentence of the engine with the options that it names called as the dialog calls them."""
+    def words(self, text: str, quoted: Callable[[str], str] = str) -> str:
+        """A sentence of the engine with the options that it names called as the dialog calls them, and temporary files as their layers are called."""
+        said = Counter(chain.from_iterable(map(_spellings, self.temporary)))
+        for source, name in self.temporary.items():
+            # What stands for another one too says nothing.
+            known = "|".join(re.escape(one) for one in _spellings(source) if said[one] == 1)
+            text = re.sub(rf"(?<![\w/\\.-])(?:{known})(?![\w\[-])", lambda _, name=name: quoted(f"“{name}”"), text)
         # A check names what only a detection offers.
         known = (*self.parameterDefinitions(), shared.normalise(), shared.method())
         labels = {"--bounds": "Extent"} | {shared.option_name(one.name()): one.description() for one in known}
@@ -174,7 +192,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
 
     def reword(self, page: str) -> None:
         """Let a page that the engine wrote speak as the dialog does."""
-        Path(page).write_text(self.words(Path(page).read_text("utf-8")), "utf-8")
+        Path(page).write_text(self.words(Path(page).read_text("utf-8"), html.escape), "utf-8")
 
     def _scenes(self) -> list[QgsProcessingParameterRasterLayer]:
         """The raster-layer parameters."""
@@ -200,6 +218,12 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         if len(set(found)) < len(found) and len(bands) < 2:
             raise QgsProcessingException(f"Before and after are the same raster, {found[0]}. Pick two dates.")
         return found
+
+
+def _spellings(source: str) -> list[str]:
+    """How the engine may name a file, the longest first: with its layer, its folders, one folder, or by its name."""
+    path = Path(source.partition("|")[0])
+    return list(dict.fromkeys((source, str(path), f"{path.parent.name}/{path.stem}", path.name, path.stem)))
 
 
 def _may_be_empty(definition: QgsProcessingParameterDefinition) -> bool:

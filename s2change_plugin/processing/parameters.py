@@ -30,6 +30,7 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
     QgsProperty,
+    QgsProviderRegistry,
     QgsRasterLayer,
     QgsVectorLayer,
 )
@@ -411,7 +412,10 @@ def layer_file(
     )
     if not path:
         raise QgsProcessingException(f"{definition.description()}: {value!r} cannot be read. Pick another layer.")
-    return f"{path}|layername={layer_name}" if layer_name else path
+    source = f"{path}|layername={layer_name}" if layer_name else path
+    if drawn is not None and path != QgsProviderRegistry.instance().decodeUri(drawn.providerType(), drawn.source()).get("path"):
+        algorithm.temporary[source] = drawn.name()
+    return source
 
 
 def _differs_from_its_file(layer: QgsVectorLayer) -> bool:

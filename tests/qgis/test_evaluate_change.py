@@ -1,4 +1,6 @@
 import csv
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from qgis.core import (
     QgsProcessingOutputHtml,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterVectorLayer,
+    QgsProcessingUtils,
     QgsProject,
     QgsRasterLayer,
     QgsRectangle,
@@ -91,6 +94,18 @@ def test_a_layer_of_polygons_gives_all_scores_as_numbers(provider, engine, folde
     assert "overall accuracy" in feedback.textLog()
     declared = {one.name() for one in QgsApplication.processingRegistry().algorithmById(ALGORITHM).outputDefinitions()}
     assert set(result) <= declared
+
+
+def test_the_report_names_layers_as_they_are_called_and_not_temporary_files(
+    provider, engine, folder: Path, layer, tmp_path: Path
+) -> None:
+    drawn, mask = layer(MOVED), Path(QgsProcessingUtils.generateTempFilename("MASK.tif"))
+    QgsProject.instance().mapLayer(drawn).setName("drawn < here")
+    QgsProject.instance().addMapLayer(QgsRasterLayer(str(shutil.copy(folder / "mask.tif", mask)), "Change mask: lyon"))
+    processing.run(ALGORITHM, {"MASK": "Change mask: lyon", "REFERENCE": drawn, "REPORT": str(tmp_path / "r.html")})
+    page = (tmp_path / "r.html").read_text()
+    assert page.count("“Change mask: lyon” measured by “drawn &lt; here”") == 1
+    assert not re.search("processing_|MASK|REFERENCE", page)
 
 
 def test_outside_of_the_labelled_area_nothing_counts(provider, engine, folder: Path, layer) -> None:

@@ -4,8 +4,10 @@ import json
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
+import processing
 import pytest
 from osgeo import gdal
 from qgis.core import (
@@ -388,6 +390,30 @@ def test_polygons_lie_where_their_layer_says_whatever_the_dialog_says_of_invalid
     chosen = QgsProcessingFeatureSourceDefinition(filed.id(), **_UNFILTERED)
     *_, path = typed("detectchange", {**dates, "AREA": chosen})
     assert QgsVectorLayer(path, "there", "ogr").crs().authid() == "EPSG:32632"
+
+
+@pytest.mark.parametrize("name", ["AREA", "BEFORE_MASK"])
+@pytest.mark.parametrize("kind", ["drawn", "edited"])
+def test_messages_name_a_layer_as_it_is_called_and_not_its_copy(
+    provider, engine, pair: Path, filed, kind: str, name: str
+) -> None:
+    layer = QgsVectorLayer("Polygon?crs=EPSG:32631", "clouds of May", "memory") if kind == "drawn" else filed
+    layer.setName("clouds of May")
+    QgsProject.instance().addMapLayer(layer)
+    layer.startEditing()
+    far = QgsGeometry.fromRect(QgsRectangle(604000, 5998000, 605000, 5999000))
+    layer.selectAll()
+    layer.deleteSelectedFeatures()
+    layer.addFeature(QgsVectorLayerUtils.createFeature(layer, far))
+    if kind == "drawn":
+        layer.commitChanges()
+    feedback = QgsProcessingFeedback(False)
+    asked = {"BEFORE": str(pair / "before.tif"), "AFTER": str(pair / "after.tif"), "MODEL": "standin", name: layer.id()}
+    with suppress(QgsProcessingException):
+        processing.run("s2change:checkpair", asked, feedback=feedback)
+    assert re.search("“clouds of May”.* does not meet", feedback.textLog())
+    assert not re.search(f"processing_|{name}", feedback.textLog())
+    del layer
 
 
 def test_polygons_lie_where_their_layer_says(typed, dates: dict, areas, tmp_path: Path) -> None:

@@ -65,6 +65,8 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     # The engine's command, and the layers that it takes as arguments after the raster layers, not as options.
     COMMAND: str
     ARGUMENTS: tuple[str, ...] = ()
+    # What the layers of its raster parameters are.
+    TAKES = "a Sentinel-2 image that holds its bands, such as a product or a GeoTIFF"
     # What is no data in its rasters, whether their files say so or not: in a scene 0, and where a mask is 0 nothing is masked.
     FILL = 0
     # Below it too, in scenes whose files declare nothing: `engine.scene` takes no such number for reflectance.

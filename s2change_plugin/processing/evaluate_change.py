@@ -47,6 +47,7 @@ class EvaluateChange(EngineAlgorithm):
 
     COMMAND = "compare"
     ARGUMENTS = ("REFERENCE",)
+    TAKES = "a change mask, as Detect change makes it"
     FILL, LOWEST = 255, -inf
 
     def name(self) -> str:

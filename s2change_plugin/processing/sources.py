@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, zip_longest
 from math import inf, isnan
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qgis.core import (
     Qgis,
@@ -21,6 +22,9 @@ from qgis.core import (
     QgsRasterLayer,
     QgsRasterRange,
 )
+
+if TYPE_CHECKING:
+    from .algorithm import EngineAlgorithm
 
 # How the name of a band's file ends, which the engine takes for its folder.
 _BAND = re.compile(r"(?:^|[_\-. ])B(?:\d\d|8A)(?:_[126]0m|_\(Raw\))?$", re.IGNORECASE)
@@ -39,11 +43,13 @@ _OLD_DAY = re.compile(r"_V(\d{4})(\d\d)(\d\d)T")
 # A day in other names, such as 2021-08-20 or 20210820.
 _DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)(?:T\d{6})?")
 
+# QGIS's providers of pictures, tiles among them.
+_WEB_MAPS = ("wms", "arcgismapserver")
 # What the layer of a prepared scene is called, before the scene's name.
 PREPARED = "Prepared scene"
 
 
-def source_of(algorithm: QgsProcessingAlgorithm, parameters: dict, name: str, context: QgsProcessingContext) -> str:
+def source_of(algorithm: EngineAlgorithm, parameters: dict, name: str, context: QgsProcessingContext) -> str:
     """The file behind a raster-layer parameter, or the path that was typed.
 
     Raises:
@@ -52,7 +58,7 @@ def source_of(algorithm: QgsProcessingAlgorithm, parameters: dict, name: str, co
     label = algorithm.parameterDefinition(name).description()
     layer = layer_of(algorithm, parameters, name, context)
     if layer:
-        return file_of(layer, label)
+        return file_of(layer, label, algorithm.TAKES)
     text = algorithm.parameterAsString(parameters, name, context).strip()
     if not text:
         raise QgsProcessingException(f"{label}: nothing is chosen. Pick a raster layer or give a path.")
@@ -69,16 +75,21 @@ def layer_of(algorithm: QgsProcessingAlgorithm, parameters: dict, name: str, con
     return (context.getMapLayer(text) or _project_layer(context, text)) if text else None
 
 
-def file_of(layer: QgsMapLayer, label: str) -> str:
+def file_of(layer: QgsMapLayer, label: str, wanted: str = "a GeoTIFF") -> str:
     """The path that a layer's raster is read from, as GDAL opens it.
 
     Args:
         layer: of the project.
         label: of the parameter that it was picked for.
+        wanted: what could be picked in place of a web map.
 
     Raises:
         QgsProcessingException: there is no such file; one sentence.
     """
+    if layer.providerType() in _WEB_MAPS:
+        raise QgsProcessingException(
+            f"{label}: the layer {layer.name()!r} is a web map, which is only a picture; pick the layer of {wanted}."
+        )
     kind = _kind_without_file(layer)
     if kind:
         raise QgsProcessingException(

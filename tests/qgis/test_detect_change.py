@@ -443,15 +443,33 @@ def test_a_choice_that_an_expression_says_counts(provider, engine, asked: dict) 
     assert options[options.index("--method") + 1] == "irmad"
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "type=xyz&url=http://127.0.0.1:1/{z}/{x}/{y}.png",
+        "url=http://127.0.0.1:1/wms&layers=a&styles=&crs=EPSG:4326&format=image/png",
+    ],
+)
+def test_a_web_map_is_refused_as_a_picture_with_what_to_pick(provider, engine, asked: dict, source: str) -> None:
+    web = QgsRasterLayer(source, "streets", "wms")
+    image = "is a web map, which is only a picture; pick the layer of a Sentinel-2 image that holds its bands, such as a product or a GeoTIFF."
+    assert checked({**asked, "BEFORE": web}) == (False, f"Before: the layer 'streets' {image}")
+    steps = {ALGORITHM: {**asked, "AFTER_MASK": web}, "s2change:evaluatechange": {"MASK": web, "REFERENCE": asked["BEFORE"]}}
+    for (name, parameters), said in zip(
+        steps.items(), ("Mask of after: .* of a GeoTIFF", "Change mask: .* of a change mask"), strict=True
+    ):
+        step = QgsApplication.processingRegistry().algorithmById(name).create()
+        with pytest.raises(QgsProcessingException, match=said):
+            step.prepareAlgorithm(parameters, QgsProcessingContext(), QgsProcessingFeedback(False))
+    steps.clear()
+    parameters.clear()
+    del web
+
+
 def test_what_cannot_be_an_input_is_said(provider, engine, asked: dict, pair: Path) -> None:
     same = {**asked, "AFTER": asked["BEFORE"]}
     assert "same raster" in checked(same)[1]
     assert "same raster" not in checked({**same, "BEFORE_BANDS": "B02,B03,-,-", "AFTER_BANDS": "-,-,B02,B03"})[1]
-    web = QgsRasterLayer("url=http://127.0.0.1:1/wms&layers=a&styles=&crs=EPSG:4326&format=image/png", "web map", "wms")
-    fits, said = checked({**asked, "BEFORE": web})
-    assert not fits
-    assert "'web map' (wms) has no raster file" in said
-    del web
     assert "nothing is chosen" in checked({**asked, "AFTER": None})[1]
 
 

@@ -47,6 +47,10 @@ class Styler(QgsProcessingLayerPostProcessorInterface):
     def postProcessLayer(self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> None:
         """Called by QGIS in its main thread, once the layer is in the project."""
         layer.loadNamedStyle(str(self._style))
+        node = layer.project().layerTreeRoot().findLayer(layer.id()) if layer.project() else None
+        if node and not layer.customProperty(_GROUP):
+            # QGIS folds what has a palette, and with it what its colours mean; what the user has folded since then stays so.
+            node.setExpanded(True)
         if self.group:
             layer.setCustomProperty(_GROUP, self.group)
         layer.triggerRepaint()

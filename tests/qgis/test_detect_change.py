@@ -15,6 +15,7 @@ from qgis.core import (
     QgsExpressionContextUtils,
     QgsFeature,
     QgsGeometry,
+    QgsLayerTree,
     QgsProcessingAlgRunnerTask,
     QgsProcessingContext,
     QgsProcessingException,
@@ -230,6 +231,25 @@ def test_layers_arrive_styled_and_in_order(provider, engine, asked: dict) -> Non
     assert [layer.renderer().type() for layer in layers[1:]] == ["paletted", "paletted", "singlebandpseudocolor"]
     del layers, group
     project.clear()
+
+
+def test_legends_are_shown_until_the_user_folds_them(provider, engine, asked: dict) -> None:
+    def fold(group, first: int, last: int) -> None:
+        """As QGIS does with what has a palette."""
+        for node in group.children()[first : last + 1]:
+            node.setExpanded(QgsLayerTree.isGroup(node))
+
+    root = QgsProject.instance().layerTreeRoot()
+    root.addedChildren.connect(fold)
+    processing.runAndLoadResults(ALGORITHM, asked)
+    root.addedChildren.disconnect(fold)
+    (node,) = root.findLayers()
+    assert node.isExpanded()
+    node.setExpanded(False)
+    processing.runAndLoadResults(ALGORITHM, asked)
+    assert not node.isExpanded()
+    del node, root
+    QgsProject.instance().clear()
 
 
 def test_runs_of_one_pair_are_told_apart_in_the_layer_tree(provider, engine, asked: dict) -> None:

@@ -17,6 +17,7 @@ from rasterio.windows import Window
 from .errors import GridMismatch, UnreadableInput
 from .grid import Grid, bounds_window, intersect, is_on_earth, name_of, place_of, slices_in
 from .masks import Area, nearest_on
+from .outputs import MASK
 from .rasters import damaged, open_raster
 from .validity import Codes
 
@@ -34,7 +35,7 @@ def open_change_mask(source: str, opened: ExitStack) -> tuple[DatasetReader, Gri
         opened: gets to close it.
 
     Raises:
-        UnreadableInput: no raster of one layer; on reading, a value that no mask has.
+        UnreadableInput: no raster of one layer, or another result than a mask; on reading, a value that no mask has.
         GridMismatch: it has no CRS, or is turned.
     """
     dataset = opened.enter_context(open_raster(source))
@@ -138,6 +139,10 @@ def _has_place(dataset: DatasetReader) -> bool:
 def _require_one_layer(dataset: DatasetReader, source: str, what: str) -> None:
     if dataset.count != 1:
         raise UnreadableInput(f"The {what} {source} has {dataset.count} layers and must have one. Choose another file.")
+    # Where all was observed, the quality's codes are values of a mask without any change.
+    (holds,) = dataset.descriptions
+    if holds not in (None, *MASK.descriptions) and any(tag.startswith("S2CHANGE_") for tag in dataset.tags()):
+        raise UnreadableInput(f"The {what} {source} holds {holds!r}, not what changed. Choose the change mask.")
 
 
 def _reads(

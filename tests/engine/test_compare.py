@@ -21,6 +21,7 @@ from shapely.geometry import box
 from s2change_plugin.engine import compare as module
 from s2change_plugin.engine.__main__ import main
 from s2change_plugin.engine.grid import Grid, geodesic_area_m2
+from s2change_plugin.engine.outputs import MASK, PROBABILITY, QUALITY, Layer
 from s2change_plugin.engine.pictures import agreement_picture
 from s2change_plugin.engine.scores import AGREEMENT_COLOURS
 from tests.conftest import write_stack
@@ -296,6 +297,26 @@ def test_windows_do_not_matter(tmp_path: Path, mask: Path, truth: np.ndarray, mo
         assert after["pixels"] == before["pixels"]
         assert after["hectares"] == pytest.approx(before["hectares"], abs=1e-3)
     np.testing.assert_array_equal(read(tmp_path / "part.tif"), read(tmp_path / "whole.tif"))
+
+
+@pytest.mark.parametrize("layer", [QUALITY, PROBABILITY, module.CONFUSION])
+def test_another_result_of_a_run_is_not_taken_for_its_mask(tmp_path: Path, mask: Path, layer: Layer) -> None:
+    """Where all was observed, the quality is 0 everywhere: a map without any change, of which scores would say little."""
+    other, said = (
+        write(tmp_path / "other.tif", np.zeros((60, 80), np.uint8)),
+        f"holds {layer.descriptions[0]!r}, not what changed",
+    )
+    with rasterio.open(other, "r+") as file:
+        file.set_band_description(1, layer.descriptions[0])
+    # Others may call theirs so.
+    assert result(other, mask)["pixels"]
+    with rasterio.open(other, "r+") as file:
+        file.update_tags(S2CHANGE_VERSION="0.1.0")
+    assert f"The mask {other} {said}" in refusal(other, mask)
+    assert f"The reference {other} {said}" in refusal(mask, other)
+    with rasterio.open(other, "r+") as file:
+        file.set_band_description(1, MASK.descriptions[0])
+    assert result(mask, other)["pixels"]
 
 
 def test_what_cannot_be_compared_is_one_sentence(tmp_path: Path, mask: Path, truth: np.ndarray) -> None:

@@ -211,7 +211,14 @@ def test_results_are_styled_wherever_they_are_opened(provider, engine, asked: di
     context = QgsExpressionContext([*QgsExpressionContextUtils.globalProjectLayerScopes(areas)])
     context.setFeature(next(areas.getFeatures()))
     tip = QgsExpression.replaceExpressionText(areas.mapTipTemplate(), context)
-    assert re.fullmatch(r"24\.02 ha, mean probability \d\.\d\d", tip)
+    both = r" -?\d\.\d\d → -?\d\.\d\d"
+    assert re.fullmatch(rf"24\.02 ha, mean probability \d\.\d\d<br>NDVI{both}<br>NDBI{both}<br>MNDWI{both}", tip)
+    (area,) = areas.getFeatures()
+    area["ndvi_before"], area["observed_around"] = None, 0.5
+    context.setFeature(area)
+    tip = QgsExpression.replaceExpressionText(areas.mapTipTemplate(), context)
+    assert re.fullmatch(rf"24\.02 ha, .*\d<br>NDBI{both}<br>MNDWI{both}<br>50 % of the ground around it was observed", tip)
+    del area
     # QGIS applies the file's scale: probability is shown as 0 to 1.
     assert chance.dataProvider().bandStatistics(1).maximumValue == pytest.approx(1, abs=0.005)
     del mask, chance, areas

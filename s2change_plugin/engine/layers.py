@@ -37,7 +37,9 @@ def listed(source: str) -> Files | None:
     files = open_files(source)
     if files is None or files.archive is not None or any(_may_be_band(name) for name in files.names):
         return files
-    return open_files(source, depth=2)
+    # One file with a code somewhere in its name may be anything; of a scene there are several.
+    within = {_band_within(name) for name in files.names if PurePosixPath(name).suffix.lower() in RASTER_FILES} - {None}
+    return files if len(within) > 1 else open_files(source, depth=2)
 
 
 def _may_be_band(name: str) -> bool:

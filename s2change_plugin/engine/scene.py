@@ -437,7 +437,9 @@ def _classes_beside(files: Files, layers: Mapping[str, tuple[str, int]], alone: 
     going_on = {scene_of_file(path) for path, _ in layers.values() if band_of_file(path) is None and bands_within_file(path)}
 
     def is_theirs(name: str) -> bool:
-        return bool(SCL_FILE.search(PurePosixPath(name).stem)) or (SCL in name.upper() and scene_of_file(name) in going_on)
+        return bool(SCL_FILE.search(PurePosixPath(name).stem)) or (
+            SCL in PurePosixPath(name).stem.upper() and scene_of_file(name) in going_on
+        )
 
     rasters = [name for name in files.names if PurePosixPath(name).suffix.lower() in RASTER_FILES]
     found = [files.path(name) for name in rasters if is_theirs(name)]

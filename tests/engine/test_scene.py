@@ -319,6 +319,16 @@ def test_names_that_go_on_behind_the_band_count_only_where_others_do_not_tell_ba
     assert tuple(open_scene(str(tmp_path)).bands) == ("B02", "B03", "B04")
 
 
+def test_bands_in_a_folder_below_are_another_scene_than_clips_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "original").mkdir()
+    for band in ("B02", "B03", "B04"):
+        write_stack(tmp_path / f"{band}_clip.tif", textured(1, 40, 40, 1), None)
+        write_stack(tmp_path / "original" / f"{band}.tif", textured(1, 80, 80, 1), None)
+    for source in (tmp_path, tmp_path / "B03_clip.tif"):
+        names = [Path(band.path).name for band in open_scene(str(source)).bands.values()]
+        assert names == ["B02_clip.tif", "B03_clip.tif", "B04_clip.tif"]
+
+
 def test_of_names_that_go_on_behind_the_band_the_finer_resolution_counts_and_what_is_unclear_is_refused(tmp_path: Path) -> None:
     for name in ("B02_10m_clip", "B02_20m_clip", "B05_20m_clip", "B04_B08_index_clip"):
         write_stack(tmp_path / f"{name}.tif", textured(2 if "index" in name else 1, 40, 40, 1), None)

@@ -168,8 +168,8 @@ def _own_raster(source: str, origin: str) -> ClassRaster:
         and all(not 0 <= fill <= max(_SCL_CLASSES) for fill in fills)
         and (classified or (held & _GROUND and SCL_FILE.search(Path(source).stem)))
     ):
-        codes = {**SCL_CODES, **dict.fromkeys(fills, Quality.NODATA_BEFORE)}
-        return ClassRaster(source, (codes,), f"{origin}, a scene classification (SCL)")
+        codes = {**dict.fromkeys(_SCL_CLASSES, Quality.OBSERVED), **SCL_CODES}
+        return ClassRaster(source, (codes,), f"{origin}, a scene classification (SCL)", other=Quality.NODATA_BEFORE)
     # What is a mask and has soft edges is mostly of one value still.
     graded = len(values) > _MOST_VALUES and counts.max() < counts.sum() / 2 and np.mean(np.diff(row_by_row) != 0) > _MOST_STEPS
     if graded or (len(values) > 2 and _PROBABILITY_FILE.search(Path(source).stem)):

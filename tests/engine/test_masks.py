@@ -408,6 +408,14 @@ def test_a_scene_classification_of_ones_own_is_read_as_one(
     np.testing.assert_array_equal(read(mask), np.vectorize(lambda value: means.get(value, 0))(values))
 
 
+def test_what_fills_a_scene_classification_where_no_sample_looks_is_no_data(tmp_path: Path) -> None:
+    values = np.resize(np.array([4, 5, 6, 9], np.uint8), (1000, 1004))
+    values[320, 320] = 255
+    here = Grid(GRID.crs, GRID.transform, *values.shape)
+    codes = read(open_mask(str(write_stack(tmp_path / "own.tif", values[None], None))), here)
+    assert (codes[320, 320], codes[values == 9].min(), codes[values < 9].max()) == (Quality.NODATA_BEFORE, Quality.CLOUD, 0)
+
+
 def test_a_cloud_probability_is_no_mask_and_soft_edges_make_none_of_one(tmp_path: Path) -> None:
     values = np.random.default_rng(1).integers(0, 100, (1, 100, 120)).astype(np.uint8)
     with pytest.raises(UnreadableInput, match=r"up to 99, as a cloud's probability does, and a mask holds 0 .*'A>40'"):

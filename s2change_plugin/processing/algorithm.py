@@ -21,7 +21,6 @@ from qgis.core import (
     QgsProcessingParameterDefinition,
     QgsProcessingParameterEnum,
     QgsProcessingParameterRasterLayer,
-    QgsProcessingUtils,
 )
 from qgis.PyQt.QtGui import QIcon
 
@@ -138,9 +137,9 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         self.sources = self._find_sources(parameters, context)
         layers = [layer_of(self, parameters, one.name(), context) for one in self._scenes()]
         self.names = short_names(self.sources, layers)
-        folder = Path(QgsProcessingUtils.tempFolder())
-        named = dict(zip_longest(self.sources, layers))
-        self.temporary = {source: layer.name() for source, layer in named.items() if layer and folder in Path(source).parents}
+        self.temporary = {}
+        for source, layer in zip_longest(self.sources, layers):
+            shared.remember(self, source, layer)
         self._arguments = [shared.layer_file(self, name, parameters, context, feedback) for name in self.ARGUMENTS]
         self._options = shared.options(self, parameters, context, feedback)
         return True
@@ -185,7 +184,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         said = Counter(chain.from_iterable(map(_spellings, self.temporary)))
         for source, name in self.temporary.items():
             # What stands for another one too says nothing.
-            known = "|".join(re.escape(one) for one in _spellings(source) if said[one] == 1)
+            known = "|".join(re.escape(one) for one in _spellings(source) if one and said[one] == 1)
             text = re.sub(rf"(?<![\w/\\.-])(?:{known})(?![\w\[-])", lambda _, name=name: quoted(f"“{name}”"), text)
         # A check names what only a detection offers.
         known = (*self.parameterDefinitions(), shared.normalise(), shared.method())

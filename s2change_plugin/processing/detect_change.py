@@ -122,7 +122,7 @@ class DetectChange(EngineAlgorithm):
                     "POLYGONS", "Changed areas", Qgis.ProcessingSourceType.VectorPolygon, optional=True, createByDefault=False
                 ),
                 "Polygons, each with its area in hectares, its mean probability, vegetation, built-up and water index of both dates, and how much of "
-                "the ground around it was observed.",
+                "the map around it was observed.",
             ),
             # Of a file named .html QGIS makes an output that its results viewer lists.
             shared.told(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qgis.core import (
@@ -29,8 +30,8 @@ from qgis.core import (
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
+    QgsProcessingUtils,
     QgsProperty,
-    QgsProviderRegistry,
     QgsRasterLayer,
     QgsVectorLayer,
 )
@@ -395,6 +396,7 @@ def layer_file(
         require_own_crs(layer, definition.description())
         source = file_of(layer, definition.description())
         require_own_nodata(layer, definition.description(), algorithm.FILL)
+        remember(algorithm, source, layer)
         return source
     value = parameters.get(name)
     # QGIS finds no layer behind a selection or filter of one.
@@ -413,9 +415,14 @@ def layer_file(
     if not path:
         raise QgsProcessingException(f"{definition.description()}: {value!r} cannot be read. Pick another layer.")
     source = f"{path}|layername={layer_name}" if layer_name else path
-    if drawn is not None and path != QgsProviderRegistry.instance().decodeUri(drawn.providerType(), drawn.source()).get("path"):
-        algorithm.temporary[source] = drawn.name()
+    remember(algorithm, source, drawn)
     return source
+
+
+def remember(algorithm: EngineAlgorithm, source: str, layer: QgsMapLayer | None) -> None:
+    """Keep what the layer behind a temporary file is called, be that a copy of it or a result."""
+    if layer is not None and Path(QgsProcessingUtils.tempFolder()) in Path(source.partition("|")[0]).parents:
+        algorithm.temporary[source] = layer.name()
 
 
 def _differs_from_its_file(layer: QgsVectorLayer) -> bool:

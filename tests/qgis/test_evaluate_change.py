@@ -108,6 +108,25 @@ def test_the_report_names_layers_as_they_are_called_and_not_temporary_files(
     assert not re.search("processing_|MASK|REFERENCE", page)
 
 
+def test_results_that_lie_in_temporary_files_are_named_as_they_are_called_too(
+    provider, engine, folder: Path, layer, tmp_path: Path
+) -> None:
+    mask, found = (Path(QgsProcessingUtils.generateTempFilename(name)) for name in ("MASK.tif", "OUTPUT.tif"))
+    for path, name in ((mask, "Change mask: lyon"), (found, "drawn by hand")):
+        QgsProject.instance().addMapLayer(QgsRasterLayer(str(shutil.copy(folder / "mask.tif", path)), name))
+    file = QgsProcessingUtils.generateTempFilename("OUTPUT.gpkg")
+    processing.run("native:buffer", {"INPUT": layer(MOVED), "DISTANCE": 1000, "OUTPUT": file})
+    buffered = QgsVectorLayer(file, "looked at", "ogr")
+    QgsProject.instance().addMapLayer(buffered)
+    asked = {"MASK": "Change mask: lyon", "REFERENCE": "drawn by hand", "REPORT": str(tmp_path / "r.html")}
+    for labelled in (None, buffered):
+        processing.run(ALGORITHM, {**asked, "LABELLED": labelled and labelled.id()})
+        page = (tmp_path / "r.html").read_text()
+        assert page.count("“Change mask: lyon” measured by “drawn by hand”") == 1
+        assert not re.search("processing_|OUTPUT|LABELLED", page)
+    del buffered, labelled
+
+
 def test_outside_of_the_labelled_area_nothing_counts(provider, engine, folder: Path, layer) -> None:
     asked = {"MASK": str(folder / "mask.tif"), "REFERENCE": layer(MOVED), "LABELLED": layer(BLOCK, MOVED)}
     result = processing.run(ALGORITHM, asked)

@@ -36,6 +36,8 @@ _COPIES = 2
 _WRITING = 3.2e-8
 # Bytes per pixel at most, compressed: of a probability about one, of mask and quality next to none; overviews add a third.
 _PROBABILITY_BYTES, _CODES_BYTES, _OVERVIEWS = 1.0, 0.1, 4 / 3
+# Of what polygons and report are made of, bytes per pixel: seven for each that changed, one of ten at most on most maps.
+_EVIDENCE_BYTES = 0.7
 # Side of the patch that is tried, pixels; a try that takes longer than this many seconds is not repeated.
 _TRIAL, _LONGEST = 384, 0.5
 # So few pixels hardly take longer than a trial with all that: theirs is one patch, once.
@@ -109,7 +111,7 @@ class Room:
     disk_bytes: int | None = None
 
 
-def estimate(work: Work, pace: Pace, rasters: Sequence[str], threads: int, cache_bytes: int) -> Estimate:
+def estimate(work: Work, pace: Pace, rasters: Sequence[str], threads: int, cache_bytes: int, evidence: bool = False) -> Estimate:
     """What the work takes at this pace.
 
     Args:
@@ -118,6 +120,7 @@ def estimate(work: Work, pace: Pace, rasters: Sequence[str], threads: int, cache
         rasters: "mask", "probability", "quality": those that are asked for.
         threads: that read and predict, each a window at a time.
         cache_bytes: the most that GDAL keeps of what it has read.
+        evidence: polygons or a report are asked for.
     """
     reading = (work.stored - work.sampled) * pace.decode + work.seen * pace.lay
     seconds = (reading + work.seen * pace.predict) / threads + work.written * _WRITING
@@ -127,21 +130,22 @@ def estimate(work: Work, pace: Pace, rasters: Sequence[str], threads: int, cache
     memory = pace.held_bytes + windows_bytes + work.block_bytes + max(0, stored - sampled)
     each = {"mask": _CODES_BYTES, "probability": _PROBABILITY_BYTES, "quality": _CODES_BYTES}
     # All three are written window by window; those that are asked for are then finished beside them.
-    bytes_per_pixel = sum(each.values()) + _OVERVIEWS * sum(each[name] for name in rasters)
+    bytes_per_pixel = sum(each.values()) + _OVERVIEWS * sum(each[name] for name in rasters) + _EVIDENCE_BYTES * evidence
     return Estimate(seconds, round(memory), math.ceil(work.written * bytes_per_pixel))
 
 
-def estimate_run(pair: Pair, predictor: Predictor, area: Window, rasters: Sequence[str]) -> Estimate:
+def estimate_run(pair: Pair, predictor: Predictor, area: Window, rasters: Sequence[str], evidence: bool = False) -> Estimate:
     """What it will take to map an area of an open pair, from a trial of about a second at most; a small area's is shorter.
 
     Args:
         pair: open and measured.
         predictor: fitted to it.
         area: part of the pair's grid.
-        rasters: see `estimate`.
+        rasters, evidence: see `estimate`.
     """
     work = work_of(pair, predictor, area, predictor.window_size)
-    return estimate(work, measure_pace(pair, predictor, work), rasters, window_threads(), get_gdal_config("GDAL_CACHEMAX"))
+    pace, cache_bytes = measure_pace(pair, predictor, work), get_gdal_config("GDAL_CACHEMAX")
+    return estimate(work, pace, rasters, window_threads(), cache_bytes, evidence)
 
 
 def work_of(pair: Pair, predictor: Predictor, area: Window, size: int) -> Work:

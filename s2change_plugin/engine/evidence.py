@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -43,8 +44,9 @@ class Evidence:
             yield window, np.frombuffer(kept, np.uint8).reshape(1 + len(NAMES), count)
 
     def close(self) -> None:
-        """Forget it."""
-        self._file.close()
+        """Forget it, whether what was kept last can still be written or not."""
+        with suppress(OSError):
+            self._file.close()
 
 
 def pixels_of(changed: NDArray[np.bool_], levels: Codes, seen: PairWindow, bands: Sequence[str]) -> Codes:

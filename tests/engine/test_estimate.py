@@ -29,6 +29,7 @@ from s2change_plugin.engine.estimate import (
     time_text,
     work_of,
 )
+from s2change_plugin.engine.evidence import NAMES
 from s2change_plugin.engine.pair import Pair, PairOptions, open_pair
 from s2change_plugin.engine.scene import open_scene
 from tests.conftest import textured, write_stack
@@ -73,6 +74,8 @@ def test_disk_suffices_even_for_results_that_hardly_compress(tmp_path: Path, pai
         used[name] = (writer.path.stat().st_size, finished.stat().st_size)
     work = replace(WORK, written=300 * 340)
     assert sum(map(sum, used.values())) < estimate(work, PACE, ALL, 2, 0).disk_bytes < 3 * 300 * 340
+    of_areas = estimate(work, PACE, ALL, 2, 0, evidence=True).disk_bytes - estimate(work, PACE, ALL, 2, 0).disk_bytes
+    assert of_areas == pytest.approx(0.1 * (1 + len(NAMES)) * 300 * 340, abs=1), "for a map of which a tenth changed"
     without = sum(begun for begun, _ in used.values()) + used["mask"][1]
     assert without < estimate(work, PACE, ("mask",), 2, 0).disk_bytes < estimate(work, PACE, ALL, 2, 0).disk_bytes
 

@@ -44,6 +44,14 @@ def test_what_lacks_one_of_its_bands_is_not_known() -> None:
     assert [bool(np.isfinite(values_of(row)).all()) for row in found[1:]] == [True, True, False, False, False, False]
 
 
+def test_a_disk_that_is_full_does_not_speak_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed first has been said; what still waits to be written then is not worth a word."""
+    monkeypatch.setattr("s2change_plugin.engine.evidence.TemporaryFile", lambda dir: open("/dev/full", "wb"))  # noqa: SIM115
+    evidence = Evidence(tmp_path)
+    evidence.add(Window(0, 0, 3, 2), np.zeros((1 + len(NAMES), 6), np.uint8))
+    evidence.close()
+
+
 def test_windows_come_back_as_they_were_kept_and_twice(tmp_path: Path) -> None:
     evidence = Evidence(tmp_path)
     kept = [(Window(col, 0, 3, 2), np.full((1 + len(NAMES), count), col, np.uint8)) for col, count in ((0, 4), (3, 0), (6, 6))]

@@ -50,7 +50,7 @@
   <blendMode>0</blendMode>
   <featureBlendMode>0</featureBlendMode>
   <layerOpacity>1</layerOpacity>
-  <mapTip enabled="1">[% format_number("area_ha", 2) %] ha, mean probability [% format_number("mean_probability", 2) %][% coalesce('&lt;br&gt;NDVI ' || format_number("ndvi_before", 2) || ' → ' || format_number("ndvi_after", 2), '') %][% coalesce('&lt;br&gt;NDBI ' || format_number("ndbi_before", 2) || ' → ' || format_number("ndbi_after", 2), '') %][% coalesce('&lt;br&gt;MNDWI ' || format_number("mndwi_before", 2) || ' → ' || format_number("mndwi_after", 2), '') %][% if("observed_around" &lt; 0.995, '&lt;br&gt;' || format_number(100 * "observed_around", 0) || ' % of the ground around it was observed', '') %]</mapTip>
+  <mapTip enabled="1">[% format_number("area_ha", 2) %] ha, mean probability [% format_number("mean_probability", 2) %][% coalesce('&lt;br&gt;NDVI ' || format_number("ndvi_before", 2) || ' → ' || format_number("ndvi_after", 2), '') %][% coalesce('&lt;br&gt;NDBI ' || format_number("ndbi_before", 2) || ' → ' || format_number("ndbi_after", 2), '') %][% coalesce('&lt;br&gt;MNDWI ' || format_number("mndwi_before", 2) || ' → ' || format_number("mndwi_after", 2), '') %][% if("observed_around" &lt; 0.995, '&lt;br&gt;' || format_number(100 * "observed_around", 0) || ' % of the map around it was observed', '') %]</mapTip>
   <layerGeometryType>2</layerGeometryType>
 </qgis>
 <!-- Written by S2Change -->

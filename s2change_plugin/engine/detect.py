@@ -43,7 +43,7 @@ from .outputs import RasterWriter
 from .pair import Pair, PairWindow, common_bands, open_pair
 from .pair_findings import check_pair
 from .radiometry import Array
-from .report import result_values, summary_of, version, write_record
+from .report import result_values, summary_of, version, write_change_report, write_record
 from .scene_findings import scene_findings
 from .scores import GOALS
 from .threads import in_order
@@ -125,6 +125,11 @@ class DetectOptions(CompareOptions):
         """The files that are asked for."""
         asked = (self.mask, self.probability, self.quality, self.polygons, self.record, self.report)
         return [path for path in asked if path is not None]
+
+    @property
+    def needs_evidence(self) -> bool:
+        """Whether anything is asked for that shows areas of change."""
+        return bool(self.polygons or self.report)
 
     @property
     def rasters(self) -> list[str]:
@@ -251,7 +256,7 @@ def detect(options: DetectOptions, events: Events) -> None:
                 f"A GeoPackage cannot hold the CRS of the map, {name_of(pair.grid.crs)}. Leave --polygons out, or warp the images to another CRS first."
             )
         pair.set_aside(workdir)
-        expected = estimate_run(pair, predictor, run.area, options.rasters)
+        expected = estimate_run(pair, predictor, run.area, options.rasters, options.needs_evidence)
         require_room(expected, room(workdir))
         events.message(expected.text)
         with outputs.writing(options.mask):
@@ -269,8 +274,6 @@ def detect(options: DetectOptions, events: Events) -> None:
                 write_record(record, options, run, values)
                 finished[record] = options.record
             if options.report:
-                from .report import write_change_report
-
                 report = outputs.in_workdir(workdir, "report", options.report)
                 with stage(events, "report"):
                     write_change_report(report, options, run, values, tally, writers["mask"].path, largest)
@@ -440,7 +443,7 @@ def _write_windows(
     for writer in writers.values():
         # Windows removes no folder in which a file is open.
         stack.callback(writer.close)
-    evidence = stack.enter_context(closing(Evidence(workdir))) if options.polygons or options.report else None
+    evidence = stack.enter_context(closing(Evidence(workdir))) if options.needs_evidence else None
     tally = Tally()
     progress = partial(events.progress, "detect")
 

@@ -24,6 +24,7 @@ from .pair import Pair
 from .radiometry import Array
 from .rasters import damaged, open_raster
 from .reading import SceneReader
+from .reference import require_one_layer
 from .scene import Scene
 from .scores import AGREEMENT_COLOURS, Agreement
 from .validity import QUALITY_COLOURS, QUALITY_NAMES, Codes, Quality, SpectralTest, date_quality, pair_quality, worse
@@ -64,6 +65,7 @@ def change_picture(before: Scene, after: Scene, mask: Path) -> bytes:
         UnreadableInput: that is none.
     """
     with open_raster(str(mask)) as raster:
+        require_one_layer(raster, str(mask), "mask")
         if raster.crs is None:
             raise GridMismatch(f"The mask {mask} has no CRS, so its place is unknown. Assign one.")
         grid = _coarser(Grid(raster.crs, raster.transform, raster.height, raster.width))
@@ -72,7 +74,7 @@ def change_picture(before: Scene, after: Scene, mask: Path) -> bytes:
             changed = raster.read(1, out_shape=grid.shape)
         except RasterioError as error:
             raise damaged(str(mask), error) from error
-        if raster.count > 1 or not np.isin(changed, (0, 1, NOT_OBSERVED)).all():
+        if not np.isin(changed, (0, 1, NOT_OBSERVED)).all():
             raise UnreadableInput(f"{mask} is no change mask (one layer of 0, 1 and 255). Pick another raster.")
         tags = raster.tags()
     first, second = _true_colours(before, after, grid)
@@ -89,7 +91,11 @@ def change_picture(before: Scene, after: Scene, mask: Path) -> bytes:
 
 
 def view_of(pair: Pair, area: Any) -> View:
-    """What both dates of an open pair show around an area, a shapely polygon in the CRS of its grid, the shift taken out."""
+    """What both dates of an open pair show around an area, a shapely polygon in the CRS of its grid, the shift taken out.
+
+    Raises:
+        NothingObserved: none of the dots of the view shows anything.
+    """
     window = bounds_window(pair.grid, area.bounds, pair.grid.crs) or pair.grid.window
     tall, wide = pixel_size_m(pair.grid)
     side_m = max(_VIEW_M, _AROUND * max(window.height * tall, window.width * wide))
@@ -101,19 +107,20 @@ def view_of(pair: Pair, area: Any) -> View:
     grids = [_divided(grid.crop(square), *shape) for grid in (pair.grid, pair.after_grid)]
     colours = _colours(pair.before, pair.after)
     images = [_read(scene.select(colours), grid, how=how) for scene, grid in zip((pair.before, pair.after), grids, strict=True)]
-    first, second = stretched_alike(*map(_as_three, images))
+    first, second = _seen_alike(images, pair.before, pair.after)
     return View(_png(first), _png(second), shape[1], shape[0], _path_of(area, grids[0]))
 
 
 def _path_of(area: Any, grid: Grid) -> str:
-    """The outline of a shapely polygon as the d of an SVG path, in the pixels of a grid, to a fifth of which it is true."""
+    """The outline of a shapely polygon as the d of an SVG path, in the pixels of a grid, to a fifth of which it is true, without holes smaller than one."""
     import shapely
 
     def in_pixels(places: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.stack(~grid.transform @ (places[:, 0], places[:, 1]), 1)
 
-    drawn = shapely.simplify(shapely.transform(area, in_pixels), 0.2)
-    rings = [drawn.exterior, *drawn.interiors]
+    drawn = shapely.transform(area, in_pixels)
+    rings = [drawn.exterior, *(hole for hole in drawn.interiors if shapely.area(shapely.Polygon(hole)) >= 1)]
+    rings = [shapely.simplify(ring, 0.2) for ring in rings]
     return " ".join("M" + "L".join(f"{col:.1f},{row:.1f}" for col, row in ring.coords[:-1]) + "Z" for ring in rings)
 
 
@@ -249,10 +256,18 @@ def _true_colours(before: Scene, after: Scene, grid: Grid) -> tuple[Array, Array
         NothingObserved: neither shows anything there.
     """
     colours = _colours(before, after)
-    first, second = (_read(scene.select(colours), grid) for scene in (before, after))
-    if not any(np.isfinite(image).all(0).any() for image in (first, second)):
+    return _seen_alike([_read(scene.select(colours), grid) for scene in (before, after)], before, after)
+
+
+def _seen_alike(images: Sequence[Array], before: Scene, after: Scene) -> tuple[Array, Array]:
+    """Images (band, row, col) of both dates as pictures (row, col, colour) with one stretch.
+
+    Raises:
+        NothingObserved: neither shows anything there.
+    """
+    if not any(np.isfinite(image).all(0).any() for image in images):
         raise NothingObserved(f"Neither {before.source} nor {after.source} shows anything there.")
-    return stretched_alike(_as_three(first), _as_three(second))
+    return stretched_alike(*map(_as_three, images))
 
 
 def _colours(before: Scene, after: Scene) -> list[str]:

@@ -20,28 +20,29 @@ from rasterio.features import rasterize, shapes
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 from scipy.ndimage import uniform_filter
-from shapely import STRtree, box
+from shapely import STRtree, box, clip_by_rect
 from shapely.geometry import shape
 
 from .evidence import NAMES, Evidence, values_of
 from .files import absolute, keeps_name
 from .grid import Grid, for_pyproj, geodesic_areas_m2, grow, intersect, pixel_size_m, slices_in
+from .masks import BUFFER_M
 from .outputs import CHANGE, PROBABILITY_STEP
 from .validity import Quality
 
 LAYER = "change"
 # Outlines in memory at a time, which take some 2.5 kB each: a method without a model may find millions in a tile.
 _MOST_HELD = 100_000
-# Metres around a pixel that are looked at for what was not observed: as far as masks reach further than what they mask (`masks.BUFFER_M`).
-_AROUND_M = 60.0
+# Metres around a pixel that are looked at for what was not observed: as far as masks reach further than what they mask.
+_AROUND_M = BUFFER_M
 
 
 def draw_polygons(mask: Path, quality: Path, evidence: Evidence, target: Path | None, largest: int = 0) -> list[Any]:
     """Draw the connected areas of change, write them as a GeoPackage, and give so many of the largest, as tuples with these names.
 
     Pixels that share an edge are one area. Each has `area_ha` (geodesic, hectares), and of its pixels the mean: `mean_probability` (0–1),
-    `evidence.NAMES` (−1 to 1, null where a date has not both bands), and `observed_around` (0–1), the share of the ground up to 60 m away
-    that was observed, of what was asked for. The largest come first, of so many at a time as are held in memory. The rasters are walked row by
+    `evidence.NAMES` (−1 to 1, null without both bands among those that are read), and `observed_around` (0–1), the share of the map up to 60 m
+    away that was observed, of what was asked for. The largest come first, of so many at a time as are held in memory. The rasters are walked row by
     row and window by window, however large they are.
 
     Args:
@@ -121,7 +122,9 @@ def _means(
         near = tree.query(box(*mask.window_bounds(window)))
         if not (len(near) and pixels.size):
             continue
-        burnt = [(outlines[place], int(place) + 1) for place in near]
+        # An outline that reaches far beyond the window would be taken apart whole for each of them.
+        inside = clip_by_rect([outlines[place] for place in near], *mask.window_bounds(window))
+        burnt = [(part, int(place) + 1) for part, place in zip(inside, near, strict=True) if not part.is_empty]
         shown = (int(window.height), int(window.width))
         numbers = rasterize(burnt, shown, transform=mask.window_transform(window), dtype="int32")
         changed = mask.read(1, window=window) == CHANGE

@@ -39,7 +39,7 @@ def open_change_mask(source: str, opened: ExitStack) -> tuple[DatasetReader, Gri
         GridMismatch: it has no CRS, or is turned.
     """
     dataset = opened.enter_context(open_raster(source))
-    _require_one_layer(dataset, source, "mask")
+    require_one_layer(dataset, source, "mask")
     if not _has_place(dataset):
         raise GridMismatch(
             f"The mask {source} has no CRS on Earth, so its place is unknown. Assign one (gdal_edit.py -a_srs EPSG:… FILE)."
@@ -94,7 +94,7 @@ def _opened(source: str, grid: Grid, opened: ExitStack, change_value: float | No
             ) from None
         text = "A pixel is change where its centre lies in a polygon of the reference."
         return text, area.left_out(), lambda window: (~area.outside(window)).astype(np.uint8)
-    _require_one_layer(dataset, source, "reference")
+    require_one_layer(dataset, source, "reference")
     nodata, crs, text = dataset.nodata, dataset.crs, ""
     if not _has_place(dataset):
         if dataset.shape != grid.shape:
@@ -136,7 +136,12 @@ def _has_place(dataset: DatasetReader) -> bool:
     return dataset.crs is not None and is_on_earth(dataset.crs)
 
 
-def _require_one_layer(dataset: DatasetReader, source: str, what: str) -> None:
+def require_one_layer(dataset: DatasetReader, source: str, what: str) -> None:
+    """Refuse what has several layers, or is another result of a run than its mask.
+
+    Raises:
+        UnreadableInput: `what` the source should be is in its text.
+    """
     if dataset.count != 1:
         raise UnreadableInput(f"The {what} {source} has {dataset.count} layers and must have one. Choose another file.")
     # Where all was observed, the quality's codes are values of a mask without any change.

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import platform
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import version as package_version
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import rasterio
 
 from ..paths import PACKAGE, resources
+from .errors import NothingObserved
 from .evidence import INDICES
 from .files import without_queries
 from .findings import Finding, worst
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from .check import CheckOptions
     from .detect import DetectOptions, Run, Tally
 
+
+T = TypeVar("T")
 
 _WIDTH = 110
 _SCORES = {"f1": "F1", "precision": "precision", "recall": "recall", "iou": "IoU", "prevalence": "changed"}
@@ -158,23 +161,23 @@ def write_change_report(
     # Slow to load, and needed for a report alone.
     from .pictures import change_picture, view_of
 
-    pair = run.pair
-    sides = ("before", "after")
+    pair, sides = run.pair, ("before", "after")
+    scenes = dict(zip(sides, (pair.before, pair.after), strict=True))
     with ThreadPoolExecutor(window_threads(), "view") as pool:
-        views = list(pool.map(lambda area: view_of(pair, area.geometry), largest))
+        views = list(pool.map(lambda area: _if_seen(lambda: view_of(pair, area.geometry)), largest))
     places = [lonlat_of(area.geometry.representative_point(), pair.grid.crs) for area in largest]
     page = rendered(
         resources() / "templates" / "change.html",
         options=options,
         values=values,
-        names={side: scene.label for side, scene in zip(sides, (pair.before, pair.after), strict=True)},
-        scenes=dict(zip(sides, (pair.before, pair.after), strict=True)),
+        names={side: scene.label for side, scene in scenes.items()},
+        scenes=scenes,
         findings=run.findings,
-        picture=change_picture(pair.before, pair.after, mask),
+        picture=_if_seen(lambda: change_picture(pair.before, pair.after, mask)),
         areas=list(zip(largest, views, places, strict=True)),
         indices=tuple(INDICES),
         codes=[
-            (QUALITY_NAMES[code], "#{:02x}{:02x}{:02x}".format(*QUALITY_COLOURS[code]), tally.codes_m2[code] / 1e4)
+            (QUALITY_NAMES[code], _hex(QUALITY_COLOURS[code]), tally.codes_m2[code] / 1e4)
             for code in Quality
             if code != Quality.OUTSIDE and tally.codes[code]
         ],
@@ -196,7 +199,7 @@ def write_compare_report(target: Path, values: dict[str, Any], picture: bytes) -
         picture: PNG of the confusion raster.
     """
     names: dict[int, str] = {**{code: code.name.lower() for code in Agreement}, NOT_COUNTED: "not_counted"}
-    colours = {name: "#{:02x}{:02x}{:02x}".format(*AGREEMENT_COLOURS[code]) for code, name in names.items()}
+    colours = {name: _hex(AGREEMENT_COLOURS[code]) for code, name in names.items()}
     page = rendered(
         resources() / "templates" / "compare.html",
         **values,
@@ -205,6 +208,18 @@ def write_compare_report(target: Path, values: dict[str, Any], picture: bytes) -
         picture=picture,
     )
     target.write_text(page, encoding="utf-8")
+
+
+def _hex(colour: Sequence[int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _if_seen(drawn: Callable[[], T]) -> T | None:
+    """What is drawn; None where there is nothing to see at its scale, as of a map that is narrower than a dot."""
+    try:
+        return drawn()
+    except NothingObserved:
+        return None
 
 
 def card_text(card: ModelCard, path: Path) -> str:

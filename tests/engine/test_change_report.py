@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from click.testing import CliRunner, Result
 from rasterio.crs import CRS
@@ -195,6 +196,23 @@ def test_a_view_holds_all_of_a_large_area_and_a_length_on_the_ground_is_as_long_
     assert wide / tall == pytest.approx(2.68 / 2.0, rel=0.02)
 
 
+def test_a_map_that_shows_nothing_at_the_scale_of_a_picture_has_a_report_without(
+    tmp_path: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_PICTURE_PIXELS", "_VIEW_PIXELS"):
+        monkeypatch.setattr(f"s2change_plugin.engine.pictures.{name}", 2)
+    for path in pair:
+        with rasterio.open(path, "r+") as raster:
+            values = raster.read()
+            values[:, :, :92], values[:, :, 112:] = 0, 0
+            raster.write(values)
+    done = detect(*pair, "--mask", tmp_path / "m.tif", "--report", tmp_path / "r.html")
+    assert done.exit_code == 0, done.output
+    page = Page(tmp_path / "r.html")
+    assert page.pictures == []
+    assert "The largest areas of change" in page.text
+
+
 @pytest.mark.parametrize(("name", "said"), [("r.tif", "no name for a report: let it end in .html"), ("m.tif", "same file name")])
 def test_a_report_has_a_name_of_its_own(tmp_path: Path, pair: tuple[Path, Path], name: str, said: str) -> None:
     done = detect(*pair, "--mask", tmp_path / "m.tif", "--report", tmp_path / name)
@@ -208,6 +226,8 @@ def test_an_outline_has_its_holes() -> None:
 
     grid = Grid(CRS.from_epsg(32631), Affine(10, 0, 0, 0, -10, 0), 20, 20)
     ring = box(20, -120, 120, -20).difference(box(50, -90, 70, -50))
+    # Too small for any eye; a map may have a hundred thousand of them.
+    ring = ring.difference(box(101, -39, 108, -33))
     outer, inner = _path_of(ring, grid).split(" ")
     assert Polygon(ring_of(outer)).bounds == (2, 2, 12, 12)
     assert Polygon(ring_of(inner)).bounds == (5, 5, 7, 9)

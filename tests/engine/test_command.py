@@ -491,10 +491,21 @@ def test_the_picture_of_a_large_map_shows_as_much_change_as_there_is(tmp_path: P
 
 
 def test_what_is_no_change_mask_is_not_drawn_as_one(tmp_path: Path, pair: tuple[Path, Path]) -> None:
-    asked = ["picture", *map(str, pair), "--mask", str(pair[0]), "--output", str(tmp_path / "p.png")]
-    done = CliRunner().invoke(main, asked)
-    assert (done.exit_code, "is no change mask" in done.output) == (1, True)
-    assert not (tmp_path / "p.png").exists()
+    # Where all was observed, the quality's codes are a mask's values.
+    seen = ("--bounds", 500100, 4997500, 501000, 4999000)
+    assert detect(*pair, "--mask", tmp_path / "m.tif", "--quality", tmp_path / "q.tif", *seen).exit_code == 0
+    assert not read(tmp_path / "q.tif").any()
+    with rasterio.open(pair[0]) as stack, rasterio.open(tmp_path / "b.tif", "w", **{**stack.profile, "count": 1}) as band:
+        band.write(stack.read(1), 1)
+    for mask, said in (
+        ("before.tif", "has 10 layers"),
+        ("q.tif", "holds 'observed, or why not'"),
+        ("b.tif", "is no change mask"),
+    ):
+        asked = ["picture", *map(str, pair), "--mask", str(tmp_path / mask), "--output", str(tmp_path / "p.png")]
+        done = CliRunner().invoke(main, asked)
+        assert (done.exit_code, said in done.output) == (1, True), done.output
+        assert not (tmp_path / "p.png").exists()
 
 
 def test_what_was_not_observed_stands_out_from_paper_and_ground_and_its_patch_has_an_outline(

@@ -7,6 +7,7 @@ import pytest
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.features import rasterize
+from scipy.ndimage import label
 
 from s2change_plugin.engine import outputs
 from s2change_plugin.engine.evidence import NAMES, Evidence, pixels_of
@@ -148,9 +149,26 @@ def test_each_polygon_says_how_much_of_the_ground_around_it_was_observed(tmp_pat
 
 
 def test_of_ground_beyond_the_map_nothing_is_said(tmp_path: Path) -> None:
-    levels = np.zeros(GRID.shape, np.uint8)
-    levels[0, 0] = 250
-    assert drawn(tmp_path, levels).observed_around.tolist() == [1]
+    levels, quality = np.zeros((2, *GRID.shape), np.uint8)
+    levels[0, [0, 40]] = 250
+    # Of the 7 × 7 pixels around the corner that lie on the map a column is under a cloud; around the other 7 × 13 all are seen.
+    quality[:, 5] = Quality.CLOUD
+    levels[quality != 0] = 255
+    table = drawn(tmp_path, levels, quality=quality)
+    around = dict(zip(table.geometry.centroid.x.round().astype(int), table.observed_around, strict=True))
+    assert around == {500005: pytest.approx(6 / 7, abs=1e-4), 500405: 1}
+
+
+def test_areas_that_reach_through_many_windows_and_into_each_other_keep_their_pixels_apart(tmp_path: Path) -> None:
+    levels = np.where(np.random.default_rng(3).random(GRID.shape) < 0.6, 130, 0).astype(np.uint8)
+    levels[levels > 0] += np.random.default_rng(4).integers(0, 120, (levels > 0).sum(), np.uint8)
+    table = drawn(tmp_path, levels, side=7)
+    numbers, _ = label(levels >= 125)
+    known = {number: levels[numbers == number].mean() * 0.004 for number in range(1, numbers.max() + 1)}
+    assert len(table) == len(known) > 20
+    places = [~GRID.transform @ shape.representative_point().coords[0] for shape in table.geometry]
+    for mean, (col, row) in zip(table.mean_probability, places, strict=True):
+        assert mean == pytest.approx(known[numbers[int(row), int(col)]], abs=1e-4)
 
 
 def test_no_change_is_an_empty_layer_that_opens(tmp_path: Path) -> None:

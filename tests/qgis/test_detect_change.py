@@ -217,7 +217,7 @@ def test_results_are_styled_wherever_they_are_opened(provider, engine, asked: di
     area["ndvi_before"], area["observed_around"] = None, 0.5
     context.setFeature(area)
     tip = QgsExpression.replaceExpressionText(areas.mapTipTemplate(), context)
-    assert re.fullmatch(rf"24\.02 ha, .*\d<br>NDBI{both}<br>MNDWI{both}<br>50 % of the ground around it was observed", tip)
+    assert re.fullmatch(rf"24\.02 ha, .*\d<br>NDBI{both}<br>MNDWI{both}<br>50 % of the map around it was observed", tip)
     del area
     # QGIS applies the file's scale: probability is shown as 0 to 1.
     assert chance.dataProvider().bandStatistics(1).maximumValue == pytest.approx(1, abs=0.005)

@@ -19,18 +19,18 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from rasterio.features import rasterize, shapes
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
-from scipy.ndimage import uniform_filter
 from shapely import STRtree, box, clip_by_rect
 from shapely.geometry import shape
 
 from .evidence import NAMES, Evidence, values_of
 from .files import absolute, keeps_name
-from .grid import Grid, for_pyproj, geodesic_areas_m2, grow, intersect, pixel_size_m, slices_in
+from .grid import Grid, for_pyproj, geodesic_areas_m2, grow, intersect, pixel_size_m
 from .masks import BUFFER_M
 from .outputs import CHANGE, PROBABILITY_STEP
 from .validity import Quality
 
 LAYER = "change"
+_Places = tuple[NDArray[np.intp], ...]
 # Outlines in memory at a time, which take some 2.5 kB each: a method without a model may find millions in a tile.
 _MOST_HELD = 100_000
 # Metres around a pixel that are looked at for what was not observed: as far as masks reach further than what they mask.
@@ -117,21 +117,22 @@ def _means(
     """Of what the pixels of each outline, which follow pixel edges, have: by column, each (outline,), NaN without any."""
     columns = ("mean_probability", *NAMES, "observed_around")
     sums, counts = np.zeros((2, len(columns), len(outlines) + 1))
+    reach = [round(_AROUND_M / size) for size in pixel_size_m(Grid(mask.crs, mask.transform, *mask.shape))]
     tree = STRtree(outlines)
     for window, pixels in evidence.windows():
         near = tree.query(box(*mask.window_bounds(window)))
-        if not (len(near) and pixels.size):
-            continue
         # An outline that reaches far beyond the window would be taken apart whole for each of them.
         inside = clip_by_rect([outlines[place] for place in near], *mask.window_bounds(window))
-        burnt = [(part, int(place) + 1) for part, place in zip(inside, near, strict=True) if not part.is_empty]
+        # Some do no more than touch it.
+        burnt = [(part, int(place) + 1) for part, place in zip(inside, near, strict=True) if part.area]
+        if not (burnt and pixels.size):
+            continue
         shown = (int(window.height), int(window.width))
         numbers = rasterize(burnt, shown, transform=mask.window_transform(window), dtype="int32")
-        changed = mask.read(1, window=window) == CHANGE
-        numbers = numbers[changed]
-        of_pixels = np.stack(
-            [pixels[0] * PROBABILITY_STEP, *map(values_of, pixels[1:]), _observed_around(quality, window)[changed]]
-        )
+        # In a third of the time of `np.nonzero`.
+        changed = np.unravel_index(np.flatnonzero(mask.read(1, window=window) == CHANGE), shown)
+        numbers, around = numbers[changed], _observed_around(quality, window, changed, reach)
+        of_pixels = np.stack([pixels[0] * PROBABILITY_STEP, *map(values_of, pixels[1:]), around])
         for column, values in enumerate(of_pixels):
             # What lies in none is of outlines that are written before or after these.
             told = (numbers > 0) & np.isfinite(values)
@@ -141,16 +142,29 @@ def _means(
     return dict(zip(columns, means, strict=True))
 
 
-def _observed_around(quality: DatasetReader, window: Window) -> NDArray[np.float64]:
-    """Of each pixel of a window the share of the ground around it that was observed, 0–1, of what was asked for: (row, col)."""
-    grid = Grid(quality.crs, quality.transform, *quality.shape)
-    reach = [round(_AROUND_M / size) for size in pixel_size_m(grid)]
-    wide = intersect(grow(window, max(reach)), grid.window) or window
+def _observed_around(quality: DatasetReader, window: Window, places: _Places, reach: Sequence[int]) -> NDArray[np.float64]:
+    """Of pixels of a window the share of the ground around them that was observed, 0–1, of what was asked for: (n,).
+
+    Args:
+        quality: of the map.
+        window: of it.
+        places: rows and columns of the pixels in the window.
+        reach: how far around each is looked, pixels each way.
+    """
+    wide = intersect(grow(window, max(reach)), Window(0, 0, quality.width, quality.height)) or window
     codes = quality.read(1, window=wide)
-    inside, size = slices_in(window, wide), [2 * pixels + 1 for pixels in reach]
     if not codes.any():
-        return np.ones(codes[inside].shape)
-    asked = codes != Quality.OUTSIDE
-    observed = codes == Quality.OBSERVED
-    seen, all_of_it = (uniform_filter(one.astype(np.float64), size, mode="constant")[inside] for one in (observed, asked))
-    return np.asarray(np.divide(seen, all_of_it, out=np.ones_like(seen), where=all_of_it > 0), np.float64)
+        return np.ones(len(places[0]))
+    corner = window.row_off - wide.row_off, window.col_off - wide.col_off
+    spans = [
+        (np.clip(place + first - far, 0, side), np.clip(place + first + far + 1, 0, side))
+        for place, first, far, side in zip(places, map(int, corner), reach, codes.shape, strict=True)
+    ]
+    (top, bottom), (left, right) = spans
+
+    def count(where: NDArray[np.bool_]) -> NDArray[np.int32]:
+        sums = np.zeros((codes.shape[0] + 1, codes.shape[1] + 1), np.int32)
+        where.cumsum(0, np.int32).cumsum(1, out=sums[1:, 1:])
+        return np.asarray(sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left], np.int32)
+
+    return np.asarray(count(codes == Quality.OBSERVED) / count(codes != Quality.OUTSIDE), np.float64)

@@ -109,6 +109,15 @@ def test_the_largest_areas_of_all_are_given_whether_they_are_written_or_not(
     assert all(area.geometry.equals(shape) for area, shape in zip(given, known.geometry, strict=True))
 
 
+def test_an_area_that_touches_a_window_alone_has_nothing_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = np.zeros(GRID.shape, np.uint8)
+    # The first ends where the second window begins, in which there is another area, described after it.
+    levels[2:6, 12:16], levels[2:4, 20:22] = 200, 150
+    monkeypatch.setattr("s2change_plugin.engine.polygons._MOST_HELD", 1)
+    table = drawn(tmp_path, levels, side=16).sort_values("area_ha", ascending=False)
+    assert table.mean_probability.tolist() == pytest.approx([0.8, 0.6])
+
+
 def test_an_area_that_spans_windows_has_one_mean(tmp_path: Path, levels: np.ndarray) -> None:
     levels[10:20, 20:30] = 150
     dates = np.random.default_rng(0).uniform(0.05, 0.5, (2, 4, *GRID.shape)).astype(np.float32)

@@ -148,8 +148,8 @@ def require_folders(targets: list[Path]) -> None:
     """Refuse targets that cannot be files.
 
     Raises:
-        OutputError: a target is a folder, or cannot be moved, or its folder is missing, or a link leads nowhere but to itself; or what
-            `_require_replaceable` refuses.
+        OutputError: a target is a folder, or cannot be moved, or its folder is missing or cannot be written, or a link leads nowhere but to
+            itself; or what `_require_replaceable` refuses.
     """
     for target in targets:
         for path in (target, target.parent):
@@ -168,6 +168,10 @@ def require_folders(targets: list[Path]) -> None:
                 os.lstat(_older(target))
         if not target.parent.is_dir():
             raise OutputError(f"The folder {target.parent} does not exist. Create it, or choose another place for {target.name}.")
+    for target in {one.parent: one for one in targets}.values():
+        # What cannot be put there at the end is better said now.
+        with workdir_beside(target):
+            pass
 
 
 def _require_replaceable(target: Path) -> None:

@@ -264,6 +264,11 @@ def bad(tmp_path: Path, pair: tuple[Path, Path]):
         "bounds outside": ((*pair, *mask, "--bounds", "0", "0", "10", "10"), "do not meet"),
         "no folder": ((*pair, "--mask", tmp_path / "none" / "m.tif"), "does not exist"),
         "unwritable folder": ((*pair, "--mask", Path("/proc/m.tif")), "cannot be written"),
+        # Before the dates are looked at, of which one is no raster.
+        "unwritable report": (
+            (before, tmp_path / "text.tif", *mask, "--report", Path("/proc/r.html")),
+            "/proc cannot be written",
+        ),
         "output over input": ((*pair, "--mask", before), "cannot be an output"),
         "outputs alike": ((*pair, *mask, "--quality", tmp_path / "m.tif"), "same file name"),
         "no model": ((*pair, *mask, "--model", "nowhere"), "nowhere"),
@@ -275,7 +280,7 @@ def bad(tmp_path: Path, pair: tuple[Path, Path]):
     "case",
     [
         "not a raster", "missing", "damaged", "missing band", "twice", "apart", "no crs", "one band", "nothing seen", "added offset",
-        "bounds outside", "no folder", "unwritable folder", "output over input", "outputs alike", "no model", "damaged model",
+        "bounds outside", "no folder", "unwritable folder", "unwritable report", "output over input", "outputs alike", "no model", "damaged model",
     ],
 )  # fmt: skip
 def test_bad_input_gets_one_sentence_and_leaves_nothing(tmp_path: Path, bad, case: str) -> None:

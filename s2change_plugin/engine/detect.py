@@ -276,7 +276,8 @@ def detect(options: DetectOptions, events: Events) -> None:
             if options.report:
                 report = outputs.in_workdir(workdir, "report", options.report)
                 with stage(events, "report"):
-                    write_change_report(report, options, run, values, tally, writers["mask"].path, largest)
+                    rasters = writers["mask"].path, writers["quality"].path
+                    write_change_report(report, options, run, values, tally, rasters[0], rasters[1], largest)
                 finished[report] = options.report
         outputs.publish(finished)
     events.result(values, summary_of(values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -55,10 +56,11 @@ class View:
     outline: str
 
 
-def change_picture(before: Scene, after: Scene, mask: Path) -> bytes:
+def change_picture(before: Scene, after: Scene, mask: Path, quality: Path | None = None) -> bytes:
     """PNG of three panels, before | after | change, that a person can look at.
 
-    Both dates are shown in true colour with one stretch, so that what looks different is different.
+    Both dates are shown in true colour with one stretch, so that what looks different is different. What lies outside the area of interest, as
+    the run's quality tells if it is given, is left white.
 
     Raises:
         NothingObserved: neither date shows anything under the mask.
@@ -80,9 +82,13 @@ def change_picture(before: Scene, after: Scene, mask: Path) -> bytes:
     first, second = _true_colours(before, after, grid)
     overlay = _backdrop(second)
     overlay[changed == 1] = _CHANGE_COLOUR
-    overlay[changed == NOT_OBSERVED] = _UNSEEN_COLOUR
+    unseen, outside = changed == NOT_OBSERVED, np.zeros(changed.shape, np.bool_)
+    if quality:
+        with open_raster(str(quality)) as raster:
+            outside = raster.read(1, out_shape=grid.shape) == Quality.OUTSIDE
+    overlay[unseen], overlay[outside] = _UNSEEN_COLOUR, 1.0
     legend = [("change", _CHANGE_COLOUR)]
-    if (changed == NOT_OBSERVED).any():
+    if (unseen & ~outside).any():
         legend.append(("not observed", _UNSEEN_COLOUR))
     model, threshold = tags.get("S2CHANGE_MODEL") or tags.get("S2CHANGE_METHOD", "?"), tags.get("S2CHANGE_THRESHOLD", "?")
     caption = f"{before.label}  →  {after.label}    model {model}, threshold {threshold}"
@@ -244,7 +250,10 @@ def _drawn(panels: dict[str, Any], grid: Grid, legend: Sequence[tuple[str, Any]]
     # A dollar begins a formula.
     figure.supxlabel(caption.replace("$", r"\$"), fontsize=9)
     drawn = BytesIO()
-    figure.savefig(drawn, dpi=110, format="png")
+    with warnings.catch_warnings():
+        # Of signs that its font has not, which it draws as boxes.
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        figure.savefig(drawn, dpi=110, format="png")
     plt.close(figure)
     return drawn.getvalue()
 

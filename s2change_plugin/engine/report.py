@@ -145,7 +145,14 @@ def write_check_report(
 
 
 def write_change_report(
-    target: Path, options: DetectOptions, run: Run, values: dict[str, Any], tally: Tally, mask: Path, largest: Sequence[Any]
+    target: Path,
+    options: DetectOptions,
+    run: Run,
+    values: dict[str, Any],
+    tally: Tally,
+    mask: Path,
+    quality: Path,
+    largest: Sequence[Any],
 ) -> None:
     """Write what a run found as a page that a person reads, with everything it needs inside.
 
@@ -155,7 +162,7 @@ def write_change_report(
         run: what it was made with.
         values: the numbers of the run.
         tally: what was counted.
-        mask: the change mask.
+        mask, quality: the rasters of the run.
         largest: areas of change, as `polygons.draw_polygons` gives them.
     """
     # Slow to load, and needed for a report alone.
@@ -173,7 +180,7 @@ def write_change_report(
         names={side: scene.label for side, scene in scenes.items()},
         scenes=scenes,
         findings=run.findings,
-        picture=_if_seen(lambda: change_picture(pair.before, pair.after, mask)),
+        picture=_if_seen(lambda: change_picture(pair.before, pair.after, mask, quality)),
         areas=list(zip(largest, views, places, strict=True)),
         indices=tuple(INDICES),
         codes=[

@@ -5,6 +5,7 @@ from base64 import b64decode
 from html.parser import HTMLParser
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
@@ -115,6 +116,28 @@ def test_each_area_is_outlined_where_it_changed(tmp_path: Path, pair: tuple[Path
         inside[round(top) : round(bottom), round(left) : round(right)] = True
         assert changed[inside].all()
         assert Polygon(first).area == 10 * tall
+
+
+def test_what_nobody_asked_about_is_not_shown_as_not_observed(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    gpd.GeoSeries([box(500000, 4997000, 501700, 5000000)], crs=32631).to_file(tmp_path / "area.gpkg")
+    asked = ("--mask", tmp_path / "m.tif", "--report", tmp_path / "r.html")
+    shares = []
+    for area in ((), ("--area", tmp_path / "area.gpkg")):
+        assert detect(*pair, *asked, *area).exit_code == 0
+        page = Page(tmp_path / "r.html")
+        panel = shown(page.pictures[0])[:, 50:-60, -560:]
+        shares.append((np.abs(panel - np.array([201, 184, 140])[:, None, None]).max(0) < 3).mean())
+        assert ("of the rest nothing is said" in page.text) == (not area)
+    assert shares[0] > 0.05
+    assert shares[1] < 0.001
+
+
+def test_signs_that_a_picture_has_not_are_no_warning(
+    tmp_path: Path, pair: tuple[Path, Path], recwarn: pytest.WarningsRecorder
+) -> None:
+    dates = [path.rename(tmp_path / f"前{place}.tif") for place, path in enumerate(pair)]
+    assert detect(*dates, "--mask", tmp_path / "m.tif", "--report", tmp_path / "r.html").exit_code == 0
+    assert not [one for one in recwarn if "Glyph" in str(one.message)]
 
 
 def test_a_map_without_change_has_no_areas_to_show(tmp_path: Path, pair: tuple[Path, Path]) -> None:

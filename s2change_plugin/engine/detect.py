@@ -267,18 +267,12 @@ def detect(options: DetectOptions, events: Events) -> None:
                     "the pair says, and at the threshold.",
                     "warning",
                 )
-            finished, largest = _finish(options, writers, evidence, workdir, events)
             values = result_values(options, run, tally)
+            finished = _finish(options, run, values, tally, writers, evidence, workdir, events)
             if options.record:
                 record = outputs.in_workdir(workdir, "record", options.record)
                 write_record(record, options, run, values)
                 finished[record] = options.record
-            if options.report:
-                report = outputs.in_workdir(workdir, "report", options.report)
-                with stage(events, "report"):
-                    rasters = writers["mask"].path, writers["quality"].path
-                    write_change_report(report, options, run, values, tally, rasters[0], rasters[1], largest)
-                finished[report] = options.report
         outputs.publish(finished)
     events.result(values, summary_of(values))
 
@@ -475,11 +469,17 @@ def _write_windows(
 
 
 def _finish(
-    options: DetectOptions, writers: dict[str, RasterWriter], evidence: Evidence | None, workdir: Path, events: Events
-) -> tuple[dict[Path, Path], list[Any]]:
-    """Rasters and polygons as they were asked for, finished in the working folder: file there to its target; and the largest areas for the report."""
+    options: DetectOptions,
+    run: Run,
+    values: dict[str, Any],
+    tally: Tally,
+    writers: dict[str, RasterWriter],
+    evidence: Evidence | None,
+    workdir: Path,
+    events: Events,
+) -> dict[Path, Path]:
+    """Everything that was asked for but the record, finished in the working folder; file there to its target."""
     finished: dict[Path, Path] = {}
-    largest: list[Any] = []
     for writer in writers.values():
         writer.close()
     asked = [(name, getattr(options, name)) for name in options.rasters]
@@ -488,11 +488,17 @@ def _finish(
         if evidence:
             from .polygons import draw_polygons
 
+            mask, quality = writers["mask"].path, writers["quality"].path
             drawn = outputs.in_workdir(workdir, "polygons", options.polygons) if options.polygons else None
             with stage(events, "polygons"):
-                largest = draw_polygons(writers["mask"].path, writers["quality"].path, evidence, drawn, _AREAS_SHOWN)
+                largest = draw_polygons(mask, quality, evidence, drawn, _AREAS_SHOWN)
             if drawn and options.polygons:
                 finished[drawn] = options.polygons
+            if options.report:
+                report = outputs.in_workdir(workdir, "report", options.report)
+                with stage(events, "report"):
+                    write_change_report(report, options, run, values, tally, mask, quality, largest)
+                finished[report] = options.report
         for made, (_, target) in zip(coming, events.progress("write", asked), strict=True):
             finished[made.result()] = target
-    return finished, largest
+    return finished

@@ -24,7 +24,7 @@ _PATIENCE_S, _MOMENT_S = 10.0, 2.0
 SET_ASIDE = "older"
 # Where each stage of a command lies in the progress of the whole, percent.
 _STAGES = {
-    "detect": {"register": (0, 5), "detect": (5, 90), "polygons": (90, 94), "write": (94, 97), "report": (97, 100)},
+    "detect": {"register": (0, 5), "detect": (5, 90), "polygons": (90, 93), "report": (93, 95), "write": (95, 100)},
     "check": {"register": (0, 100)},
     "stack": {"stack": (0, 90), "write": (90, 100)},
     "compare": {"compare": (0, 90), "write": (90, 100)},

@@ -61,7 +61,12 @@ say(event="result", mask="m.tif", changed_pixels=7)
 
 @pytest.mark.parametrize(
     ("command", "stages"),
-    [("detect", ("register", "detect", "polygons", "write", "report")), ("check", ("register",)), ("stack", ("stack", "write"))],
+    [
+        ("detect", ("register", "detect", "polygons", "write")),
+        ("detect", ("register", "detect", "polygons", "report", "write")),
+        ("check", ("register",)),
+        ("stack", ("stack", "write")),
+    ],
 )
 def test_the_progress_of_each_command_rises_to_a_hundred(fake_engine, command: str, stages: tuple[str, ...]) -> None:
     fake_engine(f"""

@@ -40,7 +40,7 @@ from .labelled import (
     sharing_ground,
     write_city,
 )
-from .masks import Area, read_polygons
+from .masks import Area
 from .options import CompareOptions
 from .pair import Pair, common_bands, open_pair
 from .pair_findings import check_pair
@@ -49,6 +49,7 @@ from .report import scene_values, version
 from .scene import Scene
 from .scene_findings import scene_findings
 from .validity import LEAST_OBSERVED, Codes, Quality
+from .vectors import read_polygons
 
 BLOCK_M, _SMALLEST_BLOCK_M, _LARGEST_BLOCK_M = 5000.0, 1000.0, 20000.0
 # Pixels around what is labelled that a group shows: as far as a network of depth 4, the default of training, sees (107), in whole steps.
@@ -66,7 +67,7 @@ class ChipsOptions(CompareOptions):
     """Two dates and their labels, as asked for; method, model and level of `CompareOptions` are not used.
 
     Attributes:
-        change: polygons of change; see `masks.read_polygons`.
+        change: polygons of change; see `vectors.read_polygons`.
         data: data folder to add to, made where there is none.
         no_change: polygons in which what is not change is no change: single ones, or all that was looked at. Nothing else is
             then labelled. None: the bounding box of the change.

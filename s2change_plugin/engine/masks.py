@@ -27,7 +27,7 @@ from rasterio.windows import Window
 from .blocks import BlockCache
 from .clouds import BANDS, REACH, TEST_NAME, can_test, spectral_clouds
 from .errors import GridMismatch, UnreadableInput
-from .files import name_for_pyogrio, without_queries
+from .files import without_queries
 from .grid import (
     Grid,
     aligned_windows,
@@ -44,7 +44,7 @@ from .grid import (
 )
 from .placement import Placement, placement_of, spread
 from .radiometry import Array
-from .rasters import damaged, is_missing, open_raster, values_over
+from .rasters import damaged, open_raster, values_over
 from .reading import ANY_ALPHA, SceneReader
 from .scene import SCL_FILE, Scene
 from .validity import (
@@ -60,6 +60,7 @@ from .validity import (
     tells_clouds,
     worse,
 )
+from .vectors import read_polygons
 
 if TYPE_CHECKING:
     import geopandas
@@ -76,9 +77,6 @@ _SCL_CLASSES, _GROUND, _CLOUDS_AND_SNOW = set(range(12)), {2, 4, 5, 6}, {8, 9, 1
 _MOST_VALUES, _MOST_STEPS = 32, 0.25
 # As products call theirs: MSK_CLDPRB_20m (ESA, Sentinel-2 Products Specification Document).
 _PROBABILITY_FILE = re.compile(r"(?:^|_)CLDPRB(?:_[26]0m)?$", re.IGNORECASE)
-_CRS_WORD = "EPSG:32631"
-# In the names of GDAL's kinds of geometry that hold polygons, or may.
-_KINDS = ("Polygon", "GeometryCollection", "Unknown")
 _NOTHING: Mapping[str, Array] = MappingProxyType({})
 # A mask's codes of a window, which may be told what is known of a part of it; see `MaskReader.read`.
 _Read = Callable[[Window, Window, Mapping[str, Array]], Codes]
@@ -179,65 +177,6 @@ def _own_raster(source: str, origin: str) -> ClassRaster:
             f"ground is seen and 1 where it is not. Make one, such as with gdal_calc.py -A FILE --calc 'A>{two_digits:g}' --outfile MASK.tif."
         )
     return ClassRaster(source, ({},), origin, other=Quality.CLOUD)
-
-
-def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
-    """The polygons of a vector layer, in its CRS.
-
-    Args:
-        source: path, or as QGIS names a layer: `FILE|layername=NAME`, `|layerid=N`, `|subset=FILTER`.
-        what: what they are for, as an error names it.
-
-    Raises:
-        UnreadableInput: no vector file, or no polygons in it, or several layers of them and none named.
-        GridMismatch: no CRS.
-    """
-    # Slow to load, and seldom needed.
-    import geopandas
-    from pyogrio.errors import DataLayerError, DataSourceError
-
-    path, *rest = [source] if Path(source).is_file() else source.split("|")
-    said = dict(part.partition("=")[::2] for part in rest)
-    if not set(said) <= {"layername", "layerid", "subset"}:
-        raise UnreadableInput(f"The {what} {source} has a part that is not known. Give FILE or FILE|layername=NAME.")
-    if is_missing(path):
-        raise UnreadableInput(f"There is no file {path}, which should hold the {what}. Choose another.")
-    layer = int(said["layerid"]) if said.get("layerid", "").isdecimal() else said.get("layername")
-    try:
-        layer = _layer_of_polygons(path, what) if layer is None else layer
-        # A ring that is left open, or has but two corners, is no reason to refuse the others.
-        table = geopandas.read_file(name_for_pyogrio(path), layer=layer, where=said.get("subset"), on_invalid="fix")
-    except (DataSourceError, DataLayerError, OSError, ValueError) as error:
-        kinds = "a raster or polygons" if what in ("mask", "reference") else "polygons"
-        raise UnreadableInput(f"The {what} {source} cannot be read as {kinds}. Choose another file.") from error
-    shapes = table.geometry if isinstance(table, geopandas.GeoDataFrame) else geopandas.GeoSeries([])
-    # What is mended keeps all ground that the parts of it cover, and no line, which would count every pixel that it touches.
-    parts = shapes.explode(ignore_index=True)
-    parts = parts[parts.geom_type.isin(["Polygon", "MultiPolygon"])]
-    shapes = geopandas.GeoSeries(shapely.make_valid(parts.values, method="structure", keep_collapsed=False), crs=shapes.crs)
-    shapes = shapes[~shapes.is_empty]
-    if shapes.empty:
-        raise UnreadableInput(f"The {what} {source} has no polygons. Choose a layer of polygons.")
-    if shapes.crs is None or not is_on_earth(CRS.from_user_input(shapes.crs)):
-        raise GridMismatch(f"The {what} {source} has no CRS on Earth, so its place is unknown. Assign one, such as {_CRS_WORD}.")
-    return shapes
-
-
-def _layer_of_polygons(path: str, what: str) -> str | None:
-    """The layer of a vector file that holds polygons, or may; None without any.
-
-    Raises:
-        UnreadableInput: several do.
-    """
-    from pyogrio import list_layers
-
-    names = [name for name, kind in list_layers(name_for_pyogrio(path)) if kind and any(word in kind for word in _KINDS)]
-    if len(names) > 1:
-        raise UnreadableInput(
-            f"The {what} {path} has several layers that hold polygons, or may: {', '.join(names)}. Name the one that is meant, "
-            f"such as {path}|layername={names[0]}."
-        )
-    return names[0] if names else None
 
 
 class MaskReader:

@@ -61,7 +61,7 @@ class PairOptions:
         clouds: one of `masks.CLOUDS`: which cloud mask is used.
         before_mask, after_mask: masks of the user's own; see `masks.open_mask`.
         mask_buffer: metres by which clouds and their shadows reach further than the masks say.
-        area: polygons to look at; see `masks.read_polygons`.
+        area: polygons to look at; see `vectors.read_polygons`.
     """
 
     register: bool = True

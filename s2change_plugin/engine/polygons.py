@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from heapq import nlargest
 from itertools import chain, islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import geopandas
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from rasterio.features import rasterize, shapes
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
@@ -23,11 +20,11 @@ from shapely import STRtree, box, clip_by_rect
 from shapely.geometry import shape
 
 from .evidence import NAMES, Evidence, values_of
-from .files import absolute, keeps_name
 from .grid import Grid, for_pyproj, geodesic_areas_m2, grow, intersect, pixel_size_m
 from .masks import BUFFER_M
 from .outputs import CHANGE, PROBABILITY_STEP
 from .validity import Quality
+from .vectors import plain_name, write_layer
 
 LAYER = "change"
 _Places = tuple[NDArray[np.intp], ...]
@@ -56,7 +53,7 @@ def draw_polygons(mask: Path, quality: Path, evidence: Evidence, target: Path | 
     """
     with ExitStack() as stack:
         raster, codes = (stack.enter_context(rasterio.open(path)) for path in (mask, quality))
-        here = stack.enter_context(_plain_name(target)) if target else None
+        here = stack.enter_context(plain_name(target)) if target else None
         band = rasterio.band(raster, 1)
         # Of the mask 0 is left out at once, and what was not observed afterwards.
         found = (shape(outline) for outline, value in shapes(band, mask=band, transform=raster.transform) if value == CHANGE)
@@ -66,26 +63,9 @@ def draw_polygons(mask: Path, quality: Path, evidence: Evidence, target: Path | 
         for number, part in enumerate(chain([next(parts, [])], parts)):
             table = _described(part, raster, codes, evidence)
             if here:
-                _write(table, here, append=number > 0)
+                write_layer(table, here, LAYER, append=number > 0)
             first = nlargest(largest, [*first, *table.head(largest).itertuples(index=False)], lambda row: row.area_ha)
     return first
-
-
-@contextmanager
-def _plain_name(target: Path) -> Iterator[Path]:
-    """Where pyogrio is to write a file: at its target, or, where it would write another one (`files.keeps_name`), elsewhere, from where it is then moved."""
-    whole = absolute(str(target))
-    if keeps_name(whole):
-        yield Path(whole)
-        return
-    with TemporaryDirectory() as folder:
-        if not keeps_name(folder):
-            raise OSError(
-                f"the folder for temporary files, {folder}, has a sign such as ! in its path, by which polygons cannot be written"
-            )
-        here = Path(folder, f"{LAYER}.gpkg")
-        yield here
-        shutil.move(here, whole)
 
 
 def _described(
@@ -98,17 +78,6 @@ def _described(
         {name: values.round(4) for name, values in columns.items()}, geometry=list(outlines), crs=for_pyproj(mask.crs)
     )
     return table.astype(dict.fromkeys(columns, float)).sort_values("area_ha", ascending=False)
-
-
-def _write(table: geopandas.GeoDataFrame, target: Path, append: bool) -> None:
-    """Write areas to the layer, or add them to it."""
-    # Version 1.2 is what every supported QGIS reads without a warning.
-    options = {} if append else {"dataset_options": {"VERSION": "1.2"}}
-    how = {"layer": LAYER, "driver": "GPKG", "engine": "pyogrio", "geometry_type": "Polygon", "index": False, **options}
-    try:
-        table.to_file(target, mode="a" if append else "w", **how)
-    except (DataSourceError, DataLayerError, FeatureError) as error:
-        raise OSError(str(error)) from error
 
 
 def _means(

@@ -1,5 +1,4 @@
 import json
-import sqlite3
 import zipfile
 from contextlib import closing
 from dataclasses import replace
@@ -22,7 +21,7 @@ from shapely.geometry import GeometryCollection, MultiPolygon, Point, Polygon, b
 from s2change_plugin.engine.acquisition import Acquisition
 from s2change_plugin.engine.errors import GridMismatch, UnreadableInput
 from s2change_plugin.engine.grid import Grid
-from s2change_plugin.engine.masks import Area, MaskReader, _Shapes, doubtful_nodata, masks_of, open_mask, read_polygons
+from s2change_plugin.engine.masks import Area, MaskReader, _Shapes, doubtful_nodata, masks_of, open_mask
 from s2change_plugin.engine.pair import PairOptions, open_pair
 from s2change_plugin.engine.reading import SceneReader
 from s2change_plugin.engine.scene import Scene, open_scene
@@ -163,37 +162,6 @@ def test_signs_of_a_url_in_a_path_lead_to_no_other_polygons(tmp_path: Path, name
     layer = path.stem if path.suffix == ".shp" else "own"
     for source in (str(path), f"{path}|layername={layer}"):
         assert (read(open_mask(source)) == Quality.CLOUD).sum() == 400
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [("m.gpkg", "has no polygons"), ("new!m.gpkg", "new!m.gpkg holds changes that another program has not saved")],
-)
-def test_changes_that_lie_beside_a_geopackage_count_or_it_is_refused(tmp_path: Path, name: str, said: str) -> None:
-    geopandas.GeoSeries([box(500200, 4999600, 500400, 4999800)], crs="EPSG:32631").to_file(tmp_path / "m.gpkg", layer="m")
-    path = (tmp_path / "m.gpkg").rename(tmp_path / name)
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA journal_mode = wal")
-        for trigger in ("rtree_m_geom_delete", "trigger_delete_feature_count_m"):
-            database.execute(f"DROP TRIGGER {trigger}")
-        database.execute("DELETE FROM m")
-        database.commit()
-        with pytest.raises(UnreadableInput, match=said):
-            read_polygons(str(path), "mask")
-
-
-@pytest.mark.parametrize("end", ["-wal", "-journal"])
-def test_a_database_with_an_unfinished_change_is_refused_where_it_has_no_plain_name(tmp_path: Path, end: str) -> None:
-    geopandas.GeoSeries([box(500200, 4999600, 500400, 4999800)], crs="EPSG:32631").to_file(tmp_path / "m.gpkg")
-    path = (tmp_path / "m.gpkg").rename(tmp_path / "new!m.gpkg")
-    beside = tmp_path / f"{path.name}{end}"
-    assert len(read_polygons(str(path), "mask")) == 1
-    beside.touch()
-    if end == "-journal":
-        assert len(read_polygons(str(path), "mask")) == 1
-        beside.write_bytes(b"unfinished")
-    with pytest.raises(UnreadableInput, match="holds changes that another program has not saved"):
-        read_polygons(str(path), "mask")
 
 
 def test_a_folder_that_holds_polygons_is_refused_where_no_name_of_it_can_be_read(tmp_path: Path) -> None:

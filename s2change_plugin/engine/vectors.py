@@ -1,0 +1,137 @@
+"""Layers of polygons: read as QGIS names them, and written as GeoPackages, whatever their paths are."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from rasterio.crs import CRS
+
+from .errors import GridMismatch, UnreadableInput
+from .files import absolute, keeps_name, name_for_pyogrio
+from .grid import is_on_earth
+from .rasters import is_missing
+
+# Slow to load, and seldom needed, as is pyogrio below.
+if TYPE_CHECKING:
+    import geopandas
+
+# In the names of GDAL's kinds of geometry that hold polygons, or may.
+_KINDS = ("Polygon", "GeometryCollection", "Unknown")
+
+
+def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
+    """The polygons of a vector layer, in its CRS.
+
+    Args:
+        source, what: see `read_table`.
+
+    Raises:
+        UnreadableInput: as `read_table`, or no polygons.
+        GridMismatch: no CRS.
+    """
+    import geopandas
+    import shapely
+
+    table = read_table(source, what)
+    shapes = table.geometry if isinstance(table, geopandas.GeoDataFrame) else geopandas.GeoSeries([])
+    # What is mended keeps all ground that the parts of it cover, and no line, which would count every pixel that it touches.
+    parts = shapes.explode(ignore_index=True)
+    parts = parts[parts.geom_type.isin(["Polygon", "MultiPolygon"])]
+    shapes = geopandas.GeoSeries(shapely.make_valid(parts.values, method="structure", keep_collapsed=False), crs=shapes.crs)
+    shapes = shapes[~shapes.is_empty]
+    if shapes.empty:
+        raise UnreadableInput(f"The {what} {source} has no polygons. Choose a layer of polygons.")
+    if shapes.crs is None or not is_on_earth(CRS.from_user_input(shapes.crs)):
+        raise GridMismatch(f"The {what} {source} has no CRS on Earth, so its place is unknown. Assign one, such as EPSG:32631.")
+    return shapes
+
+
+def read_table(source: str, what: str) -> geopandas.GeoDataFrame:
+    """A layer of polygons with its attributes, as they are; what it holds besides polygons too.
+
+    Args:
+        source: path, or as QGIS names a layer: `FILE|layername=NAME`, `|layerid=N`, `|subset=FILTER`.
+        what: what they are for, as an error names it.
+
+    Raises:
+        UnreadableInput: no vector file, or several layers that may hold polygons and none named.
+    """
+    import geopandas
+    from pyogrio.errors import DataLayerError, DataSourceError
+
+    path, *rest = [source] if Path(source).is_file() else source.split("|")
+    said = dict(part.partition("=")[::2] for part in rest)
+    if not set(said) <= {"layername", "layerid", "subset"}:
+        raise UnreadableInput(f"The {what} {source} has a part that is not known. Give FILE or FILE|layername=NAME.")
+    if is_missing(path):
+        raise UnreadableInput(f"There is no file {path}, which should hold the {what}. Choose another.")
+    layer = int(said["layerid"]) if said.get("layerid", "").isdecimal() else said.get("layername")
+    try:
+        layer = _layer_of_polygons(path, what) if layer is None else layer
+        # A ring that is left open, or has but two corners, is no reason to refuse the others.
+        return geopandas.read_file(name_for_pyogrio(path), layer=layer, where=said.get("subset"), on_invalid="fix")
+    except (DataSourceError, DataLayerError, OSError, ValueError) as error:
+        kinds = "a raster or polygons" if what in ("mask", "reference") else "polygons"
+        raise UnreadableInput(f"The {what} {source} cannot be read as {kinds}. Choose another file.") from error
+
+
+def _layer_of_polygons(path: str, what: str) -> str | None:
+    """The layer of a vector file that holds polygons, or may; None without any.
+
+    Raises:
+        UnreadableInput: several do.
+    """
+    from pyogrio import list_layers
+
+    names = [name for name, kind in list_layers(name_for_pyogrio(path)) if kind and any(word in kind for word in _KINDS)]
+    if len(names) > 1:
+        raise UnreadableInput(
+            f"The {what} {path} has several layers that hold polygons, or may: {', '.join(names)}. Name the one that is meant, "
+            f"such as {path}|layername={names[0]}."
+        )
+    return names[0] if names else None
+
+
+@contextmanager
+def plain_name(target: Path) -> Iterator[Path]:
+    """Where pyogrio is to write a file: at its target, or, where it would write another one (`files.keeps_name`), elsewhere, from where it is then moved."""
+    whole = absolute(str(target))
+    if keeps_name(whole):
+        yield Path(whole)
+        return
+    with TemporaryDirectory() as folder:
+        if not keeps_name(folder):
+            raise OSError(
+                f"the folder for temporary files, {folder}, has a sign such as ! in its path, by which polygons cannot be written"
+            )
+        here = Path(folder, "polygons.gpkg")
+        yield here
+        shutil.move(here, whole)
+
+
+def write_layer(table: geopandas.GeoDataFrame, target: Path, layer: str, append: bool = False) -> None:
+    """Write polygons to a layer of a new GeoPackage, or add them to it.
+
+    Args:
+        table: their outlines and attributes.
+        target: as `plain_name` gives it.
+        layer: its name.
+        append: the layer is there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
+
+    # Version 1.2 is what every supported QGIS reads without a warning.
+    options = {} if append else {"dataset_options": {"VERSION": "1.2"}}
+    how = {"layer": layer, "driver": "GPKG", "engine": "pyogrio", "geometry_type": "Polygon", "index": False, **options}
+    try:
+        table.to_file(target, mode="a" if append else "w", **how)
+    except (DataSourceError, DataLayerError, FeatureError) as error:
+        raise OSError(str(error)) from error

@@ -1,4 +1,4 @@
-"""The commands: python -m s2change_plugin.engine detect, check, stack, compare, chips, models, picture."""
+"""The commands: python -m s2change_plugin.engine detect, check, stack, compare, sample, area, chips, models, picture."""
 
 from __future__ import annotations
 
@@ -240,6 +240,47 @@ def compare(events: bool, as_json: bool, **given: Any) -> None:
         from .compare import compare as run
 
         run(_asked(EvaluationOptions, given), said)
+
+
+@main.command()
+@click.argument("mask")
+@click.argument("sample", type=_FILE)
+@click.option("--size", type=int, default=300, show_default=True, help="How many pixels.")
+@click.option(
+    "--probability",
+    metavar="FILE",
+    help="Probability that was written with MASK: a quarter of the pixels is then drawn where the map is least sure of no change, which tells as much as "
+    "some more pixels do.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Another one draws other pixels.")
+@click.option("--json", "as_json", is_flag=True, help="Say the result as JSON, for programs.")
+@_EVENTS
+def sample(events: bool, as_json: bool, **given: Any) -> None:
+    """Draw pixels of MASK at random and write their outlines to the GeoPackage SAMPLE, for you to say what is true of each.
+
+    MASK is 1 change, 0 no change, 255 not observed, as detect writes it. In the field "reference" of each pixel 1 is change, 0 no change and 255 that
+    it cannot be told; the command area then says how much has changed.
+    """
+    with telling(events, as_json) as said:
+        from .sample import SampleOptions, draw_sample
+
+        draw_sample(_asked(SampleOptions, given), said)
+
+
+@main.command()
+@click.argument("sample")
+@click.option("--report", type=_FILE, help="HTML page to write.")
+@click.option("--json", "as_json", is_flag=True, help="Say the result as JSON, for programs.")
+@_EVENTS
+def area(events: bool, as_json: bool, **given: Any) -> None:
+    """Say how much has changed, with a confidence interval, and how far the map is right, from a SAMPLE that you have looked at.
+
+    SAMPLE is what the command sample writes, with the field "reference" filled.
+    """
+    with telling(events, as_json) as said:
+        from .area import AreaOptions, estimate_area
+
+        estimate_area(_asked(AreaOptions, given), said)
 
 
 @main.command()

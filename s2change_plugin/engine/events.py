@@ -28,6 +28,8 @@ _STAGES = {
     "report": "Writing the report",
     "stack": "Reading",
     "compare": "Comparing",
+    "count": "Counting pixels",
+    "draw": "Drawing a sample",
     "chips": "Exporting labels",
     "write": "Writing",
 }

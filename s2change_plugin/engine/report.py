@@ -217,6 +217,17 @@ def write_compare_report(target: Path, values: dict[str, Any], picture: bytes) -
     target.write_text(page, encoding="utf-8")
 
 
+def write_area_report(target: Path, values: dict[str, Any]) -> None:
+    """Write how much has changed, with its interval, as a page that a person reads.
+
+    Args:
+        target: HTML file.
+        values: what came out, as in the result event.
+    """
+    page = rendered(resources() / "templates" / "area.html", **values, name=short_name(values["sample"].partition("|")[0]))
+    target.write_text(page, encoding="utf-8")
+
+
 def _hex(colour: Sequence[int]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 

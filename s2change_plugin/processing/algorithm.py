@@ -64,6 +64,8 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     # The engine's command, and the layers that it takes as arguments after the raster layers, not as options.
     COMMAND: str
     ARGUMENTS: tuple[str, ...] = ()
+    # Whether it reads more of polygons than their outlines.
+    WITH_ATTRIBUTES = False
     # What the layers of its raster parameters are.
     TAKES = "a Sentinel-2 image that holds its bands, such as a product or a GeoTIFF"
     # What is no data in its rasters, whether their files say so or not: in a scene 0, and where a mask is 0 nothing is masked.

@@ -321,7 +321,8 @@ def _option(
     if isinstance(definition, QgsProcessingParameterNumber):
         if isinstance(value, str) and not _is_number(value):
             raise QgsProcessingException(f"{definition.description()}: {value!r} is no number. Give one such as 0.5.")
-        number = algorithm.parameterAsDouble(parameters, name, context)
+        whole = definition.dataType() == Qgis.ProcessingNumberParameterType.Integer
+        number = (algorithm.parameterAsInt if whole else algorithm.parameterAsDouble)(parameters, name, context)
         return [] if number == definition.defaultValue() else [option, repr(number)]
     if isinstance(definition, QgsProcessingParameterEnum):
         text = choice_of(definition, value)
@@ -407,8 +408,9 @@ def layer_file(
         # The engine mends what is invalid, here as elsewhere.
         source.setInvalidGeometryCheck(Qgis.InvalidGeometryCheck.NoCheck)
         # What is drawn and not saved has a number of its own that is a text, for which a copy with attributes leaves it out without a word
-        # (https://github.com/qgis/QGIS/issues/38913); the engine looks at the outlines alone.
-        parameters = {**parameters, name: source.materialize(QgsFeatureRequest().setNoAttributes())}
+        # (https://github.com/qgis/QGIS/issues/38913); where the engine looks at the outlines alone, they do without.
+        request = QgsFeatureRequest() if algorithm.WITH_ATTRIBUTES else QgsFeatureRequest().setNoAttributes()
+        parameters = {**parameters, name: source.materialize(request)}
     path, layer_name = algorithm.parameterAsCompatibleSourceLayerPathAndLayerName(
         parameters, name, context, _VECTOR_FILES, _VECTOR_FILES[0], feedback
     )

@@ -8,6 +8,8 @@ from qgis.PyQt.QtGui import QIcon
 from ..paths import resources
 from .check_pair import CheckPair
 from .detect_change import DetectChange
+from .draw_sample import DrawSample
+from .estimate_area import EstimateArea
 from .evaluate_change import EvaluateChange
 from .export_training_data import ExportTrainingData
 from .prepare_scene import PrepareScene
@@ -33,7 +35,16 @@ class S2ChangeProvider(QgsProcessingProvider):
 
     def loadAlgorithms(self) -> None:
         """Add them all."""
-        for algorithm in (DetectChange(), CheckPair(), PrepareScene(), EvaluateChange(), ExportTrainingData(), SetUpEngine()):
+        for algorithm in (
+            DetectChange(),
+            CheckPair(),
+            PrepareScene(),
+            EvaluateChange(),
+            DrawSample(),
+            EstimateArea(),
+            ExportTrainingData(),
+            SetUpEngine(),
+        ):
             self.addAlgorithm(algorithm)
 
     def supportsNonFileBasedOutput(self) -> bool:

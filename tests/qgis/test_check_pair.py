@@ -161,7 +161,16 @@ def test_qgis_process_checks_two_products(products: list[Path], pair: Path, tmp_
     subprocess.run(enable, env=environment, capture_output=True, check=True)
     listed = subprocess.run(["qgis_process", "--json", "list"], env=environment, capture_output=True, text=True, check=True)
     algorithms = json.loads(listed.stdout)["providers"]["s2change"]["algorithms"]
-    names = ("detectchange", "checkpair", "preparescene", "evaluatechange", "exporttrainingdata", "setupengine")
+    names = (
+        "detectchange",
+        "checkpair",
+        "preparescene",
+        "evaluatechange",
+        "drawsample",
+        "estimatearea",
+        "exporttrainingdata",
+        "setupengine",
+    )
     assert set(algorithms) == {f"s2change:{name}" for name in names}
     report = tmp_path / "report.html"
     inputs = {"BEFORE": str(products[0]), "AFTER": str(products[1]), "MODEL": "standin", "REPORT": str(report)}

@@ -40,6 +40,8 @@ COMMANDS = {
     "checkpair": "check",
     "preparescene": "stack",
     "evaluatechange": "compare",
+    "drawsample": "sample",
+    "estimatearea": "area",
     "exporttrainingdata": "chips",
 }
 ALGORITHMS = tuple(COMMANDS)
@@ -112,7 +114,7 @@ def test_every_option_is_one_of_the_engines_and_has_its_default(provider, name: 
         if isinstance(definition, QgsProcessingParameterRasterLayer) or definition.name() == "EXTENT" or option == "--output":
             continue
         default = definition.defaultValue()
-        assert (definition.name().lower() if definition.name() in ("REFERENCE", "CHANGE", "DATA") else option) in known
+        assert (definition.name().lower() if definition.name() in ("REFERENCE", "CHANGE", "DATA", "SAMPLE") else option) in known
         if isinstance(definition, QgsProcessingParameterEnum):
             values = definition.metadata().get("values", definition.options())
             assert values == choices[COMMANDS[name]][option]
@@ -128,7 +130,21 @@ def test_every_option_is_one_of_the_engines_and_has_its_default(provider, name: 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_parameter_has_help_and_those_for_few_are_advanced(provider, name: str) -> None:
-    plain = {"MODEL", "EXTENT", "AREA", "REFERENCE", "LABELLED", "CHANGE", "NO_CHANGE", "NAME", "DETECTS", "LICENCE"}
+    plain = {
+        "MODEL",
+        "EXTENT",
+        "AREA",
+        "REFERENCE",
+        "LABELLED",
+        "CHANGE",
+        "NO_CHANGE",
+        "NAME",
+        "DETECTS",
+        "LICENCE",
+        "PROBABILITY",
+        "SIZE",
+        "SAMPLE",
+    }
     for definition in definitions(name):
         assert definition.help()
         if not definition.isDestination():
@@ -254,7 +270,7 @@ def test_what_an_evaluation_asks(typed, areas, tmp_path: Path, pair: Path) -> No
     given |= {"CHANGE_VALUE": 2, "LABELLED": areas, "TABLE": str(tmp_path / "t.csv")}
     *said, polygons_option, path, value_option, value = typed("evaluatechange", given)
     assert said == ["compare", "/data/mask.tif", str(pair / "before.tif"), "--table", given["TABLE"]]
-    assert (polygons_option, value_option, value) == ("--labelled", "--change-value", "2.0")
+    assert (polygons_option, value_option, value) == ("--labelled", "--change-value", "2")
     assert polygons(path) == 2
 
 

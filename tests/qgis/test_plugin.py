@@ -66,6 +66,8 @@ def test_the_plugin_adds_its_parts_and_takes_them_away(qgis_processing, qgis_ifa
         "Check a pair…",
         "Prepare a scene…",
         "Evaluate a change map…",
+        "Draw a sample to check a change map…",
+        "Estimate the area of change…",
         "Export training data…",
         "Set up the engine…",
         "Settings…",
@@ -94,7 +96,7 @@ def test_what_is_in_the_menu_has_names_for_shortcuts_and_is_gone_afterwards(qgis
     for _ in range(2):
         plugin = classFactory(Interface(window))
         plugin.initGui()
-        assert len(set(names())) == len(names()) == 8
+        assert len(set(names())) == len(names()) == 10
         assert all(name.startswith("s2change") for name in names())
         plugin.unload()
         assert names() == []

@@ -1,0 +1,248 @@
+"""A random sample of a change map's pixels, for a person to say of each what is true: what an area of change is estimated from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from . import outputs
+from .errors import GridMismatch, NothingObserved, OutputError, UnreadableInput
+from .events import Events
+from .files import without_queries
+from .grid import Grid, fits_geopackage, for_pyproj, lonlat_of, name_of, pixel_area_m2, windows
+from .outputs import CHANGE, NOT_OBSERVED, PROBABILITY, require_apart, require_ending
+from .rasters import damaged, open_raster
+from .reference import open_change_mask
+from .vectors import plain_name, write_layer
+
+# Where pixels are drawn, by what the map says: change; no change, but with a probability that only a tenth of such pixels have; no change.
+CHANGED, _, _ = STRATA = ("change", "doubtful", "no change")
+_DOUBTFUL_SHARE = 0.1
+# How many are drawn in each, as parts of all, with a probability and without. Chosen on maps of fourteen cities (training/EXPERIMENTS.md, 41).
+_PARTS = {True: (1, 1, 2), False: (1, 0, 3)}
+LAYER = "sample"
+_WINDOW = 512
+_LEAST, _MOST = 20, 100_000
+# What stands for change beside stored probabilities.
+_CHANGED = 256
+
+# What a window's pixels are counted by: `_CHANGED`, 255 where not observed, else the stored probability, or 0 where there is none; (row, col).
+_Read = Callable[[Window], NDArray[np.int64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions:
+    """A sample, as asked for.
+
+    Attributes:
+        mask: raster of 1 change, 0 no change, 255 not observed.
+        sample: GeoPackage to write.
+        probability: of the same run; None draws in two strata instead of three.
+        size: how many pixels to draw.
+        seed: another one draws other pixels.
+    """
+
+    mask: str
+    sample: Path
+    probability: str | None = None
+    size: int = 300
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            ValueError: a size or seed out of range.
+            OutputError: the sample in place of an input, or with another format's ending.
+        """
+        if not _LEAST <= self.size <= _MOST:
+            raise ValueError(f"the size is {self.size} and must lie between {_LEAST} and {_MOST}")
+        if self.seed < 0:
+            raise ValueError(f"the seed is {self.seed} and must not be negative")
+        require_apart([self.mask, self.probability], [self.sample])
+        require_ending("GeoPackage", self.sample)
+
+
+def draw_sample(options: SampleOptions, events: Events) -> None:
+    """Draw pixels at random in each of `STRATA`, write their outlines as a layer, and say through events how it goes and what came out.
+
+    The layer holds a polygon for each pixel, in random order, with `number` (from 1), `reference` (empty; for a person to fill with 1 change, 0 no
+    change or 255 cannot be told), `note` (empty), `lon` and `lat` (degrees, of its centre), and, of its stratum, `stratum` (its name),
+    `stratum_pixels` and `stratum_ha`. Within a stratum every pixel is as likely, and counts as much as its mean pixel: on a grid of degrees their areas
+    differ a little with latitude.
+
+    Raises:
+        S2ChangeError: one of its kinds; then nothing is left behind.
+    """
+    outputs.require_folders([options.sample])
+    outputs.require_not_read([options.mask, options.probability], [options.sample])
+    with ExitStack() as opened:
+        workdir = opened.enter_context(outputs.workdir_beside(options.sample))
+        events.started(str(workdir.resolve()))
+        grid, read = _opened(options, opened)
+        parts = windows(*grid.shape, _WINDOW)
+        counts = np.stack([np.bincount(read(part).ravel(), minlength=_CHANGED + 1) for part in events.progress("count", parts)])
+        level = _doubtful_from(counts.sum(0))
+        by_stratum = np.stack(
+            [counts[:, _CHANGED], counts[:, level:NOT_OBSERVED].sum(1), counts[:, :level].sum(1)], 1
+        )  # (window, stratum)
+        pixels = by_stratum.sum(0)
+        if not pixels.any():
+            raise NothingObserved(f"The mask {options.mask} has no pixel that was observed, so there is nothing to draw from.")
+        hectares = np.array([pixel_area_m2(grid, part) for part in parts]) @ by_stratum / 1e4
+        random = np.random.default_rng(options.seed)
+        drawn = allocated(pixels.tolist(), options.size, _PARTS[options.probability is not None])
+        chosen = [np.sort(random.choice(of, count, replace=False)) for of, count in zip(pixels, drawn, strict=True)]
+        places = _places(read, parts, by_stratum, chosen, level, events)
+        with outputs.writing(options.sample):
+            finished = outputs.in_workdir(workdir, "sample", options.sample)
+            with plain_name(finished) as here:
+                write_layer(_table(places, pixels, hectares, grid, random), here, LAYER)
+            outputs.publish({finished: options.sample})
+    values = {
+        "sample": str(options.sample.resolve()),
+        "mask": without_queries(options.mask),
+        "size": sum(drawn),
+        "strata": {
+            name: {"drawn": count, "pixels": int(of), "hectares": round(float(ha), 4)}
+            for name, count, of, ha in zip(STRATA, drawn, pixels, hectares, strict=True)
+            if of
+        },
+    }
+    events.result(values, _summary(values))
+
+
+def allocated(pixels: Sequence[int], size: int, parts: Sequence[int]) -> list[int]:
+    """How many pixels are drawn in each stratum: its part of all, and where it holds less, all of it, the rest going to the others.
+
+    Args:
+        pixels: of each stratum.
+        size: of the sample.
+        parts: of each stratum; one without any has no pixels.
+    """
+    left, found = size, [0] * len(pixels)
+    order = sorted((code for code in range(len(pixels)) if parts[code]), key=lambda code: pixels[code] / parts[code])
+    for place, code in enumerate(order):
+        found[code] = min(pixels[code], round(left * parts[code] / sum(parts[one] for one in order[place:])))
+        left -= found[code]
+    return found
+
+
+def _opened(options: SampleOptions, opened: ExitStack) -> tuple[Grid, _Read]:
+    """The grid of the mask, and what reads a window of it."""
+    _, grid, read_mask = open_change_mask(options.mask, opened)
+    if not fits_geopackage(grid.crs):
+        raise OutputError(
+            f"A GeoPackage cannot hold the CRS of the mask, {name_of(grid.crs)}. Warp the mask to another CRS first (gdalwarp -r near)."
+        )
+    if options.probability is None:
+        levels = None
+    else:
+        levels = opened.enter_context(open_raster(options.probability))
+        if levels.descriptions != PROBABILITY.descriptions or levels.dtypes != (PROBABILITY.dtype,):
+            raise UnreadableInput(
+                f"{options.probability} is no probability that detect wrote. Choose another file, or leave it out."
+            )
+        if (levels.shape, levels.transform, levels.crs) != (grid.shape, grid.transform, grid.crs):
+            raise GridMismatch(
+                f"The probability {options.probability} and the mask {options.mask} do not lie on the same pixels. Give those of one run."
+            )
+
+    def read(window: Window) -> NDArray[np.int64]:
+        mask = read_mask(window)
+        found = np.zeros(mask.shape, np.int64)
+        if levels is not None:
+            try:
+                found[:] = levels.read(1, window=window)
+            except RasterioError as error:
+                raise damaged(str(options.probability), error) from error
+            if ((found == NOT_OBSERVED) & (mask != NOT_OBSERVED)).any():
+                raise GridMismatch(
+                    f"The mask {options.mask} is observed where the probability {options.probability} is not. Give those of one run."
+                )
+        found[mask == CHANGE] = _CHANGED
+        found[mask == NOT_OBSERVED] = NOT_OBSERVED
+        return found
+
+    return grid, read
+
+
+def _doubtful_from(counts: NDArray[np.int64]) -> int:
+    """The stored probability from which no change is doubtful: so many lie there or higher that it is a tenth, but never all without any.
+
+    Args:
+        counts: of what `_Read` gives, (257,).
+    """
+    from_top = np.cumsum(counts[:NOT_OBSERVED][::-1])[::-1]
+    return max(1, int(np.count_nonzero(from_top >= _DOUBTFUL_SHARE * from_top[0])) - 1)
+
+
+def _places(
+    read: _Read,
+    parts: Sequence[Window],
+    counts: NDArray[np.int64],
+    chosen: Sequence[NDArray[np.int64]],
+    level: int,
+    events: Events,
+) -> list[NDArray[np.int64]]:
+    """Rows and columns of what is chosen in each stratum, (n, 2), in the order of their numbers there: window by window, row by row."""
+    ends = counts.cumsum(0)
+    window_of = [np.searchsorted(ends[:, code], numbers, "right") for code, numbers in enumerate(chosen)]
+    found: list[list[NDArray[np.int64]]] = [[np.empty((0, 2), np.int64)] for _ in STRATA]
+    for place in events.progress("draw", np.unique(np.concatenate(window_of)).tolist()):
+        window, values = parts[place], read(parts[place])
+        of = (values == _CHANGED, (values >= level) & (values < NOT_OBSERVED), values < level)
+        for code, numbers in enumerate(chosen):
+            within = numbers[window_of[code] == place] - (ends[place, code] - counts[place, code])
+            rows, cols = np.unravel_index(np.flatnonzero(of[code])[within], values.shape)
+            found[code].append(np.column_stack([rows + window.row_off, cols + window.col_off]))
+    return [np.concatenate(one) for one in found]
+
+
+def _table(
+    places: Sequence[NDArray[np.int64]],
+    pixels: NDArray[np.int64],
+    hectares: NDArray[np.float64],
+    grid: Grid,
+    random: np.random.Generator,
+) -> Any:
+    """The layer: the pixels of all strata, shuffled, so that their order tells nothing of the map."""
+    # Slow to load, and needed here alone.
+    import geopandas
+    from shapely import box
+
+    codes = np.repeat(np.arange(len(STRATA)), [len(part) for part in places])
+    order = random.permutation(len(codes))
+    codes, (rows, cols) = codes[order], np.concatenate(places)[order].T
+    (left, top), (right, bottom) = (grid.transform @ (cols + shift, rows + shift) for shift in (0, 1))
+    outlines = box(left, bottom, right, top)
+    lon, lat = np.transpose([lonlat_of(outline.centroid, grid.crs) for outline in outlines])
+    columns = {
+        "number": np.arange(1, len(codes) + 1, dtype=np.int32),
+        "reference": np.full(len(codes), None, object),
+        "note": np.full(len(codes), None, object),
+        "lon": lon.round(6),
+        "lat": lat.round(6),
+        "stratum": np.array(STRATA)[codes],
+        "stratum_pixels": pixels[codes],
+        "stratum_ha": hectares[codes].round(4),
+    }
+    table = geopandas.GeoDataFrame(columns, geometry=list(outlines), crs=for_pyproj(grid.crs))
+    return table.astype({"reference": "Int32", "note": "string"})
+
+
+def _summary(values: dict[str, Any]) -> str:
+    """The result in three sentences."""
+    strata = ", ".join(f"{one['drawn']} of {one['pixels']:,} in “{name}”" for name, one in values["strata"].items())
+    return (
+        f"Drawn: {strata}. Say in the field “reference” what is true of each: 1 change, 0 no change, 255 cannot be told. "
+        f"Sample: {values['sample']}"
+    )

@@ -1,0 +1,96 @@
+"""The algorithm `s2change:drawsample`."""
+
+from __future__ import annotations
+
+from math import inf
+
+from qgis.core import (
+    Qgis,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingOutputNumber,
+    QgsProcessingParameterMapLayer,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterVectorDestination,
+)
+
+from . import parameters as shared
+from .algorithm import EngineAlgorithm, quiet_when_cancelled
+from .styles import shipped_style
+
+
+class DrawSample(EngineAlgorithm):
+    """Pixels of a change map, drawn at random, by the engine's command `sample`."""
+
+    COMMAND = "sample"
+    TAKES = "a change mask, as Detect change makes it"
+    FILL, LOWEST = 255, -inf
+
+    def name(self) -> str:
+        """Stable: saved models and scripts name it."""
+        return "drawsample"
+
+    def displayName(self) -> str:
+        """For people."""
+        return "Draw a sample to check a change map"
+
+    def shortDescription(self) -> str:
+        """In the toolbox's tooltip."""
+        return "Draws pixels of a change map at random, for you to say what is true of each; Estimate the area of change goes on from there."
+
+    def tags(self) -> list[str]:
+        """What people search for."""
+        return ["change", "accuracy", "assessment", "stratified", "random", "points", "validation", "olofsson", "review"]
+
+    def shortHelpString(self) -> str:
+        """Shown beside the dialog."""
+        return (
+            "<p>Draws pixels of a change map at random, for you to say what is true of each. From your answers <i>Estimate the area of change</i> tells "
+            "<b>how much has changed, with a confidence interval</b>, and how far the map is right. The area of change in the map itself is not that: what "
+            "it calls change and is not, and what it misses, do not balance.</p>"
+            "<p>The result is a layer with the outline of each pixel. Switch on editing, go through them in the order of their <i>number</i>, and choose in the field "
+            "<i>reference</i> change, no change, or cannot be told, by better images than the map was made of; in form view, the attribute table goes to each "
+            "by itself. Hide the change map meanwhile, so that it does not lead you. Save, and run <i>Estimate the area of change</i>.</p>"
+            "<p>Change is rare, so a quarter of the pixels is drawn where the map shows change. With the <b>probability</b> of the same run another quarter is drawn where the map "
+            "is least sure that there is none: most of what it misses lies there, and the interval becomes narrower.</p>"
+        )
+
+    def initAlgorithm(self, configuration: dict | None = None) -> None:
+        """Declare parameters and outputs."""
+        whole = Qgis.ProcessingNumberParameterType.Integer
+        for definition in (
+            shared.told(
+                QgsProcessingParameterRasterLayer("MASK", "Change mask"),
+                "1 change, 0 no change, 255 not observed, as Detect change makes it.",
+            ),
+            shared.told(
+                QgsProcessingParameterMapLayer(
+                    "PROBABILITY", "Probability of change", optional=True, types=[Qgis.ProcessingSourceType.Raster]
+                ),
+                "As Detect change made it together with the mask. Left empty: a quarter of the pixels is drawn in change, the others anywhere else.",
+            ),
+            shared.told(
+                QgsProcessingParameterNumber("SIZE", "Pixels to draw", whole, 300, True, 20, 100000),
+                "Four times as many halve the width of the interval.",
+            ),
+            shared.advanced(
+                QgsProcessingParameterNumber("SEED", "Random seed", whole, 0, True, 0, 2**31 - 1),
+                "Another number draws other pixels.",
+            ),
+            shared.told(
+                QgsProcessingParameterVectorDestination("SAMPLE", "Sample", Qgis.ProcessingSourceType.VectorPolygon),
+                "The pixels' outlines, in random order, with the field reference for your answers. Keep it in a file of your own: it is hours of work.",
+            ),
+        ):
+            self.addParameter(definition)
+        self.addOutput(QgsProcessingOutputNumber("DRAWN", "Pixels that were drawn"))
+
+    @quiet_when_cancelled
+    def processAlgorithm(self, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict:
+        """Run the command and hand on what it says."""
+        files = shared.targets(self, parameters, context)
+        result = self.run_command(list(files.values()), feedback)
+        styles = {files["SAMPLE"]: shipped_style("sample")}
+        self.style(styles, self.names[0], lambda title: f"Sample of {title}", context)
+        return {**files, "DRAWN": result["size"]}

@@ -1,0 +1,210 @@
+"""The command `sample`, as a person or a script uses it."""
+
+import json
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner, Result
+
+from s2change_plugin.engine.__main__ import main
+from s2change_plugin.engine.grid import Grid, geodesic_area_m2
+from s2change_plugin.engine.outputs import MASK, NOT_OBSERVED, PROBABILITY, Layer, RasterWriter
+from s2change_plugin.engine.sample import _doubtful_from, allocated
+from tests.conftest import write_stack
+
+
+@pytest.fixture
+def levels() -> np.ndarray:
+    """Stored probability of a map of 700 × 600 pixels: most of it sure, some eighth doubtful, some change, and a part not observed."""
+    random = np.random.default_rng(1)
+    values = random.integers(0, 3, (700, 600)).astype(np.uint8)
+    values[random.random(values.shape) < 0.12] = 60
+    values[100:130, 480:560] = 200
+    values[:, :50] = NOT_OBSERVED
+    return values
+
+
+@pytest.fixture
+def mask(tmp_path: Path, levels: np.ndarray) -> Path:
+    return write(tmp_path / "mask.tif", np.where(levels == NOT_OBSERVED, NOT_OBSERVED, levels >= 125).astype(np.uint8), MASK)
+
+
+@pytest.fixture
+def probability(tmp_path: Path, levels: np.ndarray) -> Path:
+    return write(tmp_path / "probability.tif", levels, PROBABILITY)
+
+
+def write(path: Path, values: np.ndarray, layer: Layer, **place: object) -> Path:
+    """A raster as `detect` writes it."""
+    like = write_stack(path.with_suffix(".like.tif"), values[None], None, **place)
+    with rasterio.open(like) as raster:
+        grid = Grid(raster.crs, raster.transform, *raster.shape)
+    writer = RasterWriter(path.with_suffix(""), grid, layer, {})
+    writer.write(values, grid.window)
+    return writer.finish(path).rename(path)
+
+
+def sample(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["sample", *map(str, arguments)])
+
+
+def drawn(mask: Path, *more: object) -> tuple[dict, geopandas.GeoDataFrame]:
+    """What was said, and the layer."""
+    target = mask.parent / "sample.gpkg"
+    done = sample(mask, target, *more, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout), geopandas.read_file(target)
+
+
+def places(table: geopandas.GeoDataFrame) -> list[tuple[int, int]]:
+    """Row and column of each pixel, on the grid of `write_stack`."""
+    bounds = table.geometry.bounds
+    return list(zip(((5000000 - bounds.maxy) / 10).astype(int), ((bounds.minx - 500000) / 10).astype(int), strict=True))
+
+
+def test_pixels_lie_where_the_map_says_what_their_stratum_is_called_and_none_is_drawn_twice(
+    mask: Path, probability: Path, levels: np.ndarray
+) -> None:
+    said, table = drawn(mask, "--probability", probability, "--size", 200)
+    found = places(table)
+    assert len(set(found)) == 200
+    assert (table.geometry.area == 100).all()
+    for (row, col), name in zip(found, table["stratum"], strict=True):
+        expected = "change" if levels[row, col] == 200 else "doubtful" if levels[row, col] == 60 else "no change"
+        assert (name, levels[row, col]) != (expected, NOT_OBSERVED)
+        assert name == expected
+    assert table["stratum"].value_counts().to_dict() == {"change": 50, "doubtful": 50, "no change": 100}
+    assert {name: one["drawn"] for name, one in said["strata"].items()} == {"change": 50, "doubtful": 50, "no change": 100}
+    # All windows, not the first one alone.
+    assert max(row for row, _ in found) > 600
+
+
+def test_strata_together_are_all_that_was_observed(mask: Path, probability: Path, levels: np.ndarray) -> None:
+    said, table = drawn(mask, "--probability", probability)
+    strata = said["strata"]
+    assert strata["change"]["pixels"] == (levels == 200).sum()
+    assert strata["doubtful"]["pixels"] == (levels == 60).sum()
+    assert sum(one["pixels"] for one in strata.values()) == 700 * 550
+    with rasterio.open(mask) as raster:
+        whole = geodesic_area_m2(Grid(raster.crs, raster.transform, *raster.shape)) / 1e4
+    assert sum(one["hectares"] for one in strata.values()) == pytest.approx(whole * 550 / 600, rel=1e-4)
+    for name, one in strata.items():
+        part = table[table["stratum"] == name]
+        assert set(part["stratum_pixels"]) == {one["pixels"]}
+        assert set(part["stratum_ha"]) == {one["hectares"]}
+
+
+def test_without_a_probability_there_is_no_doubtful_stratum(mask: Path) -> None:
+    said, table = drawn(mask, "--size", 100)
+    assert {name: one["drawn"] for name, one in said["strata"].items()} == {"change": 25, "no change": 75}
+    assert set(table["stratum"]) == {"change", "no change"}
+
+
+def test_every_pixel_of_a_stratum_is_as_likely(tmp_path: Path) -> None:
+    values = np.zeros((40, 600), np.uint8)
+    values[:, 300:] = 1
+    mask = write(tmp_path / "mask.tif", values, MASK)
+    drawn_in = np.zeros(values.shape, int)
+    for seed in range(20):
+        for row, col in places(drawn(mask, "--seed", seed, "--size", 400)[1]):
+            drawn_in[row, col] += 1
+    # Windows of 512 columns and 88: of 2000 and 6000 pixels drawn, as many as their share, within four standard deviations.
+    inside = drawn_in[:, 512:].sum()
+    assert inside == pytest.approx(2000 * 88 / 300, abs=4 * np.sqrt(2000 * 0.29 * 0.71))
+    halves = drawn_in[:20, :300].sum()
+    assert halves == pytest.approx(3000, abs=4 * np.sqrt(6000 * 0.25))
+
+
+def test_the_same_seed_draws_the_same_pixels_and_another_one_others(mask: Path) -> None:
+    first, again, other = (places(drawn(mask, "--seed", seed)[1]) for seed in (3, 3, 4))
+    assert first == again
+    assert len(set(first) & set(other)) < 30
+
+
+def test_the_order_tells_nothing_of_the_strata_and_there_is_no_answer_yet(mask: Path, probability: Path) -> None:
+    _, table = drawn(mask, "--probability", probability)
+    assert list(table["number"]) == list(range(1, 301))
+    assert table["reference"].isna().all()
+    assert table["note"].isna().all()
+    first = table["stratum"][:100].value_counts()
+    assert 10 < first["change"] < 40
+    assert 10 < first["doubtful"] < 40
+
+
+def test_longitude_and_latitude_are_those_of_the_pixels_centres(mask: Path) -> None:
+    _, table = drawn(mask)
+    centres = table.geometry.centroid.to_crs(4326)
+    np.testing.assert_allclose(table["lon"], centres.x, atol=1e-6)
+    np.testing.assert_allclose(table["lat"], centres.y, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "parts", "expected"),
+    [
+        ([1000, 1000, 1000], (1, 1, 2), [75, 75, 150]),
+        ([1000, 0, 1000], (1, 0, 3), [75, 0, 225]),
+        # What a stratum lacks the others get.
+        ([10, 1000, 1000], (1, 1, 2), [10, 97, 193]),
+        ([0, 1000, 1000], (1, 1, 2), [0, 100, 200]),
+        ([5, 0, 7], (1, 0, 3), [5, 0, 7]),
+    ],
+)
+def test_a_stratum_with_few_pixels_gives_all_and_the_others_more(pixels: list[int], parts: tuple, expected: list[int]) -> None:
+    assert allocated(pixels, 300, parts) == expected
+
+
+def test_doubtful_is_at_least_a_tenth_and_never_what_has_no_probability() -> None:
+    counts = np.zeros(257, int)
+    counts[[0, 10, 20, 30]] = [850, 60, 50, 40]
+    # 90 lie at 20 or above, 150 at 10 or above.
+    assert _doubtful_from(counts) == 10
+    counts[[0, 10, 20, 30]] = [850, 50, 60, 40]
+    assert _doubtful_from(counts) == 20
+    counts[[10, 20, 30]] = 0
+    assert _doubtful_from(counts) == 1
+
+
+def test_a_map_without_change_has_a_sample_too(tmp_path: Path) -> None:
+    mask = write(tmp_path / "mask.tif", np.zeros((50, 60), np.uint8), MASK)
+    said, table = drawn(mask)
+    assert list(said["strata"]) == ["no change"]
+    assert len(table) == 300
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (["--probability", "other.tif"], "do not lie on the same pixels. Give those of one run."),
+        (["--probability", "mask.tif"], "is no probability that detect wrote"),
+        (["--probability", "less.tif"], "is observed where the probability"),
+    ],
+)
+def test_a_probability_that_is_not_the_masks_is_refused(
+    mask: Path, levels: np.ndarray, tmp_path: Path, given: list[str], sentence: str
+) -> None:
+    write(tmp_path / "other.tif", levels, PROBABILITY, origin=(500010.0, 5000000.0))
+    less = levels.copy()
+    less[300, 300] = NOT_OBSERVED
+    write(tmp_path / "less.tif", less, PROBABILITY)
+    done = sample(mask, tmp_path / "sample.gpkg", given[0], tmp_path / given[1])
+    assert done.exit_code == 1
+    assert sentence in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "sample.gpkg").exists()
+
+
+def test_a_map_that_observed_nothing_is_refused(tmp_path: Path) -> None:
+    mask = write(tmp_path / "mask.tif", np.full((50, 60), NOT_OBSERVED, np.uint8), MASK)
+    done = sample(mask, tmp_path / "sample.gpkg")
+    assert done.exit_code == 1
+    assert "has no pixel that was observed" in done.stderr
+    assert not (tmp_path / "sample.gpkg").exists()
+
+
+@pytest.mark.parametrize(("option", "value"), [("--size", 5), ("--size", 1_000_000), ("--seed", -1)])
+def test_what_cannot_be_meant_is_wrong_usage(mask: Path, option: str, value: int) -> None:
+    done = sample(mask, mask.parent / "sample.gpkg", option, value)
+    assert done.exit_code == 2
+    assert option.removeprefix("--") in done.stderr

@@ -118,6 +118,14 @@ def test_every_pixel_of_a_stratum_is_as_likely(tmp_path: Path) -> None:
     assert halves == pytest.approx(3000, abs=4 * np.sqrt(6000 * 0.25))
 
 
+def test_no_pixel_is_drawn_twice_where_most_are_drawn(tmp_path: Path) -> None:
+    values = np.zeros((40, 50), np.uint8)
+    values[5:11, 5:10] = 1
+    _, table = drawn(write(tmp_path / "mask.tif", values, MASK), "--size", 100)
+    change = table[table["stratum"] == "change"]
+    assert len(change) == len(set(places(change))) == 25
+
+
 def test_the_same_seed_draws_the_same_pixels_and_another_one_others(mask: Path) -> None:
     first, again, other = (places(drawn(mask, "--seed", seed)[1]) for seed in (3, 3, 4))
     assert first == again

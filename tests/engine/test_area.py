@@ -119,7 +119,7 @@ def test_what_has_no_answer_and_what_cannot_be_told_is_left_out_and_said(tmp_pat
 
 
 def test_of_a_map_and_ground_without_change_scores_are_not_defined(tmp_path: Path) -> None:
-    said = result(write(tmp_path / "s.gpkg", {"no change": (900.0, 90_000, (0, 200, 0, 0))}))
+    said = result(write(tmp_path / "s.gpkg", {"no change": (900.0, 90_000_000, (0, 200, 0, 0))}))
     assert said["area_ha"]["value"] == said["area_ha"]["low"] == 0
     assert said["area_ha"]["high"] > 5
     assert said["mapped_ha"] == 0

@@ -1,243 +1,243 @@
 <!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
-<qgis simplifyLocal="1" styleCategories="Symbology|Fields|Forms|MapTips|AttributeTable|Rendering" autoRefreshMode="Disabled" simplifyDrawingHints="1" minScale="100000000" simplifyMaxScale="1" version="3.40.6-Bratislava" autoRefreshTime="0" hasScaleBasedVisibilityFlag="0" maxScale="0" simplifyDrawingTol="1" symbologyReferenceScale="-1" simplifyAlgorithm="0">
-  <renderer-v2 forceraster="0" referencescale="-1" symbollevels="0" enableorderby="0" type="categorizedSymbol" attr="reference">
+<qgis styleCategories="Symbology|Fields|Forms|MapTips|AttributeTable|Rendering" simplifyLocal="1" simplifyMaxScale="1" version="3.40.6-Bratislava" maxScale="0" simplifyAlgorithm="0" simplifyDrawingTol="1" hasScaleBasedVisibilityFlag="0" minScale="100000000" symbologyReferenceScale="-1" autoRefreshMode="Disabled" simplifyDrawingHints="1" autoRefreshTime="0">
+  <renderer-v2 referencescale="-1" attr="reference" forceraster="0" symbollevels="0" enableorderby="0" type="categorizedSymbol">
     <categories>
-      <category label="change" symbol="0" value="1" type="long" render="true"/>
-      <category label="no change" symbol="1" value="0" type="long" render="true"/>
-      <category label="cannot be told" symbol="2" value="255" type="long" render="true"/>
-      <category label="no answer yet" symbol="3" value="NULL" type="NULL" render="true"/>
+      <category value="1" symbol="0" render="true" type="long" label="change"/>
+      <category value="0" symbol="1" render="true" type="long" label="no change"/>
+      <category value="255" symbol="2" render="true" type="long" label="cannot be told"/>
+      <category value="NULL" symbol="3" render="true" type="NULL" label="no answer yet"/>
     </categories>
     <symbols>
-      <symbol name="0" force_rhr="0" alpha="1" frame_rate="10" clip_to_extent="1" type="fill" is_animated="0">
-        <layer enabled="1" class="SimpleLine" locked="0" pass="0">
+      <symbol name="0" clip_to_extent="1" force_rhr="0" is_animated="0" alpha="1" frame_rate="10" type="fill">
+        <layer enabled="1" locked="0" class="SimpleLine" pass="0">
           <Option type="Map">
-            <Option name="draw_inside_polygon" value="0" type="QString"/>
-            <Option name="joinstyle" value="miter" type="QString"/>
-            <Option name="line_color" value="30,30,30,255" type="QString"/>
-            <Option name="line_style" value="solid" type="QString"/>
-            <Option name="line_width" value="0.8" type="QString"/>
-            <Option name="line_width_unit" value="MM" type="QString"/>
-            <Option name="ring_filter" value="0" type="QString"/>
+            <Option value="0" name="draw_inside_polygon" type="QString"/>
+            <Option value="miter" name="joinstyle" type="QString"/>
+            <Option value="30,30,30,255" name="line_color" type="QString"/>
+            <Option value="solid" name="line_style" type="QString"/>
+            <Option value="1.2" name="line_width" type="QString"/>
+            <Option value="MM" name="line_width_unit" type="QString"/>
+            <Option value="0" name="ring_filter" type="QString"/>
           </Option>
         </layer>
-        <layer enabled="1" class="SimpleLine" locked="0" pass="0">
+        <layer enabled="1" locked="0" class="SimpleLine" pass="0">
           <Option type="Map">
-            <Option name="draw_inside_polygon" value="0" type="QString"/>
-            <Option name="joinstyle" value="miter" type="QString"/>
-            <Option name="line_color" value="255,90,160,255" type="QString"/>
-            <Option name="line_style" value="solid" type="QString"/>
-            <Option name="line_width" value="0.35" type="QString"/>
-            <Option name="line_width_unit" value="MM" type="QString"/>
-            <Option name="ring_filter" value="0" type="QString"/>
+            <Option value="0" name="draw_inside_polygon" type="QString"/>
+            <Option value="miter" name="joinstyle" type="QString"/>
+            <Option value="255,90,160,255" name="line_color" type="QString"/>
+            <Option value="solid" name="line_style" type="QString"/>
+            <Option value="0.6" name="line_width" type="QString"/>
+            <Option value="MM" name="line_width_unit" type="QString"/>
+            <Option value="0" name="ring_filter" type="QString"/>
           </Option>
         </layer>
-        <layer enabled="1" class="CentroidFill" locked="0" pass="0">
+        <layer enabled="1" locked="0" class="CentroidFill" pass="0">
           <Option type="Map">
-            <Option name="clip_on_current_part_only" value="0" type="QString"/>
-            <Option name="clip_points" value="0" type="QString"/>
-            <Option name="point_on_all_parts" value="1" type="QString"/>
-            <Option name="point_on_surface" value="0" type="QString"/>
+            <Option value="0" name="clip_on_current_part_only" type="QString"/>
+            <Option value="0" name="clip_points" type="QString"/>
+            <Option value="1" name="point_on_all_parts" type="QString"/>
+            <Option value="0" name="point_on_surface" type="QString"/>
           </Option>
-          <symbol name="@0@2" force_rhr="0" alpha="1" frame_rate="10" clip_to_extent="1" type="marker" is_animated="0">
-            <layer enabled="1" class="SimpleMarker" locked="0" pass="0">
+          <symbol name="@0@2" clip_to_extent="1" force_rhr="0" is_animated="0" alpha="1" frame_rate="10" type="marker">
+            <layer enabled="1" locked="0" class="SimpleMarker" pass="0">
               <Option type="Map">
-                <Option name="color" value="255,90,160,255" type="QString"/>
-                <Option name="joinstyle" value="bevel" type="QString"/>
-                <Option name="name" value="circle" type="QString"/>
-                <Option name="outline_color" value="30,30,30,255" type="QString"/>
-                <Option name="outline_width" value="0.4" type="QString"/>
-                <Option name="outline_width_unit" value="MM" type="QString"/>
-                <Option name="size" value="2.2" type="QString"/>
-                <Option name="size_unit" value="MM" type="QString"/>
+                <Option value="255,90,160,255" name="color" type="QString"/>
+                <Option value="bevel" name="joinstyle" type="QString"/>
+                <Option value="circle" name="name" type="QString"/>
+                <Option value="30,30,30,255" name="outline_color" type="QString"/>
+                <Option value="0.4" name="outline_width" type="QString"/>
+                <Option value="MM" name="outline_width_unit" type="QString"/>
+                <Option value="2.2" name="size" type="QString"/>
+                <Option value="MM" name="size_unit" type="QString"/>
               </Option>
               <data_defined_properties>
                 <Option type="Map">
-                  <Option name="name" value="" type="QString"/>
+                  <Option value="" name="name" type="QString"/>
                   <Option name="properties" type="Map">
                     <Option name="enabled" type="Map">
-                      <Option name="active" value="true" type="bool"/>
-                      <Option name="expression" value="@map_scale &gt; 10000" type="QString"/>
-                      <Option name="type" value="3" type="int"/>
+                      <Option value="true" name="active" type="bool"/>
+                      <Option value="@map_scale &gt; 10000" name="expression" type="QString"/>
+                      <Option value="3" name="type" type="int"/>
                     </Option>
                   </Option>
-                  <Option name="type" value="collection" type="QString"/>
+                  <Option value="collection" name="type" type="QString"/>
                 </Option>
               </data_defined_properties>
             </layer>
           </symbol>
         </layer>
       </symbol>
-      <symbol name="1" force_rhr="0" alpha="1" frame_rate="10" clip_to_extent="1" type="fill" is_animated="0">
-        <layer enabled="1" class="SimpleLine" locked="0" pass="0">
+      <symbol name="1" clip_to_extent="1" force_rhr="0" is_animated="0" alpha="1" frame_rate="10" type="fill">
+        <layer enabled="1" locked="0" class="SimpleLine" pass="0">
           <Option type="Map">
-            <Option name="draw_inside_polygon" value="0" type="QString"/>
-            <Option name="joinstyle" value="miter" type="QString"/>
-            <Option name="line_color" value="30,30,30,255" type="QString"/>
-            <Option name="line_style" value="solid" type="QString"/>
-            <Option name="line_width" value="0.8" type="QString"/>
-            <Option name="line_width_unit" value="MM" type="QString"/>
-            <Option name="ring_filter" value="0" type="QString"/>
+            <Option value="0" name="draw_inside_polygon" type="QString"/>
+            <Option value="miter" name="joinstyle" type="QString"/>
+            <Option value="30,30,30,255" name="line_color" type="QString"/>
+            <Option value="solid" name="line_style" type="QString"/>
+            <Option value="1.2" name="line_width" type="QString"/>
+            <Option value="MM" name="line_width_unit" type="QString"/>
+            <Option value="0" name="ring_filter" type="QString"/>
           </Option>
         </layer>
-        <layer enabled="1" class="SimpleLine" locked="0" pass="0">
+        <layer enabled="1" locked="0" class="SimpleLine" pass="0">
           <Option type="Map">
-            <Option name="draw_inside_polygon" value="0" type="QString"/>
-            <Option name="joinstyle" value="miter" type="QString"/>
-            <Option name="line_color" value="90,220,180,255" type="QString"/>
-            <Option name="line_style" value="solid" type="QString"/>
-            <Option name="line_width" value="0.35" type="QString"/>
-            <Option name="line_width_unit" value="MM" type="QString"/>
-            <Option name="ring_filter" value="0" type="QString"/>
+            <Option value="0" name="draw_inside_polygon" type="QString"/>
+            <Option value="miter" name="joinstyle" type="QString"/>
+            <Option value="90,220,180,255" name="line_color" type="QString"/>
+            <Option value="solid" name="line_style" type="QString"/>
+            <Option value="0.6" name="line_width" type="QString"/>
+            <Option value="MM" name="line_width_unit" type="QString"/>
+            <Option value="0" name="ring_filter" type="QString"/>
           </Option>
         </layer>
-        <layer enabled="1" class="CentroidFill" locked="0" pass="0">
+        <layer enabled="1" locked="0" class="CentroidFill" pass="0">
           <Option type="Map">
-            <Option name="clip_on_current_part_only" value="0" type="QString"/>
-            <Option name="clip_points" value="0" type="QString"/>
-            <Option name="point_on_all_parts" value="1" type="QString"/>
-            <Option name="point_on_surface" value="0" type="QString"/>
+            <Option value="0" name="clip_on_current_part_only" type="QString"/>
+            <Option value="0" name="clip_points" type="QString"/>
+            <Option value="1" name="point_on_all_parts" type="QString"/>
+            <Option value="0" name="point_on_surface" type="QString"/>
           </Option>
-          <symbol name="@1@2" force_rhr="0" alpha="1" frame_rate="10" clip_to_extent="1" type="marker" is_animated="0">
-            <layer enabled="1" class="SimpleMarker" locked="0" pass="0">
+          <symbol name="@1@2" clip_to_extent="1" force_rhr="0" is_animated="0" alpha="1" frame_rate="10" type="marker">
+            <layer enabled="1" locked="0" class="SimpleMarker" pass="0">
               <Option type="Map">
-                <Option name="color" value="90,220,180,255" type="QString"/>
-                <Option name="joinstyle" value="bevel" type="QString"/>
-                <Option name="name" value="circle" type="QString"/>
-                <Option name="outline_color" value="30,30,30,255" type="QString"/>
-                <Option name="outline_width" value="0.4" type="QString"/>
-                <Option name="outline_width_unit" value="MM" type="QString"/>
-                <Option name="size" value="2.2" type="QString"/>
-                <Option name="size_unit" value="MM" type="QString"/>
+                <Option value="90,220,180,255" name="color" type="QString"/>
+                <Option value="bevel" name="joinstyle" type="QString"/>
+                <Option value="circle" name="name" type="QString"/>
+                <Option value="30,30,30,255" name="outline_color" type="QString"/>
+                <Option value="0.4" name="outline_width" type="QString"/>
+                <Option value="MM" name="outline_width_unit" type="QString"/>
+                <Option value="2.2" name="size" type="QString"/>
+                <Option value="MM" name="size_unit" type="QString"/>
               </Option>
               <data_defined_properties>
                 <Option type="Map">
-                  <Option name="name" value="" type="QString"/>
+                  <Option value="" name="name" type="QString"/>
                   <Option name="properties" type="Map">
                     <Option name="enabled" type="Map">
-                      <Option name="active" value="true" type="bool"/>
-                      <Option name="expression" value="@map_scale &gt; 10000" type="QString"/>
-                      <Option name="type" value="3" type="int"/>
+                      <Option value="true" name="active" type="bool"/>
+                      <Option value="@map_scale &gt; 10000" name="expression" type="QString"/>
+                      <Option value="3" name="type" type="int"/>
                     </Option>
                   </Option>
-                  <Option name="type" value="collection" type="QString"/>
+                  <Option value="collection" name="type" type="QString"/>
                 </Option>
               </data_defined_properties>
             </layer>
           </symbol>
         </layer>
       </symbol>
-      <symbol name="2" force_rhr="0" alpha="1" frame_rate="10" clip_to_extent="1" type="fill" is_animated="0">
-        <layer enabled="1" class="SimpleLine" locked="0" pass="0">
+      <symbol name="2" clip_to_extent="1" force_rhr="0" is_animated="0" alpha="1" frame_rate="10" type="fill">
+        <layer enabled="1" locked="0" class="SimpleLine" pass="0">
           <Option type="Map">
-            <Option name="draw_inside_polygon" value="0" type="QString"/>
-            <Option name="joinstyle" value="miter" type="QString"/>
-            <Option name="line_color" value="30,30,30,255" type="QString"/>
-            <Option name="line_style" value="solid" type="QString"/>
-            <Option name="line_width" value="0.8" type="QString"/>
-            <Option name="line_width_unit" value="MM" type="QString"/>
-            <Option name="ring_filter" value="0" type="QString"/>
+            <Option value="0" name="draw_inside_polygon" type="QString"/>
+            <Option value="miter" name="joinstyle" type="QString"/>
+            <Option value="30,30,30,255" name="line_color" type="QString"/>
+            <Option value="solid" name="line_style" type="QString"/>
+            <Option value="1.2" name="line_width" type="QString"/>
+            <Option value="MM" name="line_width_unit" type="QString"/>
+            <Option value="0" name="ring_filter" type="QString"/>
           </Option>
         </layer>
-        <layer enabled="1" class="SimpleLine" locked="0" pass="0">
+        <layer enabled="1" locked="0" class="SimpleLine" pass="0">
           <Option type="Map">
-            <Option name="draw_inside_polygon" value="0" type="QString"/>
-            <Option name="joinstyle" value="miter" type="QString"/>
-            <Option name="line_color" value="150,150,150,255" type="QString"/>
-            <Option name="line_style" value="solid" type="QString"/>
-            <Option name="line_width" value="0.35" type="QString"/>
-            <Option name="line_width_unit" value="MM" type="QString"/>
-            <Option name="ring_filter" value="0" type="QString"/>
+            <Option value="0" name="draw_inside_polygon" type="QString"/>
+            <Option value="miter" name="joinstyle" type="QString"/>
+            <Option value="150,150,150,255" name="line_color" type="QString"/>
+            <Option value="solid" name="line_style" type="QString"/>
+            <Option value="0.6" name="line_width" type="QString"/>
+            <Option value="MM" name="line_width_unit" type="QString"/>
+            <Option value="0" name="ring_filter" type="QString"/>
           </Option>
         </layer>
-        <layer enabled="1" class="CentroidFill" locked="0" pass="0">
+        <layer enabled="1" locked="0" class="CentroidFill" pass="0">
           <Option type="Map">
-            <Option name="clip_on_current_part_only" value="0" type="QString"/>
-            <Option name="clip_points" value="0" type="QString"/>
-            <Option name="point_on_all_parts" value="1" type="QString"/>
-            <Option name="point_on_surface" value="0" type="QString"/>
+            <Option value="0" name="clip_on_current_part_only" type="QString"/>
+            <Option value="0" name="clip_points" type="QString"/>
+            <Option value="1" name="point_on_all_parts" type="QString"/>
+            <Option value="0" name="point_on_surface" type="QString"/>
           </Option>
-          <symbol name="@2@2" force_rhr="0" alpha="1" frame_rate="10" clip_to_extent="1" type="marker" is_animated="0">
-            <layer enabled="1" class="SimpleMarker" locked="0" pass="0">
+          <symbol name="@2@2" clip_to_extent="1" force_rhr="0" is_animated="0" alpha="1" frame_rate="10" type="marker">
+            <layer enabled="1" locked="0" class="SimpleMarker" pass="0">
               <Option type="Map">
-                <Option name="color" value="150,150,150,255" type="QString"/>
-                <Option name="joinstyle" value="bevel" type="QString"/>
-                <Option name="name" value="circle" type="QString"/>
-                <Option name="outline_color" value="30,30,30,255" type="QString"/>
-                <Option name="outline_width" value="0.4" type="QString"/>
-                <Option name="outline_width_unit" value="MM" type="QString"/>
-                <Option name="size" value="2.2" type="QString"/>
-                <Option name="size_unit" value="MM" type="QString"/>
+                <Option value="150,150,150,255" name="color" type="QString"/>
+                <Option value="bevel" name="joinstyle" type="QString"/>
+                <Option value="circle" name="name" type="QString"/>
+                <Option value="30,30,30,255" name="outline_color" type="QString"/>
+                <Option value="0.4" name="outline_width" type="QString"/>
+                <Option value="MM" name="outline_width_unit" type="QString"/>
+                <Option value="2.2" name="size" type="QString"/>
+                <Option value="MM" name="size_unit" type="QString"/>
               </Option>
               <data_defined_properties>
                 <Option type="Map">
-                  <Option name="name" value="" type="QString"/>
+                  <Option value="" name="name" type="QString"/>
                   <Option name="properties" type="Map">
                     <Option name="enabled" type="Map">
-                      <Option name="active" value="true" type="bool"/>
-                      <Option name="expression" value="@map_scale &gt; 10000" type="QString"/>
-                      <Option name="type" value="3" type="int"/>
+                      <Option value="true" name="active" type="bool"/>
+                      <Option value="@map_scale &gt; 10000" name="expression" type="QString"/>
+                      <Option value="3" name="type" type="int"/>
                     </Option>
                   </Option>
-                  <Option name="type" value="collection" type="QString"/>
+                  <Option value="collection" name="type" type="QString"/>
                 </Option>
               </data_defined_properties>
             </layer>
           </symbol>
         </layer>
       </symbol>
-      <symbol name="3" force_rhr="0" alpha="1" frame_rate="10" clip_to_extent="1" type="fill" is_animated="0">
-        <layer enabled="1" class="SimpleLine" locked="0" pass="0">
+      <symbol name="3" clip_to_extent="1" force_rhr="0" is_animated="0" alpha="1" frame_rate="10" type="fill">
+        <layer enabled="1" locked="0" class="SimpleLine" pass="0">
           <Option type="Map">
-            <Option name="draw_inside_polygon" value="0" type="QString"/>
-            <Option name="joinstyle" value="miter" type="QString"/>
-            <Option name="line_color" value="30,30,30,255" type="QString"/>
-            <Option name="line_style" value="solid" type="QString"/>
-            <Option name="line_width" value="0.8" type="QString"/>
-            <Option name="line_width_unit" value="MM" type="QString"/>
-            <Option name="ring_filter" value="0" type="QString"/>
+            <Option value="0" name="draw_inside_polygon" type="QString"/>
+            <Option value="miter" name="joinstyle" type="QString"/>
+            <Option value="30,30,30,255" name="line_color" type="QString"/>
+            <Option value="solid" name="line_style" type="QString"/>
+            <Option value="1.2" name="line_width" type="QString"/>
+            <Option value="MM" name="line_width_unit" type="QString"/>
+            <Option value="0" name="ring_filter" type="QString"/>
           </Option>
         </layer>
-        <layer enabled="1" class="SimpleLine" locked="0" pass="0">
+        <layer enabled="1" locked="0" class="SimpleLine" pass="0">
           <Option type="Map">
-            <Option name="draw_inside_polygon" value="0" type="QString"/>
-            <Option name="joinstyle" value="miter" type="QString"/>
-            <Option name="line_color" value="255,255,255,255" type="QString"/>
-            <Option name="line_style" value="solid" type="QString"/>
-            <Option name="line_width" value="0.35" type="QString"/>
-            <Option name="line_width_unit" value="MM" type="QString"/>
-            <Option name="ring_filter" value="0" type="QString"/>
+            <Option value="0" name="draw_inside_polygon" type="QString"/>
+            <Option value="miter" name="joinstyle" type="QString"/>
+            <Option value="255,255,255,255" name="line_color" type="QString"/>
+            <Option value="solid" name="line_style" type="QString"/>
+            <Option value="0.6" name="line_width" type="QString"/>
+            <Option value="MM" name="line_width_unit" type="QString"/>
+            <Option value="0" name="ring_filter" type="QString"/>
           </Option>
         </layer>
-        <layer enabled="1" class="CentroidFill" locked="0" pass="0">
+        <layer enabled="1" locked="0" class="CentroidFill" pass="0">
           <Option type="Map">
-            <Option name="clip_on_current_part_only" value="0" type="QString"/>
-            <Option name="clip_points" value="0" type="QString"/>
-            <Option name="point_on_all_parts" value="1" type="QString"/>
-            <Option name="point_on_surface" value="0" type="QString"/>
+            <Option value="0" name="clip_on_current_part_only" type="QString"/>
+            <Option value="0" name="clip_points" type="QString"/>
+            <Option value="1" name="point_on_all_parts" type="QString"/>
+            <Option value="0" name="point_on_surface" type="QString"/>
           </Option>
-          <symbol name="@3@2" force_rhr="0" alpha="1" frame_rate="10" clip_to_extent="1" type="marker" is_animated="0">
-            <layer enabled="1" class="SimpleMarker" locked="0" pass="0">
+          <symbol name="@3@2" clip_to_extent="1" force_rhr="0" is_animated="0" alpha="1" frame_rate="10" type="marker">
+            <layer enabled="1" locked="0" class="SimpleMarker" pass="0">
               <Option type="Map">
-                <Option name="color" value="255,255,255,255" type="QString"/>
-                <Option name="joinstyle" value="bevel" type="QString"/>
-                <Option name="name" value="circle" type="QString"/>
-                <Option name="outline_color" value="30,30,30,255" type="QString"/>
-                <Option name="outline_width" value="0.4" type="QString"/>
-                <Option name="outline_width_unit" value="MM" type="QString"/>
-                <Option name="size" value="2.2" type="QString"/>
-                <Option name="size_unit" value="MM" type="QString"/>
+                <Option value="255,255,255,255" name="color" type="QString"/>
+                <Option value="bevel" name="joinstyle" type="QString"/>
+                <Option value="circle" name="name" type="QString"/>
+                <Option value="30,30,30,255" name="outline_color" type="QString"/>
+                <Option value="0.4" name="outline_width" type="QString"/>
+                <Option value="MM" name="outline_width_unit" type="QString"/>
+                <Option value="2.2" name="size" type="QString"/>
+                <Option value="MM" name="size_unit" type="QString"/>
               </Option>
               <data_defined_properties>
                 <Option type="Map">
-                  <Option name="name" value="" type="QString"/>
+                  <Option value="" name="name" type="QString"/>
                   <Option name="properties" type="Map">
                     <Option name="enabled" type="Map">
-                      <Option name="active" value="true" type="bool"/>
-                      <Option name="expression" value="@map_scale &gt; 10000" type="QString"/>
-                      <Option name="type" value="3" type="int"/>
+                      <Option value="true" name="active" type="bool"/>
+                      <Option value="@map_scale &gt; 10000" name="expression" type="QString"/>
+                      <Option value="3" name="type" type="int"/>
                     </Option>
                   </Option>
-                  <Option name="type" value="collection" type="QString"/>
+                  <Option value="collection" name="type" type="QString"/>
                 </Option>
               </data_defined_properties>
             </layer>
@@ -250,78 +250,106 @@
   <featureBlendMode>0</featureBlendMode>
   <layerOpacity>1</layerOpacity>
   <fieldConfiguration>
-    <field name="fid" configurationFlags="NoFlag">
+    <field configurationFlags="NoFlag" name="fid">
       <editWidget type="Hidden">
         <config>
           <Option/>
         </config>
       </editWidget>
     </field>
-    <field name="number" configurationFlags="NoFlag">
+    <field configurationFlags="NoFlag" name="number">
       <editWidget type="TextEdit">
         <config>
           <Option/>
         </config>
       </editWidget>
     </field>
-    <field name="reference" configurationFlags="NoFlag">
+    <field configurationFlags="NoFlag" name="reference">
       <editWidget type="ValueMap">
         <config>
           <Option type="Map">
             <Option name="map" type="List">
               <Option type="Map">
-                <Option name="no answer yet" value="{2839923C-8B7D-419E-B84B-CA2FE9B80EC7}" type="QString"/>
+                <Option value="{2839923C-8B7D-419E-B84B-CA2FE9B80EC7}" name="no answer yet" type="QString"/>
               </Option>
               <Option type="Map">
-                <Option name="change" value="1" type="QString"/>
+                <Option value="1" name="change" type="QString"/>
               </Option>
               <Option type="Map">
-                <Option name="no change" value="0" type="QString"/>
+                <Option value="0" name="no change" type="QString"/>
               </Option>
               <Option type="Map">
-                <Option name="cannot be told" value="255" type="QString"/>
+                <Option value="255" name="cannot be told" type="QString"/>
               </Option>
             </Option>
           </Option>
         </config>
       </editWidget>
     </field>
-    <field name="note" configurationFlags="NoFlag">
+    <field configurationFlags="NoFlag" name="note">
       <editWidget type="">
         <config>
           <Option/>
         </config>
       </editWidget>
     </field>
-    <field name="lon" configurationFlags="NoFlag">
+    <field configurationFlags="NoFlag" name="lon">
       <editWidget type="">
         <config>
           <Option/>
         </config>
       </editWidget>
     </field>
-    <field name="lat" configurationFlags="NoFlag">
+    <field configurationFlags="NoFlag" name="lat">
       <editWidget type="">
         <config>
           <Option/>
         </config>
       </editWidget>
     </field>
-    <field name="stratum" configurationFlags="NoFlag">
+    <field configurationFlags="NoFlag" name="stratum">
       <editWidget type="Hidden">
         <config>
           <Option/>
         </config>
       </editWidget>
     </field>
-    <field name="stratum_pixels" configurationFlags="NoFlag">
+    <field configurationFlags="NoFlag" name="stratum_px">
       <editWidget type="Hidden">
         <config>
           <Option/>
         </config>
       </editWidget>
     </field>
-    <field name="stratum_ha" configurationFlags="NoFlag">
+    <field configurationFlags="NoFlag" name="stratum_ha">
+      <editWidget type="Hidden">
+        <config>
+          <Option/>
+        </config>
+      </editWidget>
+    </field>
+    <field configurationFlags="NoFlag" name="drawn">
+      <editWidget type="Hidden">
+        <config>
+          <Option/>
+        </config>
+      </editWidget>
+    </field>
+    <field configurationFlags="NoFlag" name="map">
+      <editWidget type="Hidden">
+        <config>
+          <Option/>
+        </config>
+      </editWidget>
+    </field>
+    <field configurationFlags="NoFlag" name="map_ha">
+      <editWidget type="Hidden">
+        <config>
+          <Option/>
+        </config>
+      </editWidget>
+    </field>
+    <field configurationFlags="NoFlag" name="seed">
       <editWidget type="Hidden">
         <config>
           <Option/>
@@ -329,29 +357,37 @@
       </editWidget>
     </field>
   </fieldConfiguration>
-  <attributetableconfig actionWidgetStyle="dropDown" sortOrder="0" sortExpression="&quot;number&quot;">
+  <attributetableconfig sortExpression="&quot;number&quot;" actionWidgetStyle="dropDown" sortOrder="0">
     <columns>
-      <column name="fid" hidden="1" type="field" width="-1"/>
-      <column name="number" hidden="0" type="field" width="-1"/>
-      <column name="reference" hidden="0" type="field" width="-1"/>
-      <column name="note" hidden="0" type="field" width="-1"/>
-      <column name="lon" hidden="0" type="field" width="-1"/>
-      <column name="lat" hidden="0" type="field" width="-1"/>
-      <column name="stratum" hidden="1" type="field" width="-1"/>
-      <column name="stratum_pixels" hidden="1" type="field" width="-1"/>
-      <column name="stratum_ha" hidden="1" type="field" width="-1"/>
-      <column hidden="1" type="actions" width="-1"/>
+      <column name="fid" width="-1" hidden="1" type="field"/>
+      <column name="number" width="-1" hidden="0" type="field"/>
+      <column name="reference" width="-1" hidden="0" type="field"/>
+      <column name="note" width="-1" hidden="0" type="field"/>
+      <column name="lon" width="-1" hidden="0" type="field"/>
+      <column name="lat" width="-1" hidden="0" type="field"/>
+      <column name="stratum" width="-1" hidden="1" type="field"/>
+      <column name="stratum_px" width="-1" hidden="1" type="field"/>
+      <column name="stratum_ha" width="-1" hidden="1" type="field"/>
+      <column name="drawn" width="-1" hidden="1" type="field"/>
+      <column name="map" width="-1" hidden="1" type="field"/>
+      <column name="map_ha" width="-1" hidden="1" type="field"/>
+      <column name="seed" width="-1" hidden="1" type="field"/>
+      <column width="-1" hidden="1" type="actions"/>
     </columns>
   </attributetableconfig>
   <editorlayout>generatedlayout</editorlayout>
   <editable>
+    <field name="drawn" editable="0"/>
     <field name="fid" editable="0"/>
     <field name="lat" editable="0"/>
     <field name="lon" editable="0"/>
+    <field name="map" editable="0"/>
+    <field name="map_ha" editable="0"/>
     <field name="number" editable="0"/>
+    <field name="seed" editable="0"/>
     <field name="stratum" editable="0"/>
     <field name="stratum_ha" editable="0"/>
-    <field name="stratum_pixels" editable="0"/>
+    <field name="stratum_px" editable="0"/>
   </editable>
   <previewExpression>"number"</previewExpression>
   <mapTip enabled="1">[% "number" %]: [% CASE WHEN "reference" = 1 THEN 'change' WHEN "reference" = 0 THEN 'no change' WHEN "reference" = 255 THEN 'cannot be told' ELSE 'no answer yet' END %]</mapTip>

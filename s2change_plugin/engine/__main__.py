@@ -253,6 +253,11 @@ def compare(events: bool, as_json: bool, **given: Any) -> None:
     "some more pixels do.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another one draws other pixels.")
+@click.option(
+    "--extend",
+    metavar="FILE",
+    help="Older, smaller sample of MASK: its pixels and your answers come first in the new one, and its seed counts.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Say the result as JSON, for programs.")
 @_EVENTS
 def sample(events: bool, as_json: bool, **given: Any) -> None:

@@ -15,10 +15,8 @@ from .errors import UnreadableInput
 from .events import Events
 from .outputs import CHANGE, NOT_OBSERVED, require_apart, require_ending
 from .report import write_area_report
-from .sample import CHANGED, STRATA
-from .vectors import read_table
+from .sample import CHANGED, OF_STRATUM, STRATA, read_sample
 
-_FIELDS = {"reference", "stratum", "stratum_pixels", "stratum_ha"}
 # Of the answers that the sample's pixels allow for so many are drawn, of which the middle 95 % are the interval.
 _DRAWS, _INTERVAL = 100_000, (0.025, 0.975)
 
@@ -75,6 +73,11 @@ class Stratum:
         return self.changed + self.calm
 
     @property
+    def left(self) -> int:
+        """Of how many nothing was said."""
+        return self.drawn - self.told - self.unclear
+
+    @property
     def share(self) -> float:
         """How many of those have changed, 0–1."""
         return self.changed / self.told
@@ -97,7 +100,7 @@ def estimate_area(options: AreaOptions, events: Events) -> None:
     """
     outputs.require_folders(options.targets)
     outputs.require_not_read([options.sample], options.targets)
-    values = _values(options, read_strata(options.sample))
+    values = _values(options, *read_strata(options.sample))
     for text in values["warnings"]:
         events.message(text, "warning")
     if options.report:
@@ -109,37 +112,37 @@ def estimate_area(options: AreaOptions, events: Events) -> None:
     events.result(values, _summary(values))
 
 
-def read_strata(source: str) -> list[Stratum]:
-    """What was found in each stratum of a sample of which pixels were drawn.
+def read_strata(source: str) -> tuple[list[Stratum], str]:
+    """What was found in each stratum of a sample, and of which map it was drawn.
 
     Raises:
-        UnreadableInput: not such a sample, an answer that is none, or a stratum without any; the text says which.
+        UnreadableInput: not such a sample as it was drawn, an answer that is none, or a stratum without any; the text says which.
     """
-    table = read_table(source, "sample")
-    missing = sorted(_FIELDS - set(table.columns))
-    if missing or table.empty:
-        lacks = f"has no field {missing[0]!r}" if missing else "is empty"
-        raise UnreadableInput(f"The layer {source} {lacks}. Choose a sample that was drawn of a change map.")
-    said = table["reference"]
-    strange = said[said.notna() & ~said.isin([0, CHANGE, NOT_OBSERVED])]
-    if len(strange):
-        raise UnreadableInput(
-            f"In {source} the reference of a pixel is {strange.iloc[0]!s}. Let it be 1 (change), 0 (no change) or 255 (cannot be told), or leave it empty."
-        )
+    table = read_sample(source)
     found = {}
     for name, part in table.groupby("stratum", dropna=False):
-        sizes = set(zip(part["stratum_pixels"], part["stratum_ha"], strict=True))
+        sizes = set(zip(*(part[column] for column in OF_STRATUM[1:]), strict=True))
         if name not in STRATA or len(sizes) > 1:
-            wrong = f"of two maps in {name!r}" if name in STRATA else f"of an unknown stratum {name!r}"
+            wrong = f"of two samples in “{name}”" if name in STRATA else f"of a stratum that is not known, {name!r}"
             raise UnreadableInput(f"The layer {source} holds pixels {wrong}. Choose a sample as it was drawn of one change map.")
-        ((pixels, hectares),) = sizes
-        counts = [int((part["reference"] == code).sum()) for code in (CHANGE, 0, NOT_OBSERVED)]
-        found[name] = Stratum(str(name), int(pixels), float(hectares), len(part), *counts)
+        ((pixels, hectares, drawn),) = sizes
+        changed, calm, unclear = (int((part["reference"] == code).sum()) for code in (CHANGE, 0, NOT_OBSERVED))
+        found[name] = Stratum(str(name), int(pixels), float(hectares), int(drawn), changed, calm, unclear)
         if not found[name].told:
             raise UnreadableInput(
-                f"Of the {len(part)} pixels in “{name}” none has an answer. Say in the field “reference” what is true of them: 1 change, 0 no change."
+                f"Of the {int(drawn)} pixels in “{name}” none has an answer. Say in the field “reference” what is true of them: 1 change, 0 no change."
             )
-    return [found[name] for name in STRATA if name in found]
+        if len(part) > drawn or drawn > pixels:
+            raise UnreadableInput(
+                f"The layer {source} holds more pixels in “{name}” than were drawn. Choose a sample as it was drawn."
+            )
+    strata = [found[name] for name in STRATA if name in found]
+    if not np.isclose(sum(one.hectares for one in strata), table["map_ha"].iloc[0], rtol=1e-6):
+        raise UnreadableInput(
+            f"The layer {source} lacks all pixels of a part of the map ({', '.join(found)} is there), so of the whole nothing can be said. "
+            "Choose the sample as it was drawn, all of it."
+        )
+    return strata, str(table["map"].iloc[0])
 
 
 def shares_of(strata: Sequence[Stratum]) -> NDArray[np.float64]:
@@ -174,7 +177,7 @@ def estimated(values: NDArray[np.float64]) -> Estimate:
     return Estimate(value, min(value, float(low)), max(value, float(high)))
 
 
-def _values(options: AreaOptions, strata: Sequence[Stratum]) -> dict[str, Any]:
+def _values(options: AreaOptions, strata: Sequence[Stratum], of: str) -> dict[str, Any]:
     """Everything that came out, as it goes into the result event and the report."""
     hectares, mapped = np.array([one.hectares for one in strata]), np.array([one.name == CHANGED for one in strata])
     every = hectares.sum()
@@ -190,13 +193,15 @@ def _values(options: AreaOptions, strata: Sequence[Stratum]) -> dict[str, Any]:
         }
     return {
         "sample": options.sample,
+        "map": of,
         "report": str(options.report.resolve()) if options.report else None,
         "area_ha": _rounded(estimated(area), 4),
         "mapped_ha": round(float(shown), 4),
         "observed_ha": round(float(every), 4),
-        "scores": {name: _rounded(estimated(of), 6) for name, of in scores.items()},
+        "scores": {name: _rounded(estimated(values), 6) for name, values in scores.items()},
         "strata": [
-            {**vars(one), "share": round(one.share, 6), "changed_ha": round(one.share * one.hectares, 4)} for one in strata
+            {**vars(one), "left": one.left, "share": round(one.share, 6), "changed_ha": round(one.share * one.hectares, 4)}
+            for one in strata
         ],
         "drawn": sum(one.drawn for one in strata),
         "told": sum(one.told for one in strata),
@@ -210,13 +215,12 @@ def _rounded(one: Estimate, digits: int) -> dict[str, float | None]:
 
 def _warnings(strata: Sequence[Stratum]) -> list[str]:
     """What the interval takes for granted."""
-    unclear = sum(one.unclear for one in strata)
-    left = sum(one.drawn - one.told for one in strata) - unclear
+    unclear, left = sum(one.unclear for one in strata), sum(one.left for one in strata)
     found = []
     if left:
         found.append(
-            f"{left} pixels of the sample have no answer yet. The others count as if they were all that was drawn, which holds if they were looked at "
-            "in the order of their numbers."
+            f"{left} pixels of the sample have no answer. The others count as if they were all that was drawn, which holds if they were looked at in "
+            "the order of their numbers."
         )
     if unclear:
         found.append(
@@ -235,6 +239,6 @@ def _summary(values: dict[str, Any]) -> str:
         for name, one in ((name, values["scores"][name]) for name in ("precision", "recall", "f1"))
     )
     return (
-        f"Changed: {area['value']:,.2f} ha, with 95 % confidence {area['low']:,.2f} to {area['high']:,.2f} ha, by {values['told']:,} pixels that were "
-        f"looked at. The map shows {values['mapped_ha']:,.2f} ha. Of the map, also with 95 % confidence: {scores}."
+        f"Changed: {area['value']:,.2f} ha, with 95 % confidence {area['low']:,.2f} to {area['high']:,.2f} ha, by {values['told']:,} pixels with an "
+        f"answer. The map shows {values['mapped_ha']:,.2f} ha. Of the map, also with 95 % confidence: {scores}."
     )

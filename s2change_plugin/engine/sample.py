@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from ..paths import resources
 from . import outputs
 from .errors import GridMismatch, NothingObserved, OutputError, UnreadableInput
 from .events import Events
@@ -21,14 +22,18 @@ from .grid import Grid, fits_geopackage, for_pyproj, lonlat_of, name_of, pixel_a
 from .outputs import CHANGE, NOT_OBSERVED, PROBABILITY, require_apart, require_ending
 from .rasters import damaged, open_raster
 from .reference import open_change_mask
-from .vectors import plain_name, write_layer
+from .vectors import plain_name, read_table, write_layer, write_style
 
-# Where pixels are drawn, by what the map says: change; no change, but with a probability that only a tenth of such pixels have; no change.
+# Where pixels are drawn, by what the map says: change; no change, but with a probability that about a tenth of such pixels have or exceed; no change.
 CHANGED, _, _ = STRATA = ("change", "doubtful", "no change")
 _DOUBTFUL_SHARE = 0.1
 # How many are drawn in each, as parts of all, with a probability and without. Chosen on maps of fourteen cities (training/EXPERIMENTS.md, 41).
 _PARTS = {True: (1, 1, 2), False: (1, 0, 3)}
 LAYER = "sample"
+# What the layer says of a stratum, in the ten letters that a shapefile has room for.
+OF_STRATUM = ("stratum", "stratum_px", "stratum_ha", "drawn")
+_SIZES = (*OF_STRATUM[1:], "map_ha")
+_NUMBERS = ("number", "reference", "lon", "lat", *_SIZES, "seed")
 _WINDOW = 512
 _LEAST, _MOST = 20, 100_000
 # What stands for change beside stored probabilities.
@@ -48,6 +53,7 @@ class SampleOptions:
         probability: of the same run; None draws in two strata instead of three.
         size: how many pixels to draw.
         seed: another one draws other pixels.
+        extend: an older sample of this map, whose pixels and answers are the first of the new one; its seed counts.
     """
 
     mask: str
@@ -55,6 +61,7 @@ class SampleOptions:
     probability: str | None = None
     size: int = 300
     seed: int = 0
+    extend: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.
@@ -67,23 +74,30 @@ class SampleOptions:
             raise ValueError(f"the size is {self.size} and must lie between {_LEAST} and {_MOST}")
         if self.seed < 0:
             raise ValueError(f"the seed is {self.seed} and must not be negative")
-        require_apart([self.mask, self.probability], [self.sample])
+        require_apart(self.inputs, [self.sample])
         require_ending("GeoPackage", self.sample)
+
+    @property
+    def inputs(self) -> tuple[str | None, ...]:
+        """The files that are read."""
+        return self.mask, self.probability, self.extend
 
 
 def draw_sample(options: SampleOptions, events: Events) -> None:
     """Draw pixels at random in each of `STRATA`, write their outlines as a layer, and say through events how it goes and what came out.
 
     The layer holds a polygon for each pixel, in random order, with `number` (from 1), `reference` (empty; for a person to fill with 1 change, 0 no
-    change or 255 cannot be told), `note` (empty), `lon` and `lat` (degrees, of its centre), and, of its stratum, `stratum` (its name),
-    `stratum_pixels` and `stratum_ha`. Within a stratum every pixel is as likely, and counts as much as its mean pixel: on a grid of degrees their areas
-    differ a little with latitude.
+    change or 255 cannot be told), `note` (empty), `lon` and `lat` (degrees, of its centre); of its stratum `stratum` (its name), `stratum_px` and
+    `stratum_ha` (all of it) and `drawn` (how many of its pixels are in the sample); and of the map `map` (its file), `map_ha` (what was observed) and `seed`.
+    Within a stratum every pixel is as likely, and counts as much as its mean pixel: on a grid of degrees their areas differ a little with latitude.
+    A larger sample with the same seed holds the smaller one. QGIS finds the layer's style in the file.
 
     Raises:
         S2ChangeError: one of its kinds; then nothing is left behind.
     """
     outputs.require_folders([options.sample])
-    outputs.require_not_read([options.mask, options.probability], [options.sample])
+    outputs.require_not_read(options.inputs, [options.sample])
+    _require_unanswered(options.sample)
     with ExitStack() as opened:
         workdir = opened.enter_context(outputs.workdir_beside(options.sample))
         events.started(str(workdir.resolve()))
@@ -97,27 +111,57 @@ def draw_sample(options: SampleOptions, events: Events) -> None:
         pixels = by_stratum.sum(0)
         if not pixels.any():
             raise NothingObserved(f"The mask {options.mask} has no pixel that was observed, so there is nothing to draw from.")
+        if not pixels[1:].any():
+            events.message(
+                f"The mask {options.mask} holds nothing but change. If 0 is its nodata and means no change, correct that.",
+                "warning",
+            )
         hectares = np.array([pixel_area_m2(grid, part) for part in parts]) @ by_stratum / 1e4
-        random = np.random.default_rng(options.seed)
-        drawn = allocated(pixels.tolist(), options.size, _PARTS[options.probability is not None])
-        chosen = [np.sort(random.choice(of, count, replace=False)) for of, count in zip(pixels, drawn, strict=True)]
+        drawn = np.array(allocated(pixels.tolist(), options.size, _PARTS[options.probability is not None]))
+        of_stratum = {"stratum": np.array(STRATA), "stratum_px": pixels, "stratum_ha": hectares.round(4), "drawn": drawn}
+        older = _older(options.extend, of_stratum) if options.extend else None
+        seed = options.seed if older is None else int(older["seed"].iloc[0])
+        skipped = [0] * len(STRATA) if older is None else [int((older["stratum"] == name).sum()) for name in STRATA]
+        chosen = [
+            np.sort(_drawn(np.random.default_rng([seed, code]), int(pixels[code]), drawn[code])[skipped[code] :])
+            for code in range(len(STRATA))
+        ]
         places = _places(read, parts, by_stratum, chosen, level, events)
+        of_map = {"map": Path(without_queries(options.mask)).name, "map_ha": hectares.sum().round(4), "seed": seed}
+        table = _table(places, of_stratum, of_map, grid, np.random.default_rng(seed), older)
         with outputs.writing(options.sample):
             finished = outputs.in_workdir(workdir, "sample", options.sample)
             with plain_name(finished) as here:
-                write_layer(_table(places, pixels, hectares, grid, random), here, LAYER)
+                write_layer(table, here, LAYER)
+                write_style(here, LAYER, resources() / "styles" / "sample.qml")
             outputs.publish({finished: options.sample})
     values = {
         "sample": str(options.sample.resolve()),
         "mask": without_queries(options.mask),
-        "size": sum(drawn),
+        "size": len(table),
         "strata": {
-            name: {"drawn": count, "pixels": int(of), "hectares": round(float(ha), 4)}
-            for name, count, of, ha in zip(STRATA, drawn, pixels, hectares, strict=True)
+            name: {"drawn": int(count), "pixels": int(of), "hectares": float(ha)}
+            for name, of, ha, count in zip(*of_stratum.values(), strict=True)
             if of
         },
     }
     events.result(values, _summary(values))
+
+
+def _require_unanswered(target: Path) -> None:
+    """Refuse to replace a sample in which a person has said something.
+
+    Raises:
+        OutputError: there is one.
+    """
+    if not target.exists():
+        return
+    try:
+        said = read_table(f"{target}|layername={LAYER}", "sample")["reference"].notna().sum()
+    except (UnreadableInput, KeyError):
+        return
+    if said:
+        raise OutputError(f"{target} is a sample with {said} answers. Choose another name, or delete it.")
 
 
 def allocated(pixels: Sequence[int], size: int, parts: Sequence[int]) -> list[int]:
@@ -176,13 +220,74 @@ def _opened(options: SampleOptions, opened: ExitStack) -> tuple[Grid, _Read]:
 
 
 def _doubtful_from(counts: NDArray[np.int64]) -> int:
-    """The stored probability from which no change is doubtful: so many lie there or higher that it is a tenth, but never all without any.
+    """The stored probability from which no change is doubtful: that at which what lies there or higher is nearest to a tenth of it; at least 1.
 
     Args:
         counts: of what `_Read` gives, (257,).
     """
     from_top = np.cumsum(counts[:NOT_OBSERVED][::-1])[::-1]
-    return max(1, int(np.count_nonzero(from_top >= _DOUBTFUL_SHARE * from_top[0])) - 1)
+    return 1 + int(np.abs(from_top[1:] - _DOUBTFUL_SHARE * from_top[0]).argmin())
+
+
+def _drawn(random: np.random.Generator, of: int, count: int) -> NDArray[np.int64]:
+    """So many different numbers below another, (n,), in random order; of more the same ones are the first."""
+    if of < 4 * _MOST:
+        return random.permutation(of)[:count]
+    # Of twice as many some are the same, and never half of them.
+    numbers = random.integers(of, size=2 * _MOST)
+    _, first = np.unique(numbers, return_index=True)
+    return numbers[np.sort(first)[:count]]
+
+
+def _older(source: str, of_stratum: dict[str, NDArray[Any]]) -> Any:
+    """The pixels and answers of an older sample.
+
+    Raises:
+        UnreadableInput: it is none, or of another map, or no smaller than the new one.
+    """
+    table = read_sample(source)
+    new = dict(zip(of_stratum["stratum"], zip(*(of_stratum[name] for name in OF_STRATUM[1:]), strict=True), strict=True))
+    for name, pixels, hectares, drawn in set(zip(*(table[name] for name in OF_STRATUM), strict=True)):
+        if name not in new or (pixels, hectares) != new[name][:2]:
+            raise UnreadableInput(
+                f"{source} is no sample of this map, or was drawn with another probability. Give the very mask and probability that it was drawn of."
+            )
+        if drawn > new[name][2]:
+            raise UnreadableInput(f"{source} is no smaller than what is asked for. Give a larger --size.")
+    return table
+
+
+def read_sample(source: str) -> Any:
+    """A sample's attributes, its numbers as such, whatever a program that saved it made of them.
+
+    Raises:
+        UnreadableInput: a field is missing, or holds what is no number, or a pixel is there twice.
+    """
+    from pandas import to_numeric
+
+    table = read_table(source, "sample")
+    missing = [name for name in (*_NUMBERS, "stratum", "map", "note") if name not in table.columns]
+    if missing or table.empty:
+        lacks = f"has no field {missing[0]!r}" if missing else "is empty"
+        raise UnreadableInput(f"The layer {source} {lacks}. Choose a sample that was drawn of a change map.")
+    said = table["reference"].replace("", None)
+    table[list(_NUMBERS)] = table[list(_NUMBERS)].replace("", None).apply(to_numeric, errors="coerce")
+    strange = said[said.notna() & ~table["reference"].isin([0, CHANGE, NOT_OBSERVED])]
+    if len(strange):
+        raise UnreadableInput(
+            f"In {source} the reference of a pixel is {strange.iloc[0]!s}. Let it be 1 (change), 0 (no change) or 255 (cannot be told), or leave it empty."
+        )
+    if table[list(_NUMBERS)].drop(columns="reference").isna().any(axis=None) or (table[list(_SIZES)] <= 0).any(axis=None):
+        raise UnreadableInput(
+            f"In {source} a pixel lacks its number, its place, or one of {', '.join(_SIZES)}, which are above 0. Choose a sample as it was drawn."
+        )
+    again = table[table.duplicated(["lon", "lat"])]
+    if len(again):
+        one = again.iloc[0]
+        raise UnreadableInput(
+            f"The layer {source} holds the pixel at {one['lon']:.6f}, {one['lat']:.6f} twice. Take one of them away."
+        )
+    return table
 
 
 def _places(
@@ -209,14 +314,16 @@ def _places(
 
 def _table(
     places: Sequence[NDArray[np.int64]],
-    pixels: NDArray[np.int64],
-    hectares: NDArray[np.float64],
+    of_stratum: dict[str, NDArray[Any]],
+    of_map: dict[str, Any],
     grid: Grid,
     random: np.random.Generator,
+    older: Any,
 ) -> Any:
-    """The layer: the pixels of all strata, shuffled, so that their order tells nothing of the map."""
+    """The layer: the pixels of all strata, shuffled, so that their order tells nothing of the map; those of an older sample as they are before them."""
     # Slow to load, and needed here alone.
     import geopandas
+    from pandas import concat
     from shapely import box
 
     codes = np.repeat(np.arange(len(STRATA)), [len(part) for part in places])
@@ -224,19 +331,22 @@ def _table(
     codes, (rows, cols) = codes[order], np.concatenate(places)[order].T
     (left, top), (right, bottom) = (grid.transform @ (cols + shift, rows + shift) for shift in (0, 1))
     outlines = box(left, bottom, right, top)
-    lon, lat = np.transpose([lonlat_of(outline.centroid, grid.crs) for outline in outlines])
+    lonlat = np.array([lonlat_of(outline.centroid, grid.crs) for outline in outlines]).reshape(-1, 2).round(6)
+    first = 1 if older is None else int(older["number"].max()) + 1
     columns = {
-        "number": np.arange(1, len(codes) + 1, dtype=np.int32),
+        "number": np.arange(first, first + len(codes), dtype=np.int32),
         "reference": np.full(len(codes), None, object),
         "note": np.full(len(codes), None, object),
-        "lon": lon.round(6),
-        "lat": lat.round(6),
-        "stratum": np.array(STRATA)[codes],
-        "stratum_pixels": pixels[codes],
-        "stratum_ha": hectares[codes].round(4),
+        "lon": lonlat[:, 0],
+        "lat": lonlat[:, 1],
+        **{name: values[codes] for name, values in of_stratum.items()},
+        **of_map,
     }
     table = geopandas.GeoDataFrame(columns, geometry=list(outlines), crs=for_pyproj(grid.crs))
-    return table.astype({"reference": "Int32", "note": "string"})
+    if older is not None:
+        older["drawn"] = older["stratum"].map(dict(zip(STRATA, of_stratum["drawn"], strict=True)))
+        table = concat([older[list(table.columns)].to_crs(table.crs), table])
+    return table.astype({"number": "int32", "reference": "Int32", "note": "string", "drawn": "int32"})
 
 
 def _summary(values: dict[str, Any]) -> str:

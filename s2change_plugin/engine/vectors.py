@@ -135,3 +135,39 @@ def write_layer(table: geopandas.GeoDataFrame, target: Path, layer: str, append:
         table.to_file(target, mode="a" if append else "w", **how)
     except (DataSourceError, DataLayerError, FeatureError) as error:
         raise OSError(str(error)) from error
+
+
+def write_style(target: Path, layer: str, style: Path) -> None:
+    """Give a layer of a GeoPackage its style, which QGIS takes wherever the file goes: as QGIS saves one in a database, the default one.
+
+    Args:
+        target: as `plain_name` gives it.
+        layer: its name.
+        style: QGIS's own file of it (.qml).
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    from pandas import DataFrame, Timestamp
+    from pyogrio import write_dataframe
+    from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
+
+    # The names, and that catalogue and schema are empty, are QGIS's.
+    row = {
+        "f_table_catalog": "",
+        "f_table_schema": "",
+        "f_table_name": layer,
+        "f_geometry_column": "geom",
+        "styleName": layer,
+        "styleQML": style.read_text(encoding="utf-8"),
+        "styleSLD": "",
+        "useAsDefault": True,
+        "description": "",
+        "owner": "",
+        "ui": "",
+        "update_time": Timestamp.now("UTC"),
+    }
+    try:
+        write_dataframe(DataFrame([row]), target, layer="layer_styles", driver="GPKG", append=True)
+    except (DataSourceError, DataLayerError, FeatureError) as error:
+        raise OSError(str(error)) from error

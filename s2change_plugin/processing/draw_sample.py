@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from math import inf
+from pathlib import Path
 
 from qgis.core import (
     Qgis,
     QgsProcessingContext,
+    QgsProcessingException,
     QgsProcessingFeedback,
+    QgsProcessingOutputLayerDefinition,
     QgsProcessingOutputNumber,
+    QgsProcessingParameterFeatureSource,
     QgsProcessingParameterMapLayer,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterVectorDestination,
+    QgsProcessingUtils,
+    QgsProviderRegistry,
 )
 
 from . import parameters as shared
@@ -24,6 +30,7 @@ class DrawSample(EngineAlgorithm):
     """Pixels of a change map, drawn at random, by the engine's command `sample`."""
 
     COMMAND = "sample"
+    WITH_ATTRIBUTES = True
     TAKES = "a change mask, as Detect change makes it"
     FILL, LOWEST = 255, -inf
 
@@ -50,10 +57,12 @@ class DrawSample(EngineAlgorithm):
             "<b>how much has changed, with a confidence interval</b>, and how far the map is right. The area of change in the map itself is not that: what "
             "it calls change and is not, and what it misses, do not balance.</p>"
             "<p>The result is a layer with the outline of each pixel. Switch on editing, go through them in the order of their <i>number</i>, and choose in the field "
-            "<i>reference</i> change, no change, or cannot be told, by better images than the map was made of; in form view, the attribute table goes to each "
-            "by itself. Hide the change map meanwhile, so that it does not lead you. Save, and run <i>Estimate the area of change</i>.</p>"
+            "<i>reference</i> change, no change, or cannot be told, by better images than the map was made of; the form view of the attribute table goes from "
+            "one to the next, and with <i>Automatically zoom to current feature</i>, at its lower edge, the map goes along. Hide the change map meanwhile, so that it does not lead you. Then run <i>Estimate the area of "
+            "change</i>.</p>"
             "<p>Change is rare, so a quarter of the pixels is drawn where the map shows change. With the <b>probability</b> of the same run another quarter is drawn where the map "
             "is least sure that there is none: most of what it misses lies there, and the interval becomes narrower.</p>"
+            "<p>If the interval is too wide, draw a larger sample that <i>extends</i> the first: your answers stay.</p>"
         )
 
     def initAlgorithm(self, configuration: dict | None = None) -> None:
@@ -74,6 +83,12 @@ class DrawSample(EngineAlgorithm):
                 QgsProcessingParameterNumber("SIZE", "Pixels to draw", whole, 300, True, 20, 100000),
                 "Four times as many halve the width of the interval.",
             ),
+            shared.told(
+                QgsProcessingParameterFeatureSource(
+                    "EXTEND", "Smaller sample to extend", [Qgis.ProcessingSourceType.VectorPolygon], optional=True
+                ),
+                "An older sample of this very mask (and probability): its pixels and your answers come first in the new one.",
+            ),
             shared.advanced(
                 QgsProcessingParameterNumber("SEED", "Random seed", whole, 0, True, 0, 2**31 - 1),
                 "Another number draws other pixels.",
@@ -86,10 +101,39 @@ class DrawSample(EngineAlgorithm):
             self.addParameter(definition)
         self.addOutput(QgsProcessingOutputNumber("DRAWN", "Pixels that were drawn"))
 
+    def checkParameterValues(self, parameters: dict, context: QgsProcessingContext) -> tuple[bool, str]:
+        """What is wrong with the parameters, in a sentence."""
+        fits, reason = super().checkParameterValues(parameters, context)
+        edited = self._edited(parameters, context) if fits else ""
+        return (False, edited) if edited else (fits, reason)
+
+    def prepareAlgorithm(self, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> bool:
+        """As of any other; a model checks nothing before."""
+        edited = self._edited(parameters, context)
+        if edited:
+            raise QgsProcessingException(edited)
+        return super().prepareAlgorithm(parameters, context, feedback)
+
+    def _edited(self, parameters: dict, context: QgsProcessingContext) -> str:
+        """A sentence where a layer of the file that is to be written is being edited: its answers would be saved on the new one's pixels."""
+        target = parameters.get("SAMPLE")
+        # Asked for its path by `parameterAsOutputLayer`, QGIS would promise to load it.
+        if isinstance(target, QgsProcessingOutputLayerDefinition):
+            target = target.sink.valueAsString(context.expressionContext(), "")[0]
+        for layer in context.project().mapLayers().values() if context.project() else ():
+            file = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source()).get("path")
+            if file and layer.isEditable() and Path(file) == Path(str(target)):
+                return f"Sample: the layer {layer.name()!r} of that file is being edited. End that, or choose another file."
+        return ""
+
     @quiet_when_cancelled
     def processAlgorithm(self, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict:
         """Run the command and hand on what it says."""
         files = shared.targets(self, parameters, context)
+        if Path(QgsProcessingUtils.tempFolder()) in Path(files["SAMPLE"]).parents:
+            feedback.pushWarning(
+                "This sample is in a temporary file, which QGIS deletes when it ends. Save it elsewhere before you look at it."
+            )
         result = self.run_command(list(files.values()), feedback)
         styles = {files["SAMPLE"]: shipped_style("sample")}
         self.style(styles, self.names[0], lambda title: f"Sample of {title}", context)

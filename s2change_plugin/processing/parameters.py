@@ -408,7 +408,7 @@ def layer_file(
         # The engine mends what is invalid, here as elsewhere.
         source.setInvalidGeometryCheck(Qgis.InvalidGeometryCheck.NoCheck)
         # What is drawn and not saved has a number of its own that is a text, for which a copy with attributes leaves it out without a word
-        # (https://github.com/qgis/QGIS/issues/38913); where the engine looks at the outlines alone, they do without.
+        # (https://github.com/qgis/QGIS/issues/38913); where the engine looks at the outlines alone, they do without. To a sample nothing is drawn.
         request = QgsFeatureRequest() if algorithm.WITH_ATTRIBUTES else QgsFeatureRequest().setNoAttributes()
         parameters = {**parameters, name: source.materialize(request)}
     path, layer_name = algorithm.parameterAsCompatibleSourceLayerPathAndLayerName(

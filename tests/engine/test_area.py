@@ -16,17 +16,24 @@ from s2change_plugin.engine.area import Stratum, estimated, shares_of
 _MAP = {"change": (100.0, 10_000, (60, 20, 0, 0)), "no change": (900.0, 90_000, (2, 198, 0, 0))}
 
 
-def write(path: Path, strata: dict[str, tuple[float, int, tuple[int, int, int, int]]] = _MAP) -> Path:
+def table(strata: dict[str, tuple[float, int, tuple[int, int, int, int]]] = _MAP) -> geopandas.GeoDataFrame:
     """A sample of which a person has said what is true."""
     rows = [
-        {"reference": answer, "stratum": name, "stratum_pixels": pixels, "stratum_ha": hectares}
+        (answer, name, pixels, hectares, sum(answers))
         for name, (hectares, pixels, answers) in strata.items()
         for answer, count in zip((1, 0, 255, None), answers, strict=True)
         for _ in range(count)
     ]
-    names = ("reference", "stratum", "stratum_pixels", "stratum_ha")
-    table = geopandas.GeoDataFrame(rows, columns=names, geometry=[box(0, 0, 1, 1)] * len(rows), crs="EPSG:32631")
-    table.astype({"reference": "Int32"}).to_file(path, layer="sample")
+    columns = ("reference", "stratum", "stratum_px", "stratum_ha", "drawn")
+    found = geopandas.GeoDataFrame(rows, columns=columns, geometry=[box(0, 0, 1, 1)] * len(rows), crs="EPSG:32631")
+    places = np.arange(len(rows))
+    more = {"number": places + 1, "note": None, "lon": places / 1000, "lat": 45.0, "map": "m.tif", "seed": 0}
+    return found.assign(**more, map_ha=sum(hectares for hectares, _, _ in strata.values())).astype({"reference": "Int32"})
+
+
+def write(path: Path, strata: dict[str, tuple[float, int, tuple[int, int, int, int]]] = _MAP) -> Path:
+    """It as a file."""
+    table(strata).to_file(path, layer="sample")
     return path
 
 
@@ -134,7 +141,7 @@ def test_of_a_map_and_ground_without_change_scores_are_not_defined(tmp_path: Pat
             {"change": (1.0, 100, (5, 5, 0, 0)), "no change": (9.0, 900, (0, 0, 2, 8))},
             "Of the 10 pixels in “no change” none has an answer",
         ),
-        ({"change": (1.0, 100, (5, 5, 0, 0)), "forest": (9.0, 900, (1, 1, 0, 0))}, "an unknown stratum 'forest'"),
+        ({"change": (1.0, 100, (5, 5, 0, 0)), "forest": (9.0, 900, (1, 1, 0, 0))}, "of a stratum that is not known, 'forest'"),
         ({"no change": (9.0, 900, (0, 0, 0, 0))}, "is empty"),
     ],
 )
@@ -142,24 +149,64 @@ def test_what_no_area_comes_of_is_refused(tmp_path: Path, strata: dict, sentence
     assert sentence in refusal(write(tmp_path / "s.gpkg", strata))
 
 
-def test_samples_of_two_maps_are_refused(tmp_path: Path) -> None:
-    one, other = (
-        geopandas.read_file(write(tmp_path / f"{size}.gpkg", {"change": (size, 100, (5, 5, 0, 0))})) for size in (1.0, 2.0)
-    )
-    geopandas.pd.concat([one, other]).to_file(tmp_path / "both.gpkg")
-    assert "holds pixels of two maps in 'change'" in refusal(tmp_path / "both.gpkg")
+def test_what_is_left_of_a_part_is_what_has_an_answer_and_the_rest_is_said(tmp_path: Path) -> None:
+    table().drop(index=range(0, 250, 10)).to_file(tmp_path / "s.gpkg")
+    said = result(tmp_path / "s.gpkg")
+    assert (said["drawn"], said["told"]) == (280, 255)
+    assert said["warnings"][0].startswith("25 pixels of the sample have no answer.")
 
 
-def test_an_answer_that_is_none_is_refused(tmp_path: Path) -> None:
-    table = geopandas.read_file(write(tmp_path / "s.gpkg"))
-    table.loc[7, "reference"] = 2
-    table.to_file(tmp_path / "two.gpkg")
-    assert "the reference of a pixel is 2" in refusal(tmp_path / "two.gpkg")
+def test_a_sample_without_all_of_a_part_is_refused(tmp_path: Path) -> None:
+    whole = table()
+    whole[whole["stratum"] == "change"].to_file(tmp_path / "s.gpkg")
+    assert "lacks all pixels of a part of the map (change is there)" in refusal(tmp_path / "s.gpkg")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "sentence"),
+    [
+        ("reference", 2, "the reference of a pixel is 2."),
+        ("stratum_ha", 7.0, "holds pixels of two samples in “change”"),
+        ("drawn", 100, "holds pixels of two samples in “change”"),
+        ("stratum", None, "a stratum that is not known"),
+        ("stratum_px", None, "a pixel lacks its number, its place, or one of"),
+        ("stratum_ha", -1.0, "a pixel lacks its number, its place, or one of"),
+        ("lon", 0.05, "holds the pixel at 0.050000, 45.000000 twice"),
+    ],
+)
+def test_what_was_changed_by_hand_is_refused(tmp_path: Path, column: str, value: object, sentence: str) -> None:
+    changed = table()
+    changed.loc[7, column] = value
+    changed.to_file(tmp_path / "s.gpkg")
+    assert sentence in refusal(tmp_path / "s.gpkg")
+
+
+def test_more_pixels_than_were_drawn_are_refused(tmp_path: Path) -> None:
+    table().assign(drawn=lambda one: one["drawn"] - 1).to_file(tmp_path / "s.gpkg")
+    assert "holds more pixels in “change” than were drawn" in refusal(tmp_path / "s.gpkg")
+
+
+@pytest.mark.parametrize("name", ["s.shp", "s.geojson", "s.csv", "s.fgb"])
+def test_a_sample_that_was_saved_in_another_format_says_the_same(tmp_path: Path, name: str) -> None:
+    saved = table({"change": (100.0, 10_000, (60, 20, 1, 1)), "no change": (900.0, 90_000, (2, 198, 0, 3))})
+    if name == "s.csv":
+        # Of which all is text.
+        saved.drop(columns="geometry").to_csv(tmp_path / name, index=False)
+    else:
+        saved.to_crs(4326).to_file(tmp_path / name)
+    saved.to_file(tmp_path / "s.gpkg")
+    said, expected = result(tmp_path / name), result(tmp_path / "s.gpkg")
+    assert {key: said[key] for key in said if key != "sample"} == {key: expected[key] for key in expected if key != "sample"}
+
+
+def test_answers_in_words_are_refused(tmp_path: Path) -> None:
+    table().assign(reference="yes").to_file(tmp_path / "s.gpkg")
+    assert "the reference of a pixel is yes. Let it be 1 (change)" in refusal(tmp_path / "s.gpkg")
 
 
 def test_a_layer_that_is_no_sample_is_refused(tmp_path: Path) -> None:
     geopandas.GeoDataFrame({"reference": [1]}, geometry=[box(0, 0, 1, 1)], crs="EPSG:32631").to_file(tmp_path / "other.gpkg")
-    assert "has no field 'stratum'" in refusal(tmp_path / "other.gpkg")
+    assert "has no field 'number'" in refusal(tmp_path / "other.gpkg")
     (tmp_path / "text.gpkg").write_text("no database")
     assert "cannot be read as polygons" in refusal(tmp_path / "text.gpkg")
     assert "There is no file" in refusal(tmp_path / "none.gpkg")
@@ -171,6 +218,7 @@ def test_the_report_says_area_interval_and_what_was_looked_at(tmp_path: Path) ->
     assert said["report"] == str(tmp_path / "area.html")
     assert "84.00 ha" in page
     assert f"{said['area_ha']['low']:,.2f} ha" in page
+    assert "s.gpkg, drawn of m.tif: 280 pixels with an answer" in page
     assert '<td class="number">80</td><td class="number">60</td><td class="number">20</td>' in page
     assert "75.0 %" in page
 

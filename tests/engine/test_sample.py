@@ -1,18 +1,25 @@
 """The command `sample`, as a person or a script uses it."""
 
 import json
+import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import geopandas
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from click.testing import CliRunner, Result
+from rasterio.crs import CRS
 
 from s2change_plugin.engine.__main__ import main
 from s2change_plugin.engine.grid import Grid, geodesic_area_m2
 from s2change_plugin.engine.outputs import MASK, NOT_OBSERVED, PROBABILITY, Layer, RasterWriter
-from s2change_plugin.engine.sample import _doubtful_from, allocated
+from s2change_plugin.engine.sample import _doubtful_from, _drawn, allocated
+from s2change_plugin.paths import resources
 from tests.conftest import write_stack
 
 
@@ -93,7 +100,7 @@ def test_strata_together_are_all_that_was_observed(mask: Path, probability: Path
     assert sum(one["hectares"] for one in strata.values()) == pytest.approx(whole * 550 / 600, rel=1e-4)
     for name, one in strata.items():
         part = table[table["stratum"] == name]
-        assert set(part["stratum_pixels"]) == {one["pixels"]}
+        assert set(part["stratum_px"]) == {one["pixels"]}
         assert set(part["stratum_ha"]) == {one["hectares"]}
 
 
@@ -158,19 +165,25 @@ def test_longitude_and_latitude_are_those_of_the_pixels_centres(mask: Path) -> N
         ([10, 1000, 1000], (1, 1, 2), [10, 97, 193]),
         ([0, 1000, 1000], (1, 1, 2), [0, 100, 200]),
         ([5, 0, 7], (1, 0, 3), [5, 0, 7]),
+        # By its part, not by its pixels, a stratum is short.
+        ([90, 1000, 120], (1, 1, 2), [90, 90, 120]),
     ],
 )
 def test_a_stratum_with_few_pixels_gives_all_and_the_others_more(pixels: list[int], parts: tuple, expected: list[int]) -> None:
     assert allocated(pixels, 300, parts) == expected
 
 
-def test_doubtful_is_at_least_a_tenth_and_never_what_has_no_probability() -> None:
+def test_doubtful_is_what_is_nearest_to_a_tenth_and_never_what_has_no_probability() -> None:
     counts = np.zeros(257, int)
     counts[[0, 10, 20, 30]] = [850, 60, 50, 40]
     # 90 lie at 20 or above, 150 at 10 or above.
-    assert _doubtful_from(counts) == 10
-    counts[[0, 10, 20, 30]] = [850, 50, 60, 40]
-    assert _doubtful_from(counts) == 20
+    assert _doubtful_from(counts) == 11
+    counts[[0, 10, 20, 30]] = [850, 20, 90, 40]
+    assert _doubtful_from(counts) == 11
+    counts[[0, 10, 20, 30]] = [850, 90, 20, 40]
+    assert _doubtful_from(counts) == 11
+    counts[[0, 10, 20, 30]] = [860, 100, 20, 20]
+    assert _doubtful_from(counts) == 1
     counts[[10, 20, 30]] = 0
     assert _doubtful_from(counts) == 1
 
@@ -216,3 +229,139 @@ def test_what_cannot_be_meant_is_wrong_usage(mask: Path, option: str, value: int
     done = sample(mask, mask.parent / "sample.gpkg", option, value)
     assert done.exit_code == 2
     assert option.removeprefix("--") in done.stderr
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("target", ["mask.tif", "probability.tif", "sample.tif", "older.gpkg"])
+def test_a_sample_in_place_of_what_it_is_drawn_of_is_refused(mask: Path, probability: Path, target: str) -> None:
+    older = mask.parent / "older.gpkg"
+    sample(mask, older, "--probability", probability, "--size", 40)
+    before = contents(mask.parent)
+    done = sample(mask, mask.parent / target, "--probability", probability, "--extend", older)
+    assert done.exit_code == 1
+    assert contents(mask.parent) == before
+
+
+def test_a_file_behind_the_mask_is_not_replaced(mask: Path) -> None:
+    """A VRT names it, and a GeoPackage may hold a raster."""
+    inside = mask.parent / "mask.gpkg"
+    rasterio.shutil.copy(mask, inside, driver="GPKG")
+    rasterio.shutil.copy(inside, mask.parent / "mask.vrt", driver="VRT")
+    whole = inside.read_bytes()
+    done = sample(mask.parent / "mask.vrt", inside)
+    assert done.exit_code == 1
+    assert "is an input and cannot be an output" in done.stderr
+    assert inside.read_bytes() == whole
+
+
+def test_a_crs_that_no_geopackage_can_hold_is_refused_before_anything_is_read(mask: Path) -> None:
+    turned = "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +R=6371229 +to_meter=0.0174532925199433"
+    wkt = escape(CRS.from_string(turned).to_wkt(version="WKT2_2019"))
+    there = mask.with_suffix(".vrt")
+    rasterio.shutil.copy(mask, there, driver="VRT")
+    there.write_text(re.sub(r"<SRS.*?</SRS>", lambda _: f"<SRS>{wkt}</SRS>", there.read_text(), flags=re.DOTALL))
+    done = sample(there, mask.parent / "sample.gpkg")
+    assert done.exit_code == 1
+    assert "A GeoPackage cannot hold the CRS of the mask" in done.stderr
+
+
+def test_a_damaged_probability_is_said_to_be_damaged(mask: Path, probability: Path) -> None:
+    probability.write_bytes(probability.read_bytes()[: probability.stat().st_size // 2])
+    done = sample(mask, mask.parent / "sample.gpkg", "--probability", probability)
+    assert done.exit_code == 1
+    assert "probability.tif" in done.stderr.splitlines()[-1]
+    assert not (mask.parent / "sample.gpkg").exists()
+
+
+def test_hectares_are_those_where_the_pixels_lie(tmp_path: Path) -> None:
+    # Two windows, from 60° to 30° north and on to the equator; the upper one is change.
+    values = np.zeros((1024, 4), np.uint8)
+    values[:512] = 1
+    mask = write(tmp_path / "mask.tif", values, MASK, crs="EPSG:4326", origin=(3.0, 60.0), pixel=(30 / 512, 30 / 512))
+    said, _ = drawn(mask)
+    upper, lower = (said["strata"][name]["hectares"] for name in ("change", "no change"))
+    # By sin 60° − sin 30° and sin 30° on a sphere.
+    assert upper / lower == pytest.approx((0.8660 - 0.5) / 0.5, rel=0.01)
+
+
+def test_a_sample_with_answers_is_not_replaced_and_one_without_is(mask: Path) -> None:
+    target = mask.parent / "sample.gpkg"
+    drawn(mask)
+    drawn(mask, "--seed", 1)
+    with closing(sqlite3.connect(target)) as database:
+        for trigger in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            database.execute(f"DROP TRIGGER {trigger[0]}")
+        database.execute("UPDATE sample SET reference = 0 WHERE number IN (1, 2)")
+        database.commit()
+    whole = target.read_bytes()
+    done = sample(mask, target)
+    assert done.exit_code == 1
+    assert "is a sample with 2 answers. Choose another name, or delete it." in done.stderr
+    assert target.read_bytes() == whole
+
+
+def test_a_larger_sample_extends_a_smaller_one_and_keeps_its_answers(mask: Path, probability: Path) -> None:
+    _, table = drawn(mask, "--probability", probability, "--size", 100, "--seed", 5)
+    table["reference"] = (table["number"] % 3).map({0: 0, 1: 1, 2: None})
+    table["note"] = "seen"
+    older = mask.parent / "older.gpkg"
+    table.to_file(older)
+    said, new = drawn(mask, "--probability", probability, "--size", 300, "--extend", older)
+    assert said["size"] == len(new) == len(set(places(new))) == 300
+    assert list(new["number"]) == list(range(1, 301))
+    assert places(new)[:100] == places(table)
+    np.testing.assert_array_equal(new["reference"][:100], table["reference"])
+    assert (new["note"][:100] == "seen").all()
+    assert new[["reference", "note"]][100:].isna().all(axis=None)
+    assert new["stratum"].value_counts().to_dict() == {"change": 75, "doubtful": 75, "no change": 150}
+    for name, part in new.groupby("stratum"):
+        assert set(part["drawn"]) == {len(part)}, name
+    assert set(new["seed"]) == {5}
+    # As if all had been drawn at once.
+    (mask.parent / "sample.gpkg").unlink()
+    assert set(places(new)) == set(places(drawn(mask, "--probability", probability, "--size", 300, "--seed", 5)[1]))
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["--size", 50], "is no smaller than what is asked for. Give a larger --size."),
+        (["--size", 400], "was drawn with another probability"),
+    ],
+)
+def test_what_cannot_be_extended_is_refused(mask: Path, probability: Path, more: list, sentence: str) -> None:
+    older = mask.parent / "older.gpkg"
+    sample(mask, older, "--size", 100, *(["--probability", probability] if more[1] == 400 else []))
+    done = sample(mask, mask.parent / "sample.gpkg", "--extend", older, *more)
+    assert done.exit_code == 1
+    assert sentence in done.stderr.splitlines()[-1]
+
+
+def test_a_mask_that_holds_nothing_but_change_is_doubted(tmp_path: Path) -> None:
+    values = np.ones((50, 60), np.uint8)
+    values[10:] = NOT_OBSERVED
+    done = sample(write(tmp_path / "mask.tif", values, MASK), tmp_path / "sample.gpkg")
+    assert done.exit_code == 0
+    assert "holds nothing but change. If 0 is its nodata" in done.stderr
+
+
+def test_qgis_finds_the_style_in_the_file(mask: Path) -> None:
+    drawn(mask)
+    with closing(sqlite3.connect(mask.parent / "sample.gpkg")) as database:
+        ((layer, column, style, default),) = database.execute(
+            "SELECT f_table_name, f_geometry_column, styleQML, useAsDefault FROM layer_styles"
+        ).fetchall()
+        ((geometry,),) = database.execute("SELECT column_name FROM gpkg_geometry_columns").fetchall()
+    assert (layer, column, default) == ("sample", geometry, 1)
+    assert style == (resources() / "styles" / "sample.qml").read_text()
+
+
+@pytest.mark.parametrize("of", [50, 10_000, 10**7])
+def test_of_more_pixels_the_first_are_the_same(of: int) -> None:
+    few, many = (_drawn(np.random.default_rng(1), of, count) for count in (20, 45))
+    assert len(set(many.tolist())) == 45
+    np.testing.assert_array_equal(few, many[:20])
+    assert many.max() < of

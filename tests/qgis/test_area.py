@@ -10,6 +10,7 @@ from qgis.core import (
     NULL,
     QgsApplication,
     QgsFeatureRequest,
+    QgsProcessing,
     QgsProcessingException,
     QgsProcessingFeedback,
     QgsProject,
@@ -79,7 +80,7 @@ def test_pixels_wait_for_their_answers_one_by_one_and_show_nothing_of_the_map(sa
     assert names["reference"] == "ValueMap"
     choices = sample.editorWidgetSetup(fields.indexOf("reference")).config()["map"]
     assert [value for one in choices for value in one.values()][1:] == ["1", "0", "255"]
-    hidden = {"fid", "stratum", "stratum_pixels", "stratum_ha"}
+    hidden = {"fid", "stratum", "stratum_px", "stratum_ha", "drawn", "map", "map_ha", "seed"}
     assert {name for name, kind in names.items() if kind == "Hidden"} == hidden
     table = sample.attributeTableConfig()
     assert {one.name for one in table.columns() if one.hidden and one.name} == hidden
@@ -111,8 +112,7 @@ def test_answers_count_though_they_are_not_saved(sample: QgsVectorLayer, tmp_pat
     assert result["RECALL_LOW"] < result["RECALL"] < result["RECALL_HIGH"] < 1
     page = (tmp_path / "area.html").read_text()
     assert f"{result['AREA_HA']:,.2f} ha" in page
-    assert f'<p class="names">“{sample.name()}”' in page
-    assert "200 pixels that were looked at" in page
+    assert f'<p class="names">“{sample.name()}”, drawn of mask.tif: 200 pixels with an answer' in page
     declared = {one.name() for one in QgsApplication.processingRegistry().algorithmById(ESTIMATE).outputDefinitions()}
     assert set(result) <= declared
     # Saved, they say the same.
@@ -128,7 +128,7 @@ def test_what_has_no_answer_yet_is_said(sample: QgsVectorLayer) -> None:
     answer(sample, 120)
     feedback = QgsProcessingFeedback(False)
     processing.run(ESTIMATE, {"SAMPLE": sample.id()}, feedback=feedback)
-    assert "80 pixels of the sample have no answer yet" in feedback.textLog()
+    assert "80 pixels of the sample have no answer" in feedback.textLog()
     sample.rollBack()
 
 
@@ -152,3 +152,43 @@ def test_a_layer_of_the_project_is_drawn_from_and_a_probability_of_another_map_r
     finally:
         del mask, other
         project.removeAllMapLayers()
+
+
+def test_what_is_opened_from_the_file_alone_has_its_form_too(sample: QgsVectorLayer, tmp_path: Path) -> None:
+    path = tmp_path / "moved.gpkg"
+    path.write_bytes((tmp_path / "sample.gpkg").read_bytes())
+    layer = QgsVectorLayer(str(path), "moved", "ogr")
+    assert layer.editorWidgetSetup(layer.fields().indexOf("reference")).type() == "ValueMap"
+    assert layer.editorWidgetSetup(layer.fields().indexOf("stratum")).type() == "Hidden"
+    del layer
+
+
+def test_a_sample_that_is_being_edited_is_not_drawn_anew(sample: QgsVectorLayer, folder: Path, tmp_path: Path) -> None:
+    """Its answers would be saved on the pixels of the new one."""
+    asked = {"MASK": str(folder / "mask.tif"), "SEED": 3, "SAMPLE": str(tmp_path / "sample.gpkg")}
+    sample.startEditing()
+    answer(sample)
+    with pytest.raises(QgsProcessingException, match=re.escape(f"{sample.name()!r} of that file is being edited")):
+        processing.run(DRAW, asked)
+    assert sample.commitChanges()
+    with pytest.raises(QgsProcessingException, match="is a sample with 200 answers"):
+        processing.run(DRAW, asked)
+
+
+def test_a_larger_sample_keeps_the_answers_that_are_not_saved_yet(sample: QgsVectorLayer, folder: Path, tmp_path: Path) -> None:
+    sample.startEditing()
+    answer(sample, 150)
+    inputs = {name.upper(): str(folder / f"{name}.tif") for name in ("mask", "probability")}
+    result = processing.run(DRAW, {**inputs, "SIZE": 400, "EXTEND": sample.id(), "SAMPLE": str(tmp_path / "larger.gpkg")})
+    assert result["DRAWN"] == 400
+    larger = QgsVectorLayer(result["SAMPLE"], "larger", "ogr")
+    said = [feature["reference"] for feature in larger.getFeatures(QgsFeatureRequest().addOrderBy('"number"'))]
+    assert [value == NULL for value in said] == [False] * 150 + [True] * 250
+    sample.rollBack()
+    del larger
+
+
+def test_a_sample_in_a_temporary_file_is_warned_of(provider, engine, folder: Path) -> None:
+    feedback = QgsProcessingFeedback(False)
+    processing.run(DRAW, {"MASK": str(folder / "mask.tif"), "SAMPLE": QgsProcessing.TEMPORARY_OUTPUT}, feedback=feedback)
+    assert "a temporary file, which QGIS deletes" in feedback.textLog()

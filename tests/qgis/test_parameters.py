@@ -138,6 +138,7 @@ def test_every_parameter_has_help_and_those_for_few_are_advanced(provider, name:
         "LABELLED",
         "CHANGE",
         "NO_CHANGE",
+        "EXTEND",
         "NAME",
         "DETECTS",
         "LICENCE",

@@ -26,8 +26,8 @@ from qgis.core import (
 if TYPE_CHECKING:
     from .algorithm import EngineAlgorithm
 
-# How the name of a band's file ends, which the engine takes for its folder.
-_BAND = re.compile(r"(?:^|[_\-. ])B(?:\d\d|8A)(?:_[126]0m|_\(Raw\))?$", re.IGNORECASE)
+# How the name of a band's file ends, or of a clip of it, which the engine takes for its folder.
+_BAND = re.compile(r"(?:^|[_\-. ])B(?:\d\d|8A)(?:_[126]0m|_\(Raw\))?(?:[_\-. ]clip(?:ped)?)?$", re.IGNORECASE)
 # A product's level and sensing date, in its name and in those of its files.
 _PRODUCT = re.compile(r"_MSIL\d[A-Z]_(\d{4})(\d\d)(\d\d)T")
 # The tile of a product.

@@ -311,10 +311,11 @@ def test_groups_may_be_selected_and_tell_days(opened, pair: Path, tmp_path: Path
     assert filled(opened) == ["Prepared scene after", "Prepared scene before"]
 
 
-def test_bands_of_two_days_in_one_folder_are_two_scenes(opened, pair: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["_(Raw)", "_10m_clip", " clipped"])
+def test_bands_of_two_days_in_one_folder_are_two_scenes(opened, pair: Path, tmp_path: Path, end: str) -> None:
     for day in ("2021-08-20", "2018-04-02"):
         for band in ("B02", "B03"):
-            name = f"{day}_Sentinel-2_L1C_{band}_(Raw).tif"
+            name = f"{day}_Sentinel-2_L1C_{band}{end}.tif"
             shutil.copyfile(pair / "bands1" / f"T31_{band}.tif", tmp_path / name)
             layer(tmp_path / name, f"{day} {band}")
     assert [name[:10] for name in filled(opened)] == ["2018-04-02", "2021-08-20"]

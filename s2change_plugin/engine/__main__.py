@@ -249,8 +249,8 @@ def compare(events: bool, as_json: bool, **given: Any) -> None:
 @click.option(
     "--probability",
     metavar="FILE",
-    help="Probability that was written with MASK: a quarter of the pixels is then drawn where the map is least sure of no change, which tells as much as "
-    "some more pixels do.",
+    help="Probability that was written with MASK: a quarter of the pixels is then drawn where the map is least sure of no change, which tells about as "
+    "much as twice as many pixels do.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another one draws other pixels.")
 @click.option(

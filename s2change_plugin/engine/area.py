@@ -17,7 +17,7 @@ from .outputs import CHANGE, NOT_OBSERVED, require_apart, require_ending
 from .report import write_area_report
 from .sample import CHANGED, OF_STRATUM, STRATA, read_sample
 
-# Of the answers that the sample's pixels allow for so many are drawn, of which the middle 95 % are the interval.
+# Draws from what is known of the changed shares after the answers; their central 95 % are the interval.
 _DRAWS, _INTERVAL = 100_000, (0.025, 0.975)
 
 
@@ -26,7 +26,7 @@ class AreaOptions:
     """An estimate, as asked for.
 
     Attributes:
-        sample: layer that `sample.draw_sample` wrote, its field `reference` filled: `FILE` or `FILE|layername=NAME`.
+        sample: layer that `sample.draw_sample` wrote, its field `reference` filled; see `vectors.read_table`.
         report: HTML page to write.
     """
 
@@ -100,7 +100,8 @@ def estimate_area(options: AreaOptions, events: Events) -> None:
     """
     outputs.require_folders(options.targets)
     outputs.require_not_read([options.sample], options.targets)
-    values = _values(options, *read_strata(options.sample))
+    table = read_sample(options.sample)
+    values = _values(options, read_strata(table, options.sample), str(table["map"].iloc[0]), _passed_over(table))
     for text in values["warnings"]:
         events.message(text, "warning")
     if options.report:
@@ -112,13 +113,16 @@ def estimate_area(options: AreaOptions, events: Events) -> None:
     events.result(values, _summary(values))
 
 
-def read_strata(source: str) -> tuple[list[Stratum], str]:
-    """What was found in each stratum of a sample, and of which map it was drawn.
+def read_strata(table: Any, source: str) -> list[Stratum]:
+    """What was found in each stratum of a sample.
+
+    Args:
+        table: the sample, as `sample.read_sample` gives it.
+        source: its name, for messages.
 
     Raises:
-        UnreadableInput: not such a sample as it was drawn, an answer that is none, or a stratum without any; the text says which.
+        UnreadableInput: it is not all as it was drawn, or a stratum has no answer; the text says which.
     """
-    table = read_sample(source)
     found = {}
     for name, part in table.groupby("stratum", dropna=False):
         sizes = set(zip(*(part[column] for column in OF_STRATUM[1:]), strict=True))
@@ -126,23 +130,29 @@ def read_strata(source: str) -> tuple[list[Stratum], str]:
             wrong = f"of two samples in “{name}”" if name in STRATA else f"of a stratum that is not known, {name!r}"
             raise UnreadableInput(f"The layer {source} holds pixels {wrong}. Choose a sample as it was drawn of one change map.")
         ((pixels, hectares, drawn),) = sizes
-        changed, calm, unclear = (int((part["reference"] == code).sum()) for code in (CHANGE, 0, NOT_OBSERVED))
-        found[name] = Stratum(str(name), int(pixels), float(hectares), int(drawn), changed, calm, unclear)
-        if not found[name].told:
-            raise UnreadableInput(
-                f"Of the {int(drawn)} pixels in “{name}” none has an answer. Say in the field “reference” what is true of them: 1 change, 0 no change."
-            )
+        counts = [int((part["reference"] == code).sum()) for code in (CHANGE, 0, NOT_OBSERVED)]
+        found[name] = one = Stratum(str(name), int(pixels), float(hectares), int(drawn), *counts)
         if len(part) > drawn or drawn > pixels:
             raise UnreadableInput(
                 f"The layer {source} holds more pixels in “{name}” than were drawn. Choose a sample as it was drawn."
             )
+        if not one.told and one.unclear:
+            raise UnreadableInput(
+                f"In “{name}” all {one.unclear} pixels with an answer cannot be told, so nothing can be said of that part of the map. "
+                "Look at better images, or at more of its pixels."
+            )
+        if not one.told:
+            raise UnreadableInput(
+                f"Of the {one.drawn} pixels in “{name}” none has an answer. Say in the field “reference” what is true of them: 1 change, 0 no change."
+            )
     strata = [found[name] for name in STRATA if name in found]
-    if not np.isclose(sum(one.hectares for one in strata), table["map_ha"].iloc[0], rtol=1e-6):
+    # No pixel of Sentinel-2 is so small.
+    if abs(sum(one.hectares for one in strata) - table["map_ha"].iloc[0]) > 1e-3:
         raise UnreadableInput(
-            f"The layer {source} lacks all pixels of a part of the map ({', '.join(found)} is there), so of the whole nothing can be said. "
+            f"The layer {source} lacks all pixels of a part of the map (only {', '.join(found)} is there), so of the whole nothing can be said. "
             "Choose the sample as it was drawn, all of it."
         )
-    return strata, str(table["map"].iloc[0])
+    return strata
 
 
 def shares_of(strata: Sequence[Stratum]) -> NDArray[np.float64]:
@@ -177,7 +187,7 @@ def estimated(values: NDArray[np.float64]) -> Estimate:
     return Estimate(value, min(value, float(low)), max(value, float(high)))
 
 
-def _values(options: AreaOptions, strata: Sequence[Stratum], of: str) -> dict[str, Any]:
+def _values(options: AreaOptions, strata: Sequence[Stratum], of: str, passed_over: int) -> dict[str, Any]:
     """Everything that came out, as it goes into the result event and the report."""
     hectares, mapped = np.array([one.hectares for one in strata]), np.array([one.name == CHANGED for one in strata])
     every = hectares.sum()
@@ -205,7 +215,7 @@ def _values(options: AreaOptions, strata: Sequence[Stratum], of: str) -> dict[st
         ],
         "drawn": sum(one.drawn for one in strata),
         "told": sum(one.told for one in strata),
-        "warnings": _warnings(strata),
+        "warnings": _warnings(strata, passed_over),
     }
 
 
@@ -213,14 +223,22 @@ def _rounded(one: Estimate, digits: int) -> dict[str, float | None]:
     return {name: None if value is None else round(value, digits) for name, value in vars(one).items()}
 
 
-def _warnings(strata: Sequence[Stratum]) -> list[str]:
+def _passed_over(table: Any) -> int:
+    """How many pixels of a sample without an answer come before one that has one, those included that are no longer there."""
+    answered = table["number"][table["reference"].notna()]
+    return int(answered.max()) - len(answered)
+
+
+def _warnings(strata: Sequence[Stratum], passed_over: int) -> list[str]:
     """What the interval takes for granted."""
     unclear, left = sum(one.unclear for one in strata), sum(one.left for one in strata)
     found = []
     if left:
         found.append(
-            f"{left} pixels of the sample have no answer. The others count as if they were all that was drawn, which holds if they were looked at in "
-            "the order of their numbers."
+            f"{left} pixels of the sample have no answer, {passed_over} of which come before others that have one. The estimate is right only if they were "
+            "not passed over for what they show."
+            if passed_over
+            else f"{left} pixels of the sample have no answer. The others count as if they were all that was drawn."
         )
     if unclear:
         found.append(

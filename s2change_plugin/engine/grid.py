@@ -296,8 +296,14 @@ def fits_geopackage(crs: CRS) -> bool:
 
 def lonlat_of(point: Any, crs: CRS) -> tuple[float, float]:
     """Longitude and latitude, degrees, of a shapely point in a CRS."""
-    lon, lat = _to_lonlat(crs).transform(point.x, point.y)
+    lon, lat = lonlats_of(point.x, point.y, crs)
     return float(lon), float(lat)
+
+
+def lonlats_of(xs: Any, ys: Any, crs: CRS) -> tuple[Any, Any]:
+    """Longitudes and latitudes, degrees, of places in a CRS, each (n,)."""
+    lon, lat = _to_lonlat(crs).transform(xs, ys)
+    return lon, lat
 
 
 def name_of(crs: CRS) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,19 @@ from . import outputs
 from .errors import GridMismatch, NothingObserved, OutputError, UnreadableInput
 from .events import Events
 from .files import without_queries
-from .grid import Grid, fits_geopackage, for_pyproj, lonlat_of, name_of, pixel_area_m2, windows
+from .grid import Grid, fits_geopackage, for_pyproj, lonlats_of, name_of, pixel_area_m2, windows
 from .outputs import CHANGE, NOT_OBSERVED, PROBABILITY, require_apart, require_ending
 from .rasters import damaged, open_raster
 from .reference import open_change_mask
-from .vectors import plain_name, read_table, write_layer, write_style
+from .vectors import plain_name, read_layers, read_table, write_layer, write_style
+
+# Slow to load, and needed for the layer alone.
+if TYPE_CHECKING:
+    import geopandas
 
 # Where pixels are drawn, by what the map says: change; no change, but with a probability that about a tenth of such pixels have or exceed; no change.
-CHANGED, _, _ = STRATA = ("change", "doubtful", "no change")
+CHANGED = "change"
+STRATA = (CHANGED, "doubtful", "no change")
 _DOUBTFUL_SHARE = 0.1
 # How many are drawn in each, as parts of all, with a probability and without. Chosen on maps of fourteen cities (training/EXPERIMENTS.md, 41).
 _PARTS = {True: (1, 1, 2), False: (1, 0, 3)}
@@ -33,13 +38,14 @@ LAYER = "sample"
 # What the layer says of a stratum, in the ten letters that a shapefile has room for.
 OF_STRATUM = ("stratum", "stratum_px", "stratum_ha", "drawn")
 _SIZES = (*OF_STRATUM[1:], "map_ha")
+_OF_MAP = ("map", "map_ha", "seed")
 _NUMBERS = ("number", "reference", "lon", "lat", *_SIZES, "seed")
 _WINDOW = 512
 _LEAST, _MOST = 20, 100_000
 # What stands for change beside stored probabilities.
-_CHANGED = 256
+_CHANGE_LEVEL = 256
 
-# What a window's pixels are counted by: `_CHANGED`, 255 where not observed, else the stored probability, or 0 where there is none; (row, col).
+# What a window's pixels are counted by: `_CHANGE_LEVEL`, 255 where not observed, else the stored probability, or 0 where there is none; (row, col).
 _Read = Callable[[Window], NDArray[np.int64]]
 
 
@@ -103,10 +109,12 @@ def draw_sample(options: SampleOptions, events: Events) -> None:
         events.started(str(workdir.resolve()))
         grid, read = _opened(options, opened)
         parts = windows(*grid.shape, _WINDOW)
-        counts = np.stack([np.bincount(read(part).ravel(), minlength=_CHANGED + 1) for part in events.progress("count", parts)])
+        counts = np.stack(
+            [np.bincount(read(part).ravel(), minlength=_CHANGE_LEVEL + 1) for part in events.progress("count", parts)]
+        )
         level = _doubtful_from(counts.sum(0))
         by_stratum = np.stack(
-            [counts[:, _CHANGED], counts[:, level:NOT_OBSERVED].sum(1), counts[:, :level].sum(1)], 1
+            [counts[:, _CHANGE_LEVEL], counts[:, level:NOT_OBSERVED].sum(1), counts[:, :level].sum(1)], 1
         )  # (window, stratum)
         pixels = by_stratum.sum(0)
         if not pixels.any():
@@ -120,20 +128,31 @@ def draw_sample(options: SampleOptions, events: Events) -> None:
         drawn = np.array(allocated(pixels.tolist(), options.size, _PARTS[options.probability is not None]))
         of_stratum = {"stratum": np.array(STRATA), "stratum_px": pixels, "stratum_ha": hectares.round(4), "drawn": drawn}
         older = _older(options.extend, of_stratum) if options.extend else None
-        seed = options.seed if older is None else int(older["seed"].iloc[0])
-        skipped = [0] * len(STRATA) if older is None else [int((older["stratum"] == name).sum()) for name in STRATA]
+        seed, skipped = (options.seed, [0] * len(STRATA)) if older is None else _seed_and_drawn(older)
+        if older is not None and len(older) < sum(skipped):
+            events.message(
+                f"{sum(skipped) - len(older)} pixels of {options.extend} are no longer there. They stay away, and count as without an answer.",
+                "warning",
+            )
         chosen = [
             np.sort(_drawn(np.random.default_rng([seed, code]), int(pixels[code]), drawn[code])[skipped[code] :])
             for code in range(len(STRATA))
         ]
         places = _places(read, parts, by_stratum, chosen, level, events)
-        of_map = {"map": Path(without_queries(options.mask)).name, "map_ha": hectares.sum().round(4), "seed": seed}
-        table = _table(places, of_stratum, of_map, grid, np.random.default_rng(seed), older)
+        of_map = {
+            "map": Path(without_queries(options.mask)).name,
+            "map_ha": of_stratum["stratum_ha"].sum().round(4),
+            "seed": seed,
+        }
+        # Of another stream than what is drawn, so that the order tells nothing of that.
+        table = _table(places, of_stratum, of_map, grid, np.random.default_rng([seed, len(STRATA)]), older)
         with outputs.writing(options.sample):
             finished = outputs.in_workdir(workdir, "sample", options.sample)
             with plain_name(finished) as here:
                 write_layer(table, here, LAYER)
                 write_style(here, LAYER, resources() / "styles" / "sample.qml")
+            # Answers may have been saved meanwhile.
+            _require_unanswered(options.sample)
             outputs.publish({finished: options.sample})
     values = {
         "sample": str(options.sample.resolve()),
@@ -152,16 +171,24 @@ def _require_unanswered(target: Path) -> None:
     """Refuse to replace a sample in which a person has said something.
 
     Raises:
-        OutputError: there is one.
+        OutputError: there is one, or what may be one and cannot be read.
     """
     if not target.exists():
         return
     try:
-        said = read_table(f"{target}|layername={LAYER}", "sample")["reference"].notna().sum()
-    except (UnreadableInput, KeyError):
-        return
+        said = max(_count_said(layer) for layer in read_layers(target))
+    except UnreadableInput as error:
+        raise OutputError(
+            f"{target} cannot be read, so it is not known whether it holds answers. Choose another name, or delete it."
+        ) from error
     if said:
-        raise OutputError(f"{target} is a sample with {said} answers. Choose another name, or delete it.")
+        raise OutputError(f"{target} is a sample in which something is said of {said} pixels. Choose another name, or delete it.")
+
+
+def _count_said(table: Any) -> int:
+    """Of how many pixels a layer holds an answer or a note."""
+    fields = [name for name in ("reference", "note") if name in table.columns]
+    return int(table[fields].notna().any(axis=1).sum())
 
 
 def allocated(pixels: Sequence[int], size: int, parts: Sequence[int]) -> list[int]:
@@ -181,7 +208,13 @@ def allocated(pixels: Sequence[int], size: int, parts: Sequence[int]) -> list[in
 
 
 def _opened(options: SampleOptions, opened: ExitStack) -> tuple[Grid, _Read]:
-    """The grid of the mask, and what reads a window of it."""
+    """The grid of the mask, and what reads a window of it.
+
+    Raises:
+        UnreadableInput: no mask, or no probability; on reading, a damaged file.
+        GridMismatch: the mask has no place, or the probability another one; on reading, it is not of the same run.
+        OutputError: no GeoPackage can hold the mask's CRS.
+    """
     _, grid, read_mask = open_change_mask(options.mask, opened)
     if not fits_geopackage(grid.crs):
         raise OutputError(
@@ -212,7 +245,7 @@ def _opened(options: SampleOptions, opened: ExitStack) -> tuple[Grid, _Read]:
                 raise GridMismatch(
                     f"The mask {options.mask} is observed where the probability {options.probability} is not. Give those of one run."
                 )
-        found[mask == CHANGE] = _CHANGED
+        found[mask == CHANGE] = _CHANGE_LEVEL
         found[mask == NOT_OBSERVED] = NOT_OBSERVED
         return found
 
@@ -239,13 +272,17 @@ def _drawn(random: np.random.Generator, of: int, count: int) -> NDArray[np.int64
     return numbers[np.sort(first)[:count]]
 
 
-def _older(source: str, of_stratum: dict[str, NDArray[Any]]) -> Any:
+def _older(source: str, of_stratum: dict[str, NDArray[Any]]) -> geopandas.GeoDataFrame:
     """The pixels and answers of an older sample.
 
     Raises:
-        UnreadableInput: it is none, or of another map, or no smaller than the new one.
+        UnreadableInput: it is none, or of another map, or no smaller than the new one, or its pixels have no outlines.
     """
     table = read_sample(source)
+    if getattr(table, "crs", None) is None or table.geometry.isna().any():
+        raise UnreadableInput(
+            f"{source} has no outlines of its pixels, or no CRS. Give the sample as a GeoPackage, as it was drawn."
+        )
     new = dict(zip(of_stratum["stratum"], zip(*(of_stratum[name] for name in OF_STRATUM[1:]), strict=True), strict=True))
     for name, pixels, hectares, drawn in set(zip(*(table[name] for name in OF_STRATUM), strict=True)):
         if name not in new or (pixels, hectares) != new[name][:2]:
@@ -257,11 +294,20 @@ def _older(source: str, of_stratum: dict[str, NDArray[Any]]) -> Any:
     return table
 
 
-def read_sample(source: str) -> Any:
-    """A sample's attributes, its numbers as such, whatever a program that saved it made of them.
+def _seed_and_drawn(older: geopandas.GeoDataFrame) -> tuple[int, list[int]]:
+    """The seed of a sample, and how many pixels of each of `STRATA` were drawn, whether they are still there or not."""
+    drawn = older.groupby("stratum")["drawn"].first()
+    return int(older["seed"].iloc[0]), [int(drawn.get(name, 0)) for name in STRATA]
+
+
+def read_sample(source: str) -> geopandas.GeoDataFrame:
+    """A sample, its numbers as such, whatever a program that saved it made of them; without outlines where its file has none.
+
+    Args:
+        source: see `vectors.read_table`.
 
     Raises:
-        UnreadableInput: a field is missing, or holds what is no number, or a pixel is there twice.
+        UnreadableInput: a field is missing, or holds what is no number, or a pixel is there twice, or it is of two maps.
     """
     from pandas import to_numeric
 
@@ -270,6 +316,8 @@ def read_sample(source: str) -> Any:
     if missing or table.empty:
         lacks = f"has no field {missing[0]!r}" if missing else "is empty"
         raise UnreadableInput(f"The layer {source} {lacks}. Choose a sample that was drawn of a change map.")
+    if len(table[list(_OF_MAP)].drop_duplicates()) > 1:
+        raise UnreadableInput(f"The layer {source} holds pixels of two samples. Choose one as it was drawn.")
     said = table["reference"].replace("", None)
     table[list(_NUMBERS)] = table[list(_NUMBERS)].replace("", None).apply(to_numeric, errors="coerce")
     strange = said[said.notna() & ~table["reference"].isin([0, CHANGE, NOT_OBSERVED])]
@@ -298,13 +346,22 @@ def _places(
     level: int,
     events: Events,
 ) -> list[NDArray[np.int64]]:
-    """Rows and columns of what is chosen in each stratum, (n, 2), in the order of their numbers there: window by window, row by row."""
+    """Rows and columns of what is chosen in each stratum, (n, 2), in the order of their numbers there: window by window, row by row.
+
+    Args:
+        read: a window's levels.
+        parts: all windows.
+        counts: pixels of each window and stratum, (window, stratum).
+        chosen: numbers of pixels within each stratum, rising.
+        level: see `_doubtful_from`.
+        events: gets the progress.
+    """
     ends = counts.cumsum(0)
     window_of = [np.searchsorted(ends[:, code], numbers, "right") for code, numbers in enumerate(chosen)]
     found: list[list[NDArray[np.int64]]] = [[np.empty((0, 2), np.int64)] for _ in STRATA]
     for place in events.progress("draw", np.unique(np.concatenate(window_of)).tolist()):
         window, values = parts[place], read(parts[place])
-        of = (values == _CHANGED, (values >= level) & (values < NOT_OBSERVED), values < level)
+        of = (values == _CHANGE_LEVEL, (values >= level) & (values < NOT_OBSERVED), values < level)
         for code, numbers in enumerate(chosen):
             within = numbers[window_of[code] == place] - (ends[place, code] - counts[place, code])
             rows, cols = np.unravel_index(np.flatnonzero(of[code])[within], values.shape)
@@ -318,34 +375,37 @@ def _table(
     of_map: dict[str, Any],
     grid: Grid,
     random: np.random.Generator,
-    older: Any,
-) -> Any:
+    older: geopandas.GeoDataFrame | None,
+) -> geopandas.GeoDataFrame:
     """The layer: the pixels of all strata, shuffled, so that their order tells nothing of the map; those of an older sample as they are before them."""
     # Slow to load, and needed here alone.
     import geopandas
     from pandas import concat
-    from shapely import box
+    from shapely import box, get_geometry
 
     codes = np.repeat(np.arange(len(STRATA)), [len(part) for part in places])
     order = random.permutation(len(codes))
     codes, (rows, cols) = codes[order], np.concatenate(places)[order].T
     (left, top), (right, bottom) = (grid.transform @ (cols + shift, rows + shift) for shift in (0, 1))
     outlines = box(left, bottom, right, top)
-    lonlat = np.array([lonlat_of(outline.centroid, grid.crs) for outline in outlines]).reshape(-1, 2).round(6)
+    x, y = grid.transform @ (cols + 0.5, rows + 0.5)
+    lon, lat = lonlats_of(x, y, grid.crs)
     first = 1 if older is None else int(older["number"].max()) + 1
     columns = {
         "number": np.arange(first, first + len(codes), dtype=np.int32),
         "reference": np.full(len(codes), None, object),
         "note": np.full(len(codes), None, object),
-        "lon": lonlat[:, 0],
-        "lat": lonlat[:, 1],
+        "lon": np.round(lon, 6),
+        "lat": np.round(lat, 6),
         **{name: values[codes] for name, values in of_stratum.items()},
         **of_map,
     }
     table = geopandas.GeoDataFrame(columns, geometry=list(outlines), crs=for_pyproj(grid.crs))
     if older is not None:
         older["drawn"] = older["stratum"].map(dict(zip(STRATA, of_stratum["drawn"], strict=True)))
-        table = concat([older[list(table.columns)].to_crs(table.crs), table])
+        # Other programs save polygons as collections of one.
+        older = older.set_geometry(get_geometry(older.geometry.values, 0)).to_crs(table.crs)
+        table = concat([older, table])
     return table.astype({"number": "int32", "reference": "Int32", "note": "string", "drawn": "int32"})
 
 

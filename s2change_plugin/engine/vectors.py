@@ -51,8 +51,24 @@ def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
     return shapes
 
 
+def read_layers(path: Path) -> list[geopandas.GeoDataFrame]:
+    """All layers of a file with their attributes, without outlines.
+
+    Raises:
+        UnreadableInput: it is no vector file, or cannot be read now.
+    """
+    from pyogrio import list_layers, read_dataframe
+    from pyogrio.errors import DataLayerError, DataSourceError
+
+    name = name_for_pyogrio(str(path))
+    try:
+        return [read_dataframe(name, layer=layer, read_geometry=False) for layer, _ in list_layers(name)]
+    except (DataSourceError, DataLayerError, OSError, ValueError) as error:
+        raise UnreadableInput(f"{path} cannot be read as layers. Choose another file.") from error
+
+
 def read_table(source: str, what: str) -> geopandas.GeoDataFrame:
-    """A layer of polygons with its attributes, as they are; what it holds besides polygons too.
+    """A layer of polygons, or a table without outlines, with its attributes as they are; what it holds besides polygons too.
 
     Args:
         source: path, or as QGIS names a layer: `FILE|layername=NAME`, `|layerid=N`, `|subset=FILTER`.

@@ -122,7 +122,7 @@ class DrawSample(EngineAlgorithm):
             target = target.sink.valueAsString(context.expressionContext(), "")[0]
         for layer in context.project().mapLayers().values() if context.project() else ():
             file = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source()).get("path")
-            if file and layer.isEditable() and Path(file) == Path(str(target)):
+            if file and layer.isEditable() and Path(file).resolve() == Path(str(target)).resolve():
                 return f"Sample: the layer {layer.name()!r} of that file is being edited. End that, or choose another file."
         return ""
 

@@ -11,6 +11,7 @@ from shapely.geometry import box
 
 from s2change_plugin.engine.__main__ import main
 from s2change_plugin.engine.area import Stratum, estimated, shares_of
+from tests.conftest import write_stack
 
 # Hectares, pixels, and answers: change, no change, cannot be told, none.
 _MAP = {"change": (100.0, 10_000, (60, 20, 0, 0)), "no change": (900.0, 90_000, (2, 198, 0, 0))}
@@ -125,6 +126,23 @@ def test_what_has_no_answer_and_what_cannot_be_told_is_left_out_and_said(tmp_pat
     assert [text.split(" pixels")[0] for text in said["warnings"]] == ["50", "3"]
 
 
+def test_a_part_of_which_nothing_can_be_told_is_refused_in_its_own_words(tmp_path: Path) -> None:
+    answers = {"change": (0.03, 3, (0, 0, 3, 0)), "no change": (900.0, 90_000, (2, 198, 0, 0))}
+    assert "In “change” all 3 pixels with an answer cannot be told" in refusal(write(tmp_path / "s.gpkg", answers))
+
+
+def test_the_sample_of_a_small_map_is_whole(tmp_path: Path) -> None:
+    """Hectares of its parts are rounded, each by itself."""
+    for rows in range(58, 66):
+        values = np.zeros((1, rows, 67), np.uint8)
+        values[:, 3:5, 7:23] = 1
+        mask = write_stack(tmp_path / f"{rows}.tif", values, None, origin=(512345.0, 4987654.0))
+        done = CliRunner().invoke(main, ["sample", str(mask), str(tmp_path / f"{rows}.gpkg")])
+        assert done.exit_code == 0
+        geopandas.read_file(tmp_path / f"{rows}.gpkg", layer="sample").assign(reference=0).to_file(tmp_path / "s.gpkg")
+        assert result(tmp_path / "s.gpkg")["area_ha"]["value"] == 0
+
+
 def test_of_a_map_and_ground_without_change_scores_are_not_defined(tmp_path: Path) -> None:
     said = result(write(tmp_path / "s.gpkg", {"no change": (900.0, 90_000_000, (0, 200, 0, 0))}))
     assert said["area_ha"]["value"] == said["area_ha"]["low"] == 0
@@ -138,7 +156,7 @@ def test_of_a_map_and_ground_without_change_scores_are_not_defined(tmp_path: Pat
     ("strata", "sentence"),
     [
         (
-            {"change": (1.0, 100, (5, 5, 0, 0)), "no change": (9.0, 900, (0, 0, 2, 8))},
+            {"change": (1.0, 100, (5, 5, 0, 0)), "no change": (9.0, 900, (0, 0, 0, 10))},
             "Of the 10 pixels in “no change” none has an answer",
         ),
         ({"change": (1.0, 100, (5, 5, 0, 0)), "forest": (9.0, 900, (1, 1, 0, 0))}, "of a stratum that is not known, 'forest'"),
@@ -153,13 +171,24 @@ def test_what_is_left_of_a_part_is_what_has_an_answer_and_the_rest_is_said(tmp_p
     table().drop(index=range(0, 250, 10)).to_file(tmp_path / "s.gpkg")
     said = result(tmp_path / "s.gpkg")
     assert (said["drawn"], said["told"]) == (280, 255)
-    assert said["warnings"][0].startswith("25 pixels of the sample have no answer.")
+    assert said["warnings"][0].startswith("25 pixels of the sample have no answer, 25 of which come before others that have one.")
+
+
+def test_what_comes_last_may_have_no_answer(tmp_path: Path) -> None:
+    whole = table().sample(frac=1, random_state=0).assign(number=range(1, 281))
+    for count, said in (
+        (0, []),
+        (30, ["30 pixels of the sample have no answer. The others count as if they were all that was drawn."]),
+    ):
+        whole.loc[whole["number"] > 280 - count, "reference"] = None
+        whole.to_file(tmp_path / f"{count}.gpkg")
+        assert result(tmp_path / f"{count}.gpkg")["warnings"] == said
 
 
 def test_a_sample_without_all_of_a_part_is_refused(tmp_path: Path) -> None:
     whole = table()
     whole[whole["stratum"] == "change"].to_file(tmp_path / "s.gpkg")
-    assert "lacks all pixels of a part of the map (change is there)" in refusal(tmp_path / "s.gpkg")
+    assert "lacks all pixels of a part of the map (only change is there)" in refusal(tmp_path / "s.gpkg")
 
 
 @pytest.mark.parametrize(
@@ -168,6 +197,8 @@ def test_a_sample_without_all_of_a_part_is_refused(tmp_path: Path) -> None:
         ("reference", 2, "the reference of a pixel is 2."),
         ("stratum_ha", 7.0, "holds pixels of two samples in “change”"),
         ("drawn", 100, "holds pixels of two samples in “change”"),
+        ("map_ha", 7.0, "holds pixels of two samples."),
+        ("map", "n.tif", "holds pixels of two samples."),
         ("stratum", None, "a stratum that is not known"),
         ("stratum_px", None, "a pixel lacks its number, its place, or one of"),
         ("stratum_ha", -1.0, "a pixel lacks its number, its place, or one of"),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,7 @@ import rasterio
 import rasterio.shutil
 from click.testing import CliRunner, Result
 from rasterio.crs import CRS
+from shapely.geometry import MultiPolygon
 
 from s2change_plugin.engine.__main__ import main
 from s2change_plugin.engine.grid import Grid, geodesic_area_m2
@@ -287,20 +289,48 @@ def test_hectares_are_those_where_the_pixels_lie(tmp_path: Path) -> None:
     assert upper / lower == pytest.approx((0.8660 - 0.5) / 0.5, rel=0.01)
 
 
-def test_a_sample_with_answers_is_not_replaced_and_one_without_is(mask: Path) -> None:
-    target = mask.parent / "sample.gpkg"
-    drawn(mask)
-    drawn(mask, "--seed", 1)
-    with closing(sqlite3.connect(target)) as database:
-        for trigger in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            database.execute(f"DROP TRIGGER {trigger[0]}")
-        database.execute("UPDATE sample SET reference = 0 WHERE number IN (1, 2)")
-        database.commit()
-    whole = target.read_bytes()
+@pytest.mark.parametrize(
+    ("layer", "column", "value"), [("sample", "reference", 0), ("renamed", "reference", 255), ("sample", "note", "a crane")]
+)
+@pytest.mark.parametrize("name", ["sample.gpkg", "new!sample.gpkg"])
+def test_a_sample_in_which_something_is_said_is_not_replaced_and_one_without_is(
+    mask: Path, layer: str, column: str, value: object, name: str
+) -> None:
+    target = mask.parent / name
+    for seed in (0, 1):
+        assert sample(mask, target, "--seed", seed).exit_code == 0
+    table = geopandas.read_file(shutil.copy(target, mask.parent / "copy.gpkg"), layer="sample")
+    table.loc[[3, 4], column] = value
+    table.to_file(mask.parent / "said.gpkg", layer=layer)
+    whole = (mask.parent / "said.gpkg").replace(target).read_bytes()
     done = sample(mask, target)
     assert done.exit_code == 1
-    assert "is a sample with 2 answers. Choose another name, or delete it." in done.stderr
+    assert "is a sample in which something is said of 2 pixels. Choose another name, or delete it." in done.stderr
     assert target.read_bytes() == whole
+
+
+def test_what_may_be_a_sample_and_cannot_be_read_is_not_replaced(mask: Path) -> None:
+    target = mask.parent / "sample.gpkg"
+    target.write_bytes(b"SQLite format 3\0 and no more")
+    done = sample(mask, target)
+    assert done.exit_code == 1
+    assert "cannot be read, so it is not known whether it holds answers" in done.stderr
+    assert target.stat().st_size == 28
+
+
+def test_answers_that_are_saved_while_a_sample_is_drawn_stay(mask: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = mask.parent / "sample.gpkg"
+    table = drawn(mask)[1]
+    table["reference"] = 1
+
+    def saved_meanwhile(*_: object) -> None:
+        table.to_file(target, layer="sample")
+
+    monkeypatch.setattr("s2change_plugin.engine.sample.write_style", saved_meanwhile)
+    done = sample(mask, target, "--seed", 1)
+    assert done.exit_code == 1
+    assert "something is said of 300 pixels" in done.stderr
+    assert geopandas.read_file(target)["reference"].notna().all()
 
 
 def test_a_larger_sample_extends_a_smaller_one_and_keeps_its_answers(mask: Path, probability: Path) -> None:
@@ -323,6 +353,46 @@ def test_a_larger_sample_extends_a_smaller_one_and_keeps_its_answers(mask: Path,
     # As if all had been drawn at once.
     (mask.parent / "sample.gpkg").unlink()
     assert set(places(new)) == set(places(drawn(mask, "--probability", probability, "--size", 300, "--seed", 5)[1]))
+
+
+def test_a_sample_that_has_lost_pixels_is_extended_by_others(mask: Path) -> None:
+    _, table = drawn(mask, "--size", 100)
+    older = mask.parent / "older.gpkg"
+    table.drop(index=range(10, 50)).to_file(older)
+    (mask.parent / "sample.gpkg").unlink()
+    done = sample(mask, mask.parent / "sample.gpkg", "--size", 200, "--extend", older)
+    assert done.exit_code == 0
+    assert "40 pixels of" in done.stderr
+    new = geopandas.read_file(mask.parent / "sample.gpkg", layer="sample")
+    assert len(new) == len(set(places(new))) == len(set(new["number"])) == 160
+    assert not set(places(new)) & set(places(table.loc[10:49]))
+    assert set(new["drawn"]) == {50, 150}
+
+
+def test_what_a_user_added_to_a_sample_stays(mask: Path) -> None:
+    """Fields, and outlines that another program saved as collections of one."""
+    _, table = drawn(mask, "--size", 100)
+    table["image"] = "2019-05-01"
+    table.geometry = [MultiPolygon([one]) for one in table.geometry]
+    older = mask.parent / "older.gpkg"
+    table.to_file(older)
+    _, new = drawn(mask, "--size", 200, "--extend", older)
+    assert list(new["image"].notna()) == [True] * 100 + [False] * 100
+    assert set(new.geom_type) == {"Polygon"}
+
+
+@pytest.mark.parametrize("name", ["older.csv", "older.shp"])
+def test_a_sample_without_places_is_not_extended(mask: Path, name: str) -> None:
+    table, older = drawn(mask, "--size", 100)[1], mask.parent / name
+    if name == "older.csv":
+        table.drop(columns="geometry").to_csv(older, index=False)
+    else:
+        table.to_file(older)
+        older.with_suffix(".prj").unlink()
+    (mask.parent / "sample.gpkg").unlink()
+    done = sample(mask, mask.parent / "sample.gpkg", "--size", 200, "--extend", older)
+    assert done.exit_code == 1
+    assert "has no outlines of its pixels, or no CRS. Give the sample as a GeoPackage" in done.stderr
 
 
 @pytest.mark.parametrize(

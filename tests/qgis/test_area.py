@@ -171,7 +171,7 @@ def test_a_sample_that_is_being_edited_is_not_drawn_anew(sample: QgsVectorLayer,
     with pytest.raises(QgsProcessingException, match=re.escape(f"{sample.name()!r} of that file is being edited")):
         processing.run(DRAW, asked)
     assert sample.commitChanges()
-    with pytest.raises(QgsProcessingException, match="is a sample with 200 answers"):
+    with pytest.raises(QgsProcessingException, match="something is said of 200 pixels"):
         processing.run(DRAW, asked)
 
 

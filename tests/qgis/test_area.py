@@ -111,7 +111,7 @@ def test_answers_count_though_they_are_not_saved(sample: QgsVectorLayer, tmp_pat
     assert result["AREA_LOW_HA"] > 24
     assert result["RECALL_LOW"] < result["RECALL"] < result["RECALL_HIGH"] < 1
     page = (tmp_path / "area.html").read_text()
-    assert f"{result['AREA_HA']:,.2f} ha" in page
+    assert f"{result['AREA_HA']:,.1f} ha" in page
     assert f'<p class="names">“{sample.name()}”, drawn of mask.tif: 200 pixels with an answer' in page
     declared = {one.name() for one in QgsApplication.processingRegistry().algorithmById(ESTIMATE).outputDefinitions()}
     assert set(result) <= declared

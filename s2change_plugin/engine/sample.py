@@ -176,7 +176,7 @@ def _require_unanswered(target: Path) -> None:
     if not target.exists():
         return
     try:
-        said = max(_count_said(layer) for layer in read_layers(target))
+        said = max(map(_count_said, read_layers(target)), default=0)
     except UnreadableInput as error:
         raise OutputError(
             f"{target} cannot be read, so it is not known whether it holds answers. Choose another name, or delete it."
@@ -284,12 +284,13 @@ def _older(source: str, of_stratum: dict[str, NDArray[Any]]) -> geopandas.GeoDat
             f"{source} has no outlines of its pixels, or no CRS. Give the sample as a GeoPackage, as it was drawn."
         )
     new = dict(zip(of_stratum["stratum"], zip(*(of_stratum[name] for name in OF_STRATUM[1:]), strict=True), strict=True))
-    for name, pixels, hectares, drawn in set(zip(*(table[name] for name in OF_STRATUM), strict=True)):
+    sizes = set(zip(*(table[name] for name in OF_STRATUM), strict=True))
+    for name, pixels, hectares, drawn in sizes:
         if name not in new or (pixels, hectares) != new[name][:2]:
             raise UnreadableInput(
                 f"{source} is no sample of this map, or was drawn with another probability. Give the very mask and probability that it was drawn of."
             )
-        if drawn > new[name][2]:
+        if drawn > new[name][2] or sum(one[3] for one in sizes) >= of_stratum["drawn"].sum():
             raise UnreadableInput(f"{source} is no smaller than what is asked for. Give a larger --size.")
     return table
 

@@ -318,6 +318,14 @@ def test_what_may_be_a_sample_and_cannot_be_read_is_not_replaced(mask: Path) -> 
     assert target.stat().st_size == 28
 
 
+def test_a_geopackage_of_rasters_is_not_replaced(mask: Path) -> None:
+    target = mask.parent / "sample.gpkg"
+    rasterio.shutil.copy(mask, target, driver="GPKG")
+    whole = target.read_bytes()
+    assert "Choose another name, or delete it." in sample(mask, target).stderr
+    assert target.read_bytes() == whole
+
+
 def test_answers_that_are_saved_while_a_sample_is_drawn_stay(mask: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = mask.parent / "sample.gpkg"
     table = drawn(mask)[1]
@@ -399,6 +407,7 @@ def test_a_sample_without_places_is_not_extended(mask: Path, name: str) -> None:
     ("more", "sentence"),
     [
         (["--size", 50], "is no smaller than what is asked for. Give a larger --size."),
+        (["--size", 100], "is no smaller than what is asked for. Give a larger --size."),
         (["--size", 400], "was drawn with another probability"),
     ],
 )

@@ -62,7 +62,8 @@ def sample(provider, engine, folder: Path, tmp_path: Path):
     (layer,) = (one for one in QgsProject.instance().mapLayers().values() if isinstance(one, QgsVectorLayer))
     yield layer
     del layer
-    QgsProject.instance().removeAllMapLayers()
+    # Its group, too.
+    QgsProject.instance().clear()
 
 
 def answer(layer: QgsVectorLayer, most: int = 10**6) -> None:

@@ -85,7 +85,7 @@ class Stratum:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and the ends of its 95 % confidence interval; None where it is not defined, as the recall of no change."""
+    """A number and the ends of its 95 % confidence interval; None where it is not defined, as the precision of a map without change."""
 
     value: float | None
     low: float | None

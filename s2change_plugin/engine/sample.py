@@ -108,44 +108,7 @@ def draw_sample(options: SampleOptions, events: Events) -> None:
         workdir = opened.enter_context(outputs.workdir_beside(options.sample))
         events.started(str(workdir.resolve()))
         grid, read = _opened(options, opened)
-        parts = windows(*grid.shape, _WINDOW)
-        counts = np.stack(
-            [np.bincount(read(part).ravel(), minlength=_CHANGE_LEVEL + 1) for part in events.progress("count", parts)]
-        )
-        level = _doubtful_from(counts.sum(0))
-        by_stratum = np.stack(
-            [counts[:, _CHANGE_LEVEL], counts[:, level:NOT_OBSERVED].sum(1), counts[:, :level].sum(1)], 1
-        )  # (window, stratum)
-        pixels = by_stratum.sum(0)
-        if not pixels.any():
-            raise NothingObserved(f"The mask {options.mask} has no pixel that was observed, so there is nothing to draw from.")
-        if not pixels[1:].any():
-            events.message(
-                f"The mask {options.mask} holds nothing but change. If 0 is its nodata and means no change, correct that.",
-                "warning",
-            )
-        hectares = np.array([pixel_area_m2(grid, part) for part in parts]) @ by_stratum / 1e4
-        drawn = np.array(allocated(pixels.tolist(), options.size, _PARTS[options.probability is not None]))
-        of_stratum = {"stratum": np.array(STRATA), "stratum_px": pixels, "stratum_ha": hectares.round(4), "drawn": drawn}
-        older = _older(options.extend, of_stratum) if options.extend else None
-        seed, skipped = (options.seed, [0] * len(STRATA)) if older is None else _seed_and_drawn(older)
-        if older is not None and len(older) < sum(skipped):
-            events.message(
-                f"{sum(skipped) - len(older)} pixels of {options.extend} are no longer there. They stay away, and count as without an answer.",
-                "warning",
-            )
-        chosen = [
-            np.sort(_drawn(np.random.default_rng([seed, code]), int(pixels[code]), drawn[code])[skipped[code] :])
-            for code in range(len(STRATA))
-        ]
-        places = _places(read, parts, by_stratum, chosen, level, events)
-        of_map = {
-            "map": Path(without_queries(options.mask)).name,
-            "map_ha": of_stratum["stratum_ha"].sum().round(4),
-            "seed": seed,
-        }
-        # Of another stream than what is drawn, so that the order tells nothing of that.
-        table = _table(places, of_stratum, of_map, grid, np.random.default_rng([seed, len(STRATA)]), older)
+        table, of_stratum = _sample(options, grid, read, events)
         with outputs.writing(options.sample):
             finished = outputs.in_workdir(workdir, "sample", options.sample)
             with plain_name(finished) as here:
@@ -165,6 +128,50 @@ def draw_sample(options: SampleOptions, events: Events) -> None:
         },
     }
     events.result(values, _summary(values))
+
+
+def _sample(
+    options: SampleOptions, grid: Grid, read: _Read, events: Events
+) -> tuple[geopandas.GeoDataFrame, dict[str, NDArray[Any]]]:
+    """The layer of a new sample, and what it says of each of `STRATA`: by field of `OF_STRATUM`, each (stratum,).
+
+    Raises:
+        NothingObserved: there is no pixel to draw from.
+        UnreadableInput: what is to be extended is no smaller sample of this map.
+    """
+    parts = windows(*grid.shape, _WINDOW)
+    counts = np.stack([np.bincount(read(part).ravel(), minlength=_CHANGE_LEVEL + 1) for part in events.progress("count", parts)])
+    codes = _strata(counts.sum(0))
+    by_stratum = np.stack([counts[:, codes == code].sum(1) for code in range(len(STRATA))], 1)  # (window, stratum)
+    pixels = by_stratum.sum(0)
+    if not pixels.any():
+        raise NothingObserved(f"The mask {options.mask} has no pixel that was observed, so there is nothing to draw from.")
+    if not pixels[1:].any():
+        events.message(
+            f"The mask {options.mask} holds nothing but change. If 0 is its nodata and means no change, correct that.", "warning"
+        )
+    hectares = np.array([pixel_area_m2(grid, part) for part in parts]) @ by_stratum / 1e4
+    drawn = np.array(allocated(pixels.tolist(), options.size, _PARTS[options.probability is not None]))
+    of_stratum = {"stratum": np.array(STRATA), "stratum_px": pixels, "stratum_ha": hectares.round(4), "drawn": drawn}
+    older = _older(options.extend, of_stratum) if options.extend else None
+    seed, skipped = (options.seed, [0] * len(STRATA)) if older is None else _seed_and_drawn(older)
+    if older is not None and len(older) < sum(skipped):
+        events.message(
+            f"{sum(skipped) - len(older)} pixels of {options.extend} are no longer there. They stay away, and count as without an answer.",
+            "warning",
+        )
+    chosen = [
+        np.sort(_drawn(np.random.default_rng([seed, code]), int(pixels[code]), drawn[code])[skipped[code] :])
+        for code in range(len(STRATA))
+    ]
+    places = _places(read, parts, by_stratum, chosen, codes, events)
+    of_map = {
+        "map": Path(without_queries(options.mask)).name,
+        "map_ha": of_stratum["stratum_ha"].sum().round(4),
+        "seed": seed,
+    }
+    # Of another stream than what is drawn, so that the order tells nothing of that.
+    return _table(places, of_stratum, of_map, grid, np.random.default_rng([seed, len(STRATA)]), older), of_stratum
 
 
 def _require_unanswered(target: Path) -> None:
@@ -250,6 +257,18 @@ def _opened(options: SampleOptions, opened: ExitStack) -> tuple[Grid, _Read]:
         return found
 
     return grid, read
+
+
+def _strata(counts: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Of each value that `_Read` gives the place of its stratum in `STRATA`, (257,); 255 for what was not observed.
+
+    Args:
+        counts: of these values in all of the map, (257,).
+    """
+    found = np.full(len(counts), STRATA.index("no change"), np.uint8)
+    found[_doubtful_from(counts) :] = STRATA.index("doubtful")
+    found[NOT_OBSERVED], found[_CHANGE_LEVEL] = NOT_OBSERVED, STRATA.index(CHANGED)
+    return found
 
 
 def _doubtful_from(counts: NDArray[np.int64]) -> int:
@@ -344,7 +363,7 @@ def _places(
     parts: Sequence[Window],
     counts: NDArray[np.int64],
     chosen: Sequence[NDArray[np.int64]],
-    level: int,
+    codes: NDArray[np.uint8],
     events: Events,
 ) -> list[NDArray[np.int64]]:
     """Rows and columns of what is chosen in each stratum, (n, 2), in the order of their numbers there: window by window, row by row.
@@ -354,18 +373,17 @@ def _places(
         parts: all windows.
         counts: pixels of each window and stratum, (window, stratum).
         chosen: numbers of pixels within each stratum, rising.
-        level: see `_doubtful_from`.
+        codes: see `_strata`.
         events: gets the progress.
     """
     ends = counts.cumsum(0)
     window_of = [np.searchsorted(ends[:, code], numbers, "right") for code, numbers in enumerate(chosen)]
     found: list[list[NDArray[np.int64]]] = [[np.empty((0, 2), np.int64)] for _ in STRATA]
     for place in events.progress("draw", np.unique(np.concatenate(window_of)).tolist()):
-        window, values = parts[place], read(parts[place])
-        of = (values == _CHANGE_LEVEL, (values >= level) & (values < NOT_OBSERVED), values < level)
+        window, here = parts[place], codes[read(parts[place])]
         for code, numbers in enumerate(chosen):
             within = numbers[window_of[code] == place] - (ends[place, code] - counts[place, code])
-            rows, cols = np.unravel_index(np.flatnonzero(of[code])[within], values.shape)
+            rows, cols = np.unravel_index(np.flatnonzero(here == code)[within], here.shape)
             found[code].append(np.column_stack([rows + window.row_off, cols + window.col_off]))
     return [np.concatenate(one) for one in found]
 

@@ -15,15 +15,13 @@ from qgis.core import (
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterMapLayer,
     QgsProcessingParameterNumber,
-    QgsProcessingParameterRasterLayer,
     QgsProcessingParameterVectorDestination,
     QgsProcessingUtils,
-    QgsProviderRegistry,
 )
 
 from . import parameters as shared
 from .algorithm import EngineAlgorithm, quiet_when_cancelled
-from .styles import shipped_style
+from .styles import layers_of, shipped_style
 
 
 class DrawSample(EngineAlgorithm):
@@ -69,10 +67,7 @@ class DrawSample(EngineAlgorithm):
         """Declare parameters and outputs."""
         whole = Qgis.ProcessingNumberParameterType.Integer
         for definition in (
-            shared.told(
-                QgsProcessingParameterRasterLayer("MASK", "Change mask"),
-                "1 change, 0 no change, 255 not observed, as Detect change makes it.",
-            ),
+            shared.change_mask(),
             shared.told(
                 QgsProcessingParameterMapLayer(
                     "PROBABILITY", "Probability of change", optional=True, types=[Qgis.ProcessingSourceType.Raster]
@@ -120,9 +115,8 @@ class DrawSample(EngineAlgorithm):
         # Asked for its path by `parameterAsOutputLayer`, QGIS would promise to load it.
         if isinstance(target, QgsProcessingOutputLayerDefinition):
             target = target.sink.valueAsString(context.expressionContext(), "")[0]
-        for layer in context.project().mapLayers().values() if context.project() else ():
-            file = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source()).get("path")
-            if file and layer.isEditable() and Path(file).resolve() == Path(str(target)).resolve():
+        for layer in layers_of([str(target)], context.project()):
+            if layer.isEditable():
                 return f"Sample: the layer {layer.name()!r} of that file is being edited. End that, or choose another file."
         return ""
 

@@ -14,7 +14,6 @@ from qgis.core import (
     QgsProcessingParameterMapLayer,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterDestination,
-    QgsProcessingParameterRasterLayer,
 )
 
 from . import parameters as shared
@@ -82,10 +81,7 @@ class EvaluateChange(EngineAlgorithm):
     def initAlgorithm(self, configuration: dict | None = None) -> None:
         """Declare parameters and outputs."""
         for definition in (
-            shared.told(
-                QgsProcessingParameterRasterLayer("MASK", "Change mask"),
-                "1 change, 0 no change, 255 not observed, as Detect change makes it.",
-            ),
+            shared.change_mask(),
             shared.told(
                 QgsProcessingParameterMapLayer(
                     "REFERENCE", "Reference", types=[Qgis.ProcessingSourceType.Raster, Qgis.ProcessingSourceType.VectorPolygon]

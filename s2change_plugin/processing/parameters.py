@@ -62,6 +62,14 @@ def scene(name: str, label: str, which: str) -> QgsProcessingParameterDefinition
     )
 
 
+def change_mask() -> QgsProcessingParameterDefinition:
+    """The result that is to be looked at."""
+    return told(
+        QgsProcessingParameterRasterLayer("MASK", "Change mask"),
+        "1 change, 0 no change, 255 not observed, as Detect change makes it.",
+    )
+
+
 def model() -> QgsProcessingParameterDefinition:
     """Which model, by name or path."""
     definition = QgsProcessingParameterString("MODEL", "Model", AUTO)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
@@ -144,16 +144,23 @@ def _title_of(layer: QgsMapLayer) -> str:
 
 def renew_layers(paths: Iterable[str], project: QgsProject | None) -> None:
     """Let a project's layers show what has taken the place of their files, which they still have open."""
-    written = {Path(path).resolve() for path in paths}
-    names = {path.name for path in written}
-    for layer in project.mapLayers().values() if project else ():
-        file = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source()).get("path")
+    for layer in layers_of(paths, project):
         # A script may run an algorithm in another thread than that of the layers.
-        is_here = layer.isValid() and layer.thread() == QThread.currentThread()
-        # Names first: a file may lie on a network that does not answer.
-        if is_here and file and Path(file).name in names and Path(file).resolve() in written:
+        if layer.isValid() and layer.thread() == QThread.currentThread():
             layer.dataProvider().reloadData()
             layer.triggerRepaint()
+
+
+def layers_of(paths: Iterable[str], project: QgsProject | None) -> Iterator[QgsMapLayer]:
+    """A project's layers that show one of these files."""
+    asked = [Path(path) for path in paths]
+    files = {path.resolve() for path in asked}
+    names = {path.name for path in (*asked, *files)}
+    for layer in project.mapLayers().values() if project else ():
+        file = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source()).get("path")
+        # Names first: a file may lie on a network that does not answer.
+        if file and Path(file).name in names and Path(file).resolve() in files:
+            yield layer
 
 
 def _is_own(style: Path) -> bool:

@@ -46,7 +46,7 @@ from .radiometry import Array
 from .report import result_values, summary_of, version, write_change_report, write_record
 from .scene_findings import scene_findings
 from .scores import GOALS
-from .threads import in_order
+from .threads import in_order, window_threads
 from .validity import Codes, Quality
 
 if TYPE_CHECKING:
@@ -316,6 +316,9 @@ def predicted(
     stripes = math.ceil((end - first) / max(pair.widest, wide))
     stripe = math.ceil((end - first) / stripes / wide) * wide
     whole.sort(key=lambda window: ((window.col_off - first) // stripe, window.row_off, window.col_off))
+    if len(whole) > window_threads():
+        # Who waits for a run sees sooner that it goes, and nobody works on these alone.
+        whole[:1] = aligned_windows(whole[0], size // 2, step)
 
     def predict(window: Window) -> tuple[Window, T]:
         tall, wide = (math.ceil(length / step) * step for length in (window.height, window.width))

@@ -75,13 +75,16 @@ class FoldedNet(nn.Module):
             for place, (seen, cell) in enumerate(self.views):
                 shown = seen(*(image[None] for image in images))
                 rows, width = shown[0][0].shape[2:]
+                channels = [part.shape[1] for part in shown[0]]
                 if len(found) == place:
-                    channels = sum(part.shape[1] for part in shown[0])
                     found.append(
-                        np.empty((len(shown), height // cell, width // cell, cell, cell, channels), f"i{dtype.itemsize}")
+                        np.empty((len(shown), height // cell, width // cell, cell, cell, sum(channels)), f"i{dtype.itemsize}")
                     )
+                joined = torch.empty(sum(channels), rows, width, dtype=dtype)
                 for whole, parts in zip(found[place][:, row // cell : (row + rows) // cell], shown, strict=True):
-                    _fill_cells(whole, (part.to(dtype) for part in parts))
+                    for there, part in zip(joined.split(channels), parts, strict=True):
+                        there.copy_(part[0])
+                    _fill_cells(whole, joined)
         return [torch.from_numpy(whole).view(dtype).flatten(3).permute(0, 3, 1, 2) for whole in found]
 
     def forward(self, laid_out: Sequence[Tensor]) -> Tensor:
@@ -339,14 +342,10 @@ def _by_pixel(weight: Tensor, cell: int) -> nn.Parameter:
     return nn.Parameter(by_channel.transpose(1, 2).reshape(weight.shape))
 
 
-def _fill_cells(cells: NDArray[Any], parts: Iterable[Tensor]) -> None:
-    """Lay out rows of an image, whose channels come in parts, (1, channel, row, col), as (row, col, row in the cell, col in the cell, channel)."""
+def _fill_cells(cells: NDArray[Any], image: Tensor) -> None:
+    """Lay out rows of an image, (channel, row, col), as (row, col, row in the cell, col in the cell, channel)."""
     height, width, cell = cells.shape[:3]
-    begin = 0
-    for part in parts:
-        end = begin + part.shape[1]
-        cells[..., begin:end] = _bits(part).reshape(-1, height, cell, width, cell).transpose(1, 3, 2, 4, 0)
-        begin = end
+    cells[...] = _bits(image).reshape(-1, height, cell, width, cell).transpose(1, 3, 2, 4, 0)
 
 
 def _bits(x: Tensor) -> NDArray[Any]:

@@ -22,8 +22,8 @@ _SAME = 1e-4
 _FINEST = 6
 # Pixels that the kernel reaches before the one at or before a place, and how many it takes.
 _BEFORE, _TAPS = 1, 4
-# Lines that are interpolated at a time.
-_LINES = 64
+# Lines that are interpolated at a time: with fewer, threads wait for each other's steps.
+_LINES = 192
 # Of a sum of weights.
 _ROUNDING = 2e-6
 # Of an interpolated value, the least share of its weight that must lie on pixels that are there.

@@ -61,7 +61,7 @@ def test_dates_are_shown_without_haze_in_deviations_from_the_mean() -> None:
 
 
 def test_a_patch_comes_in_blocks_of_whole_cells_that_are_what_is_shown() -> None:
-    before, after = (np.tile(one, (1, 1, 30)) for one in changed_by(0.01)[:2])
+    before, after = (np.tile(one, (1, 1, 90)) for one in changed_by(0.01)[:2])
     found = measure_appearance([before], [after], DEVIATION, BANDS)
     blocks = list(found.blocks(before, after, (0.1,) * 3, DEVIATION, 4))
     rows = [row for row, _ in blocks]

@@ -48,6 +48,7 @@ class S2ChangePlugin:
         self._action("CheckPair", "Check a pair…", lambda: self._run_on_pair("s2change:checkpair"))
         self._action("PrepareScene", "Prepare a scene…", lambda: self._run("s2change:preparescene"))
         self._action("EvaluateChange", "Evaluate a change map…", lambda: self._run("s2change:evaluatechange"))
+        self._action("ApplyReview", "Apply a review to a change map…", lambda: self._run("s2change:applyreview"))
         self._action("DrawSample", "Draw a sample to check a change map…", lambda: self._run("s2change:drawsample"))
         self._action("EstimateArea", "Estimate the area of change…", lambda: self._run("s2change:estimatearea"))
         self._action("ExportTrainingData", "Export training data…", lambda: self._run_on_pair("s2change:exporttrainingdata"))

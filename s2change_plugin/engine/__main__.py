@@ -1,4 +1,4 @@
-"""The commands: python -m s2change_plugin.engine detect, check, stack, compare, sample, area, chips, models, picture."""
+"""The commands: python -m s2change_plugin.engine detect, check, stack, compare, review, sample, area, chips, models, picture."""
 
 from __future__ import annotations
 
@@ -286,6 +286,24 @@ def area(events: bool, as_json: bool, **given: Any) -> None:
         from .area import AreaOptions, estimate_area
 
         estimate_area(_asked(AreaOptions, given), said)
+
+
+@main.command()
+@click.argument("mask")
+@click.argument("polygons")
+@click.option("--output", type=_FILE, required=True, help="Reviewed mask to write.")
+@click.option("--json", "as_json", is_flag=True, help="Say the result as JSON, for programs.")
+@_EVENTS
+def review(events: bool, as_json: bool, **given: Any) -> None:
+    """Put into MASK what you said of its areas in the field "review" of POLYGONS, and write the result.
+
+    There 1 is change, 0 no change and 255 that it cannot be told, which is not observed in the mask; of areas where it is empty the mask stays as it is.
+    Areas that you drew where the map has no change count too, and where areas overlap the smaller one does.
+    """
+    with telling(events, as_json) as said:
+        from .review import ReviewOptions, apply_review
+
+        apply_review(_asked(ReviewOptions, given), said)
 
 
 @main.command()

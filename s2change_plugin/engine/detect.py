@@ -48,6 +48,7 @@ from .scene_findings import scene_findings
 from .scores import GOALS
 from .threads import in_order, window_threads
 from .validity import Codes, Quality
+from .vectors import require_unanswered
 
 if TYPE_CHECKING:
     from .model import Model
@@ -242,6 +243,8 @@ def detect(options: DetectOptions, events: Events) -> None:
         S2ChangeError: one of its kinds; then nothing is left behind.
     """
     outputs.require_folders(options.targets)
+    if options.polygons:
+        require_unanswered(options.polygons, "a map", "area")
     with outputs.workdir_beside(options.mask) as workdir, ExitStack() as stack:
         events.started(str(workdir.resolve()))
         beside = ThreadPoolExecutor(1, "beside")
@@ -273,6 +276,9 @@ def detect(options: DetectOptions, events: Events) -> None:
                 record = outputs.in_workdir(workdir, "record", options.record)
                 write_record(record, options, run, values)
                 finished[record] = options.record
+        if options.polygons:
+            # Answers may have been saved meanwhile.
+            require_unanswered(options.polygons, "a map", "area")
         outputs.publish(finished)
     events.result(values, summary_of(values))
 

@@ -28,6 +28,7 @@ _STAGES = {
     "report": "Writing the report",
     "stack": "Reading",
     "compare": "Comparing",
+    "review": "Applying the review",
     "count": "Counting pixels",
     "draw": "Drawing a sample",
     "chips": "Exporting labels",

@@ -340,7 +340,7 @@ class Area:
             UnreadableInput, GridMismatch: as `read_polygons`; or they do not meet the grid, or hold none of its pixels' centres.
         """
         self._grid, self._said = grid, (source, what, of)
-        self._shapes = _Shapes(read_polygons(source, what), [1], grid)
+        self._shapes = Shapes(read_polygons(source, what), [1], grid)
         window = self._shapes.window
         if window is None:
             raise GridMismatch(
@@ -369,11 +369,11 @@ class Area:
         ]
 
 
-class _Shapes:
+class Shapes:
     """Polygons with a code each, on a grid."""
 
     def __init__(self, shapes: geopandas.GeoSeries, codes: Sequence[int], grid: Grid) -> None:
-        """Take what lies near the grid; one code alone is that of all."""
+        """Take what lies near the grid; one code alone is that of all, and where polygons overlap the later one's counts."""
         every = np.resize(np.asarray(codes, np.uint8), len(shapes))
         shapes, every = _near(shapes.reset_index(drop=True), every, grid)
         self._grid, self._shapes, self._codes = grid, shapes, every
@@ -434,11 +434,11 @@ class _Shapes:
         return aligned_windows(window, _PIECE, 1) if window else []
 
 
-def _laid(mask: MaskPolygons, grid: Grid) -> _Shapes:
+def _laid(mask: MaskPolygons, grid: Grid) -> Shapes:
     import geopandas
 
     polygons = geopandas.GeoSeries([shape for shape, _ in mask.shapes], crs=for_pyproj(mask.crs))
-    return _Shapes(polygons, [code for _, code in mask.shapes], grid)
+    return Shapes(polygons, [code for _, code in mask.shapes], grid)
 
 
 def _require_place(mask: Mask, grid: Grid) -> None:

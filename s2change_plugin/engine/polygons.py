@@ -39,8 +39,8 @@ def draw_polygons(mask: Path, quality: Path, evidence: Evidence, target: Path | 
 
     Pixels that share an edge are one area. Each has `area_ha` (geodesic, hectares), and of its pixels the mean: `mean_probability` (0–1),
     `evidence.NAMES` (−1 to 1, null without both bands among those that are read), and `observed_around` (0–1), the share of the map up to 60 m
-    away that was observed, of what was asked for. The largest come first, of so many at a time as are held in memory. The rasters are walked row by
-    row and window by window, however large they are.
+    away that was observed, of what was asked for; and, for a person to fill in, `review` (see `review.apply_review`) and `note`. The largest come
+    first, of so many at a time as are held in memory. The rasters are walked row by row and window by window, however large they are.
 
     Args:
         mask, quality: the rasters of the run.
@@ -77,7 +77,9 @@ def _described(
     table = geopandas.GeoDataFrame(
         {name: values.round(4) for name, values in columns.items()}, geometry=list(outlines), crs=for_pyproj(mask.crs)
     )
-    return table.astype(dict.fromkeys(columns, float)).sort_values("area_ha", ascending=False)
+    table = table.astype(dict.fromkeys(columns, float)).sort_values("area_ha", ascending=False)
+    nothing = np.full(len(table), None, object)
+    return table.assign(review=nothing, note=nothing).astype({"review": "Int32", "note": "string"})
 
 
 def _means(

@@ -22,7 +22,7 @@ from .grid import Grid, fits_geopackage, for_pyproj, lonlats_of, name_of, pixel_
 from .outputs import CHANGE, NOT_OBSERVED, PROBABILITY, require_apart, require_ending
 from .rasters import damaged, open_raster
 from .reference import open_change_mask
-from .vectors import plain_name, read_layers, read_table, write_layer, write_style
+from .vectors import plain_name, read_table, require_unanswered, write_layer, write_style
 
 # Slow to load, and needed for the layer alone.
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def draw_sample(options: SampleOptions, events: Events) -> None:
     """
     outputs.require_folders([options.sample])
     outputs.require_not_read(options.inputs, [options.sample])
-    _require_unanswered(options.sample)
+    require_unanswered(options.sample, "a sample", "pixel")
     with ExitStack() as opened:
         workdir = opened.enter_context(outputs.workdir_beside(options.sample))
         events.started(str(workdir.resolve()))
@@ -115,7 +115,7 @@ def draw_sample(options: SampleOptions, events: Events) -> None:
                 write_layer(table, here, LAYER)
                 write_style(here, LAYER, resources() / "styles" / "sample.qml")
             # Answers may have been saved meanwhile.
-            _require_unanswered(options.sample)
+            require_unanswered(options.sample, "a sample", "pixel")
             outputs.publish({finished: options.sample})
     values = {
         "sample": str(options.sample.resolve()),
@@ -172,30 +172,6 @@ def _sample(
     }
     # Of another stream than what is drawn, so that the order tells nothing of that.
     return _table(places, of_stratum, of_map, grid, np.random.default_rng([seed, len(STRATA)]), older), of_stratum
-
-
-def _require_unanswered(target: Path) -> None:
-    """Refuse to replace a sample in which a person has said something.
-
-    Raises:
-        OutputError: there is one, or what may be one and cannot be read.
-    """
-    if not target.exists():
-        return
-    try:
-        said = max(map(_count_said, read_layers(target)), default=0)
-    except UnreadableInput as error:
-        raise OutputError(
-            f"{target} cannot be read, so it is not known whether it holds answers. Choose another name, or delete it."
-        ) from error
-    if said:
-        raise OutputError(f"{target} is a sample in which something is said of {said} pixels. Choose another name, or delete it.")
-
-
-def _count_said(table: Any) -> int:
-    """Of how many pixels a layer holds an answer or a note."""
-    fields = [name for name in ("reference", "note") if name in table.columns]
-    return int(table[fields].notna().any(axis=1).sum())
 
 
 def allocated(pixels: Sequence[int], size: int, parts: Sequence[int]) -> list[int]:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rasterio.crs import CRS
 
-from .errors import GridMismatch, UnreadableInput
+from .errors import GridMismatch, OutputError, UnreadableInput
 from .files import absolute, keeps_name, name_for_pyogrio
 from .grid import is_on_earth
 from .rasters import is_missing
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # In the names of GDAL's kinds of geometry that hold polygons, or may.
 _KINDS = ("Polygon", "GeometryCollection", "Unknown")
+# Fields that a person fills in: of a sample's pixels, of a map's areas, of both.
+_ANSWERS = ("reference", "review", "note")
 
 
 def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
@@ -34,21 +36,64 @@ def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
         UnreadableInput: as `read_table`, or no polygons.
         GridMismatch: no CRS.
     """
+    return mended(read_table(source, what), source, what).geometry
+
+
+def mended(table: geopandas.GeoDataFrame, source: str, what: str) -> geopandas.GeoDataFrame:
+    """A table's polygons in single parts, each valid, with the attributes of the row that it is of; nothing else of it.
+
+    Args:
+        table: as `read_table` gives it.
+        source, what: see there.
+
+    Raises:
+        UnreadableInput, GridMismatch: as `read_polygons`.
+    """
     import geopandas
     import shapely
 
-    table = read_table(source, what)
-    shapes = table.geometry if isinstance(table, geopandas.GeoDataFrame) else geopandas.GeoSeries([])
+    if not isinstance(table, geopandas.GeoDataFrame):
+        table = geopandas.GeoDataFrame(table, geometry=[None] * len(table))
     # What is mended keeps all ground that the parts of it cover, and no line, which would count every pixel that it touches.
-    parts = shapes.explode(ignore_index=True)
+    parts = table.explode(ignore_index=True)
     parts = parts[parts.geom_type.isin(["Polygon", "MultiPolygon"])]
-    shapes = geopandas.GeoSeries(shapely.make_valid(parts.values, method="structure", keep_collapsed=False), crs=shapes.crs)
-    shapes = shapes[~shapes.is_empty]
-    if shapes.empty:
+    parts = parts.set_geometry(shapely.make_valid(parts.geometry.values, method="structure", keep_collapsed=False), crs=table.crs)
+    parts = parts[~parts.is_empty]
+    if parts.empty:
         raise UnreadableInput(f"The {what} {source} has no polygons. Choose a layer of polygons.")
-    if shapes.crs is None or not is_on_earth(CRS.from_user_input(shapes.crs)):
+    if parts.crs is None or not is_on_earth(CRS.from_user_input(parts.crs)):
         raise GridMismatch(f"The {what} {source} has no CRS on Earth, so its place is unknown. Assign one, such as EPSG:32631.")
-    return shapes
+    return parts
+
+
+def require_unanswered(target: Path, what: str, part: str) -> None:
+    """Refuse to replace a file in which a person has said something.
+
+    Args:
+        target: to be written.
+        what: it is, and `part`: what it consists of, as the error names them.
+
+    Raises:
+        OutputError: there is one, or what may be one and cannot be read.
+    """
+    if not target.exists():
+        return
+    try:
+        said = max(map(_count_said, read_layers(target)), default=0)
+    except UnreadableInput as error:
+        raise OutputError(
+            f"{target} cannot be read, so it is not known whether it holds answers. Choose another name, or delete it."
+        ) from error
+    if said:
+        raise OutputError(
+            f"{target} is {what} in which something is said of {said} {part}{'s' if said > 1 else ''}. Choose another name, or delete it."
+        )
+
+
+def _count_said(table: Any) -> int:
+    """Of how many of its rows a layer holds an answer or a note."""
+    fields = [name for name in _ANSWERS if name in table.columns]
+    return int(table[fields].notna().any(axis=1).sum())
 
 
 def read_layers(path: Path) -> list[geopandas.GeoDataFrame]:

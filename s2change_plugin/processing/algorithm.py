@@ -17,10 +17,12 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
+    QgsProcessingOutputLayerDefinition,
     QgsProcessingParameterCrs,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterEnum,
     QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterVectorDestination,
 )
 from qgis.PyQt.QtGui import QIcon
 
@@ -29,7 +31,7 @@ from ..runtime.environment import missing_engine
 from ..runtime.run import EngineCancelled, EngineError, is_main_thread, run_engine
 from . import parameters as shared
 from .sources import layer_of, require_own_crs, require_own_nodata, short_names, source_of
-from .styles import name_layers, renew_layers, style_outputs
+from .styles import layers_of, name_layers, renew_layers, style_outputs
 
 MANUAL = "https://github.com/s2change/s2change"
 HELP = f"{MANUAL}#in-qgis"
@@ -103,6 +105,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         """What is wrong with the parameters, in a sentence. Images may be paths that QGIS itself cannot open."""
         try:
             self._find_sources(parameters, context)
+            self._require_unedited(parameters, context)
         except QgsProcessingException as error:
             return False, str(error)
         for definition in self.parameterDefinitions():
@@ -137,6 +140,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         if problem:
             raise QgsProcessingException(problem)
         self.sources = self._find_sources(parameters, context)
+        self._require_unedited(parameters, context)
         layers = [layer_of(self, parameters, one.name(), context) for one in self._scenes()]
         self.names = short_names(self.sources, layers)
         self.temporary = {}
@@ -196,6 +200,25 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     def reword(self, page: str) -> None:
         """Let a page that the engine wrote speak as the dialog does."""
         Path(page).write_text(self.words(Path(page).read_text("utf-8"), html.escape), "utf-8")
+
+    def _require_unedited(self, parameters: dict, context: QgsProcessingContext) -> None:
+        """Refuse to write a file of which a layer is being edited: what was said there would be saved on the new one's polygons.
+
+        Raises:
+            QgsProcessingException: a sentence that names the layer.
+        """
+        for definition in self.destinationParameterDefinitions():
+            target = parameters.get(definition.name())
+            if not isinstance(definition, QgsProcessingParameterVectorDestination) or not target:
+                continue
+            # Asked for its path by `parameterAsOutputLayer`, QGIS would promise to load it.
+            if isinstance(target, QgsProcessingOutputLayerDefinition):
+                target = target.sink.valueAsString(context.expressionContext(), "")[0]
+            for layer in layers_of([str(target)], context.project()):
+                if layer.isEditable():
+                    raise QgsProcessingException(
+                        f"{definition.description()}: the layer {layer.name()!r} of that file is being edited. End that, or choose another file."
+                    )
 
     def _scenes(self) -> list[QgsProcessingParameterRasterLayer]:
         """The raster-layer parameters."""

@@ -122,7 +122,7 @@ class DetectChange(EngineAlgorithm):
                     "POLYGONS", "Changed areas", Qgis.ProcessingSourceType.VectorPolygon, optional=True, createByDefault=False
                 ),
                 "Polygons, each with its area in hectares, its mean probability, vegetation, built-up and water index of both dates, and how much of "
-                "the map around it was observed.",
+                "the map around it was observed; and the fields review and note for you: say there what is change and what is not, and Apply a review to a change map corrects the mask.",
             ),
             # Of a file named .html QGIS makes an output that its results viewer lists.
             shared.told(

@@ -8,9 +8,7 @@ from pathlib import Path
 from qgis.core import (
     Qgis,
     QgsProcessingContext,
-    QgsProcessingException,
     QgsProcessingFeedback,
-    QgsProcessingOutputLayerDefinition,
     QgsProcessingOutputNumber,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterMapLayer,
@@ -21,7 +19,7 @@ from qgis.core import (
 
 from . import parameters as shared
 from .algorithm import EngineAlgorithm, quiet_when_cancelled
-from .styles import layers_of, shipped_style
+from .styles import shipped_style
 
 
 class DrawSample(EngineAlgorithm):
@@ -95,30 +93,6 @@ class DrawSample(EngineAlgorithm):
         ):
             self.addParameter(definition)
         self.addOutput(QgsProcessingOutputNumber("DRAWN", "Pixels that were drawn"))
-
-    def checkParameterValues(self, parameters: dict, context: QgsProcessingContext) -> tuple[bool, str]:
-        """What is wrong with the parameters, in a sentence."""
-        fits, reason = super().checkParameterValues(parameters, context)
-        edited = self._edited(parameters, context) if fits else ""
-        return (False, edited) if edited else (fits, reason)
-
-    def prepareAlgorithm(self, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> bool:
-        """As of any other; a model checks nothing before."""
-        edited = self._edited(parameters, context)
-        if edited:
-            raise QgsProcessingException(edited)
-        return super().prepareAlgorithm(parameters, context, feedback)
-
-    def _edited(self, parameters: dict, context: QgsProcessingContext) -> str:
-        """A sentence where a layer of the file that is to be written is being edited: its answers would be saved on the new one's pixels."""
-        target = parameters.get("SAMPLE")
-        # Asked for its path by `parameterAsOutputLayer`, QGIS would promise to load it.
-        if isinstance(target, QgsProcessingOutputLayerDefinition):
-            target = target.sink.valueAsString(context.expressionContext(), "")[0]
-        for layer in layers_of([str(target)], context.project()):
-            if layer.isEditable():
-                return f"Sample: the layer {layer.name()!r} of that file is being edited. End that, or choose another file."
-        return ""
 
     @quiet_when_cancelled
     def processAlgorithm(self, parameters: dict, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict:

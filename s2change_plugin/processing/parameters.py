@@ -415,9 +415,11 @@ def layer_file(
         source = algorithm.parameterAsSource(parameters, name, context)
         # The engine mends what is invalid, here as elsewhere.
         source.setInvalidGeometryCheck(Qgis.InvalidGeometryCheck.NoCheck)
-        # What is drawn and not saved has a number of its own that is a text, for which a copy with attributes leaves it out without a word
-        # (https://github.com/qgis/QGIS/issues/38913); where the engine looks at the outlines alone, they do without. To a sample nothing is drawn.
-        request = QgsFeatureRequest() if algorithm.WITH_ATTRIBUTES else QgsFeatureRequest().setNoAttributes()
+        # What is drawn and not saved has a number of its own that is a text, for which a copy with it leaves it out without a word
+        # (https://github.com/qgis/QGIS/issues/38913).
+        numbers = drawn.primaryKeyAttributes()
+        others = [place for place in range(drawn.fields().count()) if place not in numbers]
+        request = QgsFeatureRequest().setSubsetOfAttributes(others if algorithm.WITH_ATTRIBUTES else [])
         parameters = {**parameters, name: source.materialize(request)}
     path, layer_name = algorithm.parameterAsCompatibleSourceLayerPathAndLayerName(
         parameters, name, context, _VECTOR_FILES, _VECTOR_FILES[0], feedback

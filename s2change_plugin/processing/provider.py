@@ -6,6 +6,7 @@ from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
 from ..paths import resources
+from .apply_review import ApplyReview
 from .check_pair import CheckPair
 from .detect_change import DetectChange
 from .draw_sample import DrawSample
@@ -40,6 +41,7 @@ class S2ChangeProvider(QgsProcessingProvider):
             CheckPair(),
             PrepareScene(),
             EvaluateChange(),
+            ApplyReview(),
             DrawSample(),
             EstimateArea(),
             ExportTrainingData(),

@@ -28,6 +28,7 @@ _STAGES = {
     "check": {"register": (0, 100)},
     "stack": {"stack": (0, 90), "write": (90, 100)},
     "compare": {"compare": (0, 90), "write": (90, 100)},
+    "review": {"review": (0, 100)},
     "sample": {"count": (0, 80), "draw": (80, 100)},
     "chips": {"register": (0, 10), "chips": (10, 100)},
 }
@@ -38,6 +39,7 @@ _TITLES = {
     "report": "Writing the report",
     "stack": "Reading and masking",
     "compare": "Comparing with the reference",
+    "review": "Applying the review",
     "count": "Counting pixels",
     "draw": "Drawing a sample",
     "chips": "Exporting labels",

@@ -24,6 +24,7 @@ from s2change_plugin.engine.__main__ import main
 from s2change_plugin.engine.bands import TEN_BANDS
 from s2change_plugin.engine.card import SHIPPED
 from s2change_plugin.engine.evidence import INDICES
+from s2change_plugin.engine.outputs import RasterWriter
 from s2change_plugin.engine.scores import GOALS
 from tests.conftest import REPOSITORY, textured, write_stack
 from tests.standin import write_standin
@@ -156,6 +157,38 @@ def test_the_mask_with_bounds_is_the_crop_of_the_whole(tmp_path: Path, pair: tup
     np.testing.assert_array_equal(read(part), read(whole)[80:200, 10:230])
 
 
+def test_areas_wait_for_a_review_and_are_not_replaced_once_something_is_said(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    run = (*pair, "--mask", tmp_path / "m.tif", "--polygons", tmp_path / "c.gpkg")
+    for _ in range(2):
+        assert detect(*run).exit_code == 0
+    table = geopandas.read_file(tmp_path / "c.gpkg")
+    assert table["review"].isna().all()
+    assert table["note"].isna().all()
+    table["note"] = "a crane"
+    table.to_file(tmp_path / "c.gpkg", layer="change")
+    whole = (tmp_path / "c.gpkg").read_bytes(), (tmp_path / "m.tif").read_bytes()
+    done = detect(*run)
+    assert done.exit_code == 1
+    assert "c.gpkg is a map in which something is said of 1 area. Choose another name, or delete it." in done.stderr
+    assert ((tmp_path / "c.gpkg").read_bytes(), (tmp_path / "m.tif").read_bytes()) == whole
+
+
+def test_what_is_said_while_a_run_goes_on_stays(tmp_path: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = (*pair, "--mask", tmp_path / "m.tif", "--polygons", tmp_path / "c.gpkg")
+    assert detect(*run).exit_code == 0
+    table = geopandas.read_file(tmp_path / "c.gpkg")
+    table["review"] = 0
+    finish = RasterWriter.finish
+
+    def saved_meanwhile(writer: RasterWriter, target: Path) -> Path:
+        table.to_file(tmp_path / "c.gpkg", layer="change")
+        return finish(writer, target)
+
+    monkeypatch.setattr(RasterWriter, "finish", saved_meanwhile)
+    assert "something is said of 1 area" in detect(*run).stderr
+    assert geopandas.read_file(tmp_path / "c.gpkg")["review"].tolist() == [0]
+
+
 def test_an_area_inside_the_bounds_is_the_same_as_in_the_whole(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     drawn = []
     for name, bounds in (("whole", ()), ("part", ("--bounds", "500105", "4998000", "502800", "4999200"))):
@@ -163,8 +196,8 @@ def test_an_area_inside_the_bounds_is_the_same_as_in_the_whole(tmp_path: Path, p
         assert done.exit_code == 0, done.output
         drawn.append(geopandas.read_file(tmp_path / f"{name}.gpkg"))
     assert drawn[0].geometry[0].equals(drawn[1].geometry[0])
-    assert len(drawn[0].columns) == 10
-    for name in drawn[0].columns.drop("geometry"):
+    assert len(drawn[0].columns) == 12
+    for name in drawn[0].columns.drop(["geometry", "review", "note"]):
         assert drawn[0][name].tolist() == pytest.approx(drawn[1][name].tolist(), rel=1e-3), name
 
 

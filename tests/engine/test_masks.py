@@ -21,7 +21,7 @@ from shapely.geometry import GeometryCollection, MultiPolygon, Point, Polygon, b
 from s2change_plugin.engine.acquisition import Acquisition
 from s2change_plugin.engine.errors import GridMismatch, UnreadableInput
 from s2change_plugin.engine.grid import Grid
-from s2change_plugin.engine.masks import Area, MaskReader, _Shapes, doubtful_nodata, masks_of, open_mask
+from s2change_plugin.engine.masks import Area, MaskReader, Shapes, doubtful_nodata, masks_of, open_mask
 from s2change_plugin.engine.pair import PairOptions, open_pair
 from s2change_plugin.engine.reading import SceneReader
 from s2change_plugin.engine.scene import Scene, open_scene
@@ -322,8 +322,8 @@ def test_polygons_far_apart_are_looked_for_piece_by_piece(tmp_path: Path, monkey
     geopandas.GeoSeries(corners, crs="EPSG:32631").to_file(tmp_path / "area.gpkg")
     grid = Grid(CRS.from_epsg(32631), Affine(10, 0, 500000, 0, -10, 5000000), 9000, 9000)
     seen: list[Window] = []
-    burnt = _Shapes.burnt
-    monkeypatch.setattr(_Shapes, "burnt", lambda self, window: (seen.append(window), burnt(self, window))[1])
+    burnt = Shapes.burnt
+    monkeypatch.setattr(Shapes, "burnt", lambda self, window: (seen.append(window), burnt(self, window))[1])
     area = Area(str(tmp_path / "area.gpkg"), grid)
     assert (area.window.width, area.window.height) == (6001, 6000)
     assert max(window.width * window.height for window in seen) < 5e6

@@ -166,6 +166,7 @@ def test_qgis_process_checks_two_products(products: list[Path], pair: Path, tmp_
         "checkpair",
         "preparescene",
         "evaluatechange",
+        "applyreview",
         "drawsample",
         "estimatearea",
         "exporttrainingdata",

@@ -40,6 +40,7 @@ COMMANDS = {
     "checkpair": "check",
     "preparescene": "stack",
     "evaluatechange": "compare",
+    "applyreview": "review",
     "drawsample": "sample",
     "estimatearea": "area",
     "exporttrainingdata": "chips",

@@ -1,0 +1,212 @@
+"""The command `review`, as a person or a script uses it."""
+
+import json
+import re
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner, Result
+from rasterio.crs import CRS
+from shapely.geometry import MultiPolygon, Point, Polygon, box
+
+from s2change_plugin.engine.__main__ import main
+from s2change_plugin.engine.grid import Grid, geodesic_area_m2
+from s2change_plugin.engine.outputs import MASK, RasterWriter
+from tests.conftest import write_stack
+
+# Areas of the map, by rows and columns: of 12 × 10, 5 × 4 and 10 × 10 pixels, the last across two windows of 512.
+FIRST, SECOND, THIRD = (slice(20, 32), slice(30, 40)), (slice(100, 105), slice(50, 54)), (slice(508, 518), slice(200, 210))
+
+
+@pytest.fixture
+def values() -> np.ndarray:
+    """A map of 700 × 600 pixels: three areas of change, and a part not observed."""
+    values = np.zeros((700, 600), np.uint8)
+    for area in (FIRST, SECOND, THIRD):
+        values[area] = 1
+    values[:, 580:] = 255
+    return values
+
+
+@pytest.fixture
+def mask(tmp_path: Path, values: np.ndarray) -> Path:
+    """It, as `detect` writes it."""
+    like = write_stack(tmp_path / "like.tif", values[None], None)
+    with rasterio.open(like) as raster:
+        grid = Grid(raster.crs, raster.transform, *raster.shape)
+    tags = {"S2CHANGE_MODEL": "oscd-urban-9", "S2CHANGE_VERSION": "0.0.1", "S2CHANGE_THRESHOLD": "0.288"}
+    writer = RasterWriter(tmp_path / "mask", grid, MASK, tags)
+    writer.write(values, grid.window)
+    return writer.finish(tmp_path / "mask.tif").rename(tmp_path / "mask.tif")
+
+
+def ground(rows: slice, cols: slice) -> Polygon:
+    """The outline of pixels on the grid of `write_stack`."""
+    return box(500000 + 10 * cols.start, 5000000 - 10 * rows.stop, 500000 + 10 * cols.stop, 5000000 - 10 * rows.start)
+
+
+def said(path: Path, *areas: tuple[object, object], crs: str = "EPSG:32631", **how: object) -> Path:
+    """A layer of (outline, or rows and columns; review)."""
+    shapes = [ground(*area) if isinstance(area, tuple) else area for area, _ in areas]
+    table = geopandas.GeoDataFrame({"review": [answer for _, answer in areas]}, geometry=shapes, crs="EPSG:32631").to_crs(crs)
+    table.to_file(path, **how)
+    return path
+
+
+def review(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["review", *map(str, arguments)])
+
+
+def reviewed(mask: Path, polygons: object) -> tuple[dict, np.ndarray]:
+    """What was said, and the mask."""
+    target = mask.parent / "reviewed.tif"
+    done = review(mask, polygons, "--output", target, "--json")
+    assert done.exit_code == 0, done.output
+    with rasterio.open(target) as raster:
+        return json.loads(done.stdout), raster.read(1)
+
+
+def test_each_area_becomes_what_is_said_of_it_and_the_others_stay(mask: Path, values: np.ndarray, tmp_path: Path) -> None:
+    polygons = said(tmp_path / "change.gpkg", (FIRST, 0), (SECOND, 255), (THIRD, None))
+    found, now = reviewed(mask, polygons)
+    expected = values.copy()
+    expected[FIRST], expected[SECOND] = 0, 255
+    np.testing.assert_array_equal(now, expected)
+    assert found["areas"] == {"change": 0, "no change": 1, "cannot be told": 1, "open": 1}
+    assert found["pixels"] == {"mapped": 240, "looked_at": 140, "rejected": 120, "undecided": 20, "added": 0, "changed": 100}
+    with rasterio.open(mask) as raster:
+        whole = Grid(raster.crs, raster.transform, *raster.shape)
+    a_pixel = geodesic_area_m2(whole) / values.size / 1e4
+    for name, hectares in found["hectares"].items():
+        assert hectares == pytest.approx(found["pixels"][name] * a_pixel, rel=1e-3)
+
+
+def test_what_is_drawn_counts_too_and_of_areas_that_overlap_the_smaller_one(
+    mask: Path, values: np.ndarray, tmp_path: Path
+) -> None:
+    corner = (slice(20, 24), slice(30, 34))
+    drawn = (slice(300, 305), slice(300, 306))
+    hidden = (slice(400, 402), slice(585, 587))
+    areas = [(corner, 1), (FIRST, 0), (drawn, 1), (hidden, 0)]
+    expected = values.copy()
+    expected[FIRST], expected[corner], expected[drawn], expected[hidden] = 0, 1, 1, 0
+    # Whichever comes first.
+    for order in (areas, areas[::-1]):
+        found, now = reviewed(mask, said(tmp_path / "change.gpkg", *order))
+        np.testing.assert_array_equal(now, expected)
+    assert found["pixels"] == {"mapped": 240, "looked_at": 120, "rejected": 104, "undecided": 0, "added": 30, "changed": 166}
+
+
+def test_the_sentence_says_how_far_the_review_went_and_what_it_changed(mask: Path, tmp_path: Path) -> None:
+    polygons = said(tmp_path / "change.gpkg", (FIRST, 0), (SECOND, 1), (THIRD, None), ((slice(300, 310), slice(300, 310)), 1))
+    done = review(mask, polygons, "--output", tmp_path / "reviewed.tif")
+    assert re.search(
+        r"Something is said of 3 of 4 areas, 58 % of what the map called change \(2 change, 1 no change, 0 cannot be told\)\. "
+        r"Change on the map: 2\.40 ha before, 2\.20 ha now, 1\.00 ha of it added\. Mask: .*reviewed\.tif",
+        done.stdout,
+    )
+
+
+def test_the_mask_says_how_it_was_made_and_that_it_was_reviewed(mask: Path, tmp_path: Path) -> None:
+    reviewed(mask, said(tmp_path / "change.gpkg", (FIRST, 0), (SECOND, None)))
+    with rasterio.open(tmp_path / "reviewed.tif") as raster:
+        tags = raster.tags()
+        assert raster.descriptions == MASK.descriptions
+        assert raster.nodata == 255
+    assert tags["S2CHANGE_REVIEWED"] == "1 of 2 areas"
+    assert tags["S2CHANGE_MODEL"] == "oscd-urban-9"
+    assert tags["S2CHANGE_THRESHOLD"] == "0.288"
+    assert tags["S2CHANGE_VERSION"] != "0.0.1"
+
+
+def test_a_reviewed_mask_can_be_sampled_compared_and_reviewed_again(mask: Path, values: np.ndarray, tmp_path: Path) -> None:
+    reviewed(mask, said(tmp_path / "change.gpkg", (FIRST, 0)))
+    once = (tmp_path / "reviewed.tif").rename(tmp_path / "once.tif")
+    assert CliRunner().invoke(main, ["sample", str(once), str(tmp_path / "sample.gpkg"), "--size", "50"]).exit_code == 0
+    compared = CliRunner().invoke(main, ["compare", str(mask), str(once), "--json"])
+    assert json.loads(compared.stdout)["pixels"]["false_positive"] == 120
+    _, twice = reviewed(once, said(tmp_path / "more.gpkg", (SECOND, 0)))
+    assert twice.sum() == values.sum() - 120 - 20
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857"])
+def test_a_layer_in_another_crs_lies_where_it_belongs(mask: Path, values: np.ndarray, tmp_path: Path, crs: str) -> None:
+    _, now = reviewed(mask, said(tmp_path / "change.gpkg", (FIRST, 0), crs=crs))
+    values[FIRST] = 0
+    np.testing.assert_array_equal(now, values)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.shp", int), ("a.geojson", str), ("a.gpkg", float), ("a.fgb", str)])
+def test_answers_count_in_whatever_kind_of_number_a_program_saved_them(
+    mask: Path, values: np.ndarray, tmp_path: Path, name: str, kind: type
+) -> None:
+    _, now = reviewed(mask, said(tmp_path / name, (FIRST, kind(0)), (SECOND, kind(255))))
+    values[FIRST], values[SECOND] = 0, 255
+    np.testing.assert_array_equal(now, values)
+
+
+def test_empty_texts_say_nothing(mask: Path, values: np.ndarray, tmp_path: Path) -> None:
+    found, now = reviewed(mask, said(tmp_path / "change.gpkg", (FIRST, "0"), (SECOND, "")))
+    values[FIRST] = 0
+    np.testing.assert_array_equal(now, values)
+    assert found["areas"]["open"] == 1
+
+
+def test_an_area_in_several_parts_counts_once_and_lies_in_all(mask: Path, values: np.ndarray, tmp_path: Path) -> None:
+    found, now = reviewed(mask, said(tmp_path / "change.gpkg", (MultiPolygon([ground(*FIRST), ground(*THIRD)]), 0)))
+    values[FIRST], values[THIRD] = 0, 0
+    np.testing.assert_array_equal(now, values)
+    assert found["areas"]["no change"] == 1
+
+
+@pytest.mark.parametrize(
+    ("areas", "sentence"),
+    [
+        ([(FIRST, 2)], "the review of an area is 2"),
+        (
+            [(FIRST, "yes")],
+            "the review of an area is yes. Let it be 1 (change), 0 (no change) or 255 (cannot be told), or leave it empty.",
+        ),
+        ([(FIRST, None), (SECOND, None)], "Nothing is said of any area"),
+        ([((slice(-500, -490), slice(0, 10)), 0)], "meets the mask"),
+        ([(Point(500300, 4999800), 0)], "has no polygons"),
+    ],
+)
+def test_a_layer_that_says_nothing_of_the_map_is_refused_in_a_sentence(
+    mask: Path, tmp_path: Path, areas: list, sentence: str
+) -> None:
+    polygons = said(tmp_path / "change.gpkg", *areas)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    done = review(mask, polygons, "--output", tmp_path / "reviewed.tif")
+    assert done.exit_code == 1
+    assert sentence in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_layer_without_the_field_is_refused_with_what_to_do(mask: Path, tmp_path: Path) -> None:
+    geopandas.GeoDataFrame({"area": [1]}, geometry=[ground(*FIRST)], crs="EPSG:32631").to_file(tmp_path / "change.gpkg")
+    done = review(mask, tmp_path / "change.gpkg", "--output", tmp_path / "reviewed.tif")
+    assert "has no field “review”. Choose the polygons of a change map, or add it" in done.stderr
+
+
+def test_neither_input_is_written_over(mask: Path, tmp_path: Path) -> None:
+    polygons = said(tmp_path / "change.tif", (FIRST, 0), driver="GPKG", layer="change")
+    whole = mask.read_bytes(), polygons.read_bytes()
+    for target in (mask, polygons):
+        assert review(mask, polygons, "--output", target).exit_code == 1
+    assert (mask.read_bytes(), polygons.read_bytes()) == whole
+
+
+def test_a_mask_in_degrees_is_reviewed_by_what_was_drawn_of_it(tmp_path: Path) -> None:
+    grid = Grid(CRS.from_epsg(4326), rasterio.Affine(0.0001, 0, 3, 0, -0.0001, 45), 60, 80)
+    values = np.zeros(grid.shape, np.uint8)
+    values[10:20, 10:30] = 1
+    writer = RasterWriter(tmp_path / "mask", grid, MASK, {})
+    writer.write(values, grid.window)
+    mask = writer.finish(tmp_path / "mask.tif").rename(tmp_path / "mask.tif")
+    outline = box(3.001, 44.998, 3.003, 44.999)
+    geopandas.GeoDataFrame({"review": [0]}, geometry=[outline], crs="EPSG:4326").to_file(tmp_path / "change.gpkg")
+    assert not reviewed(mask, tmp_path / "change.gpkg")[1].any()

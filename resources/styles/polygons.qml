@@ -48,7 +48,7 @@
           <Option type="Map">
             <Option type="QString" value="0" name="draw_inside_polygon"/>
             <Option type="QString" value="miter" name="joinstyle"/>
-            <Option type="QString" value="255,90,160,255" name="line_color"/>
+            <Option type="QString" value="255,255,255,255" name="line_color"/>
             <Option type="QString" value="solid" name="line_style"/>
             <Option type="QString" value="0.4" name="line_width"/>
             <Option type="QString" value="MM" name="line_width_unit"/>
@@ -72,7 +72,7 @@
           <Option type="Map">
             <Option type="QString" value="0" name="draw_inside_polygon"/>
             <Option type="QString" value="miter" name="joinstyle"/>
-            <Option type="QString" value="190,190,190,255" name="line_color"/>
+            <Option type="QString" value="205,205,205,255" name="line_color"/>
             <Option type="QString" value="dash" name="line_style"/>
             <Option type="QString" value="0.3" name="line_width"/>
             <Option type="QString" value="MM" name="line_width_unit"/>
@@ -96,8 +96,8 @@
           <Option type="Map">
             <Option type="QString" value="0" name="draw_inside_polygon"/>
             <Option type="QString" value="miter" name="joinstyle"/>
-            <Option type="QString" value="255,190,60,255" name="line_color"/>
-            <Option type="QString" value="solid" name="line_style"/>
+            <Option type="QString" value="220,200,255,255" name="line_color"/>
+            <Option type="QString" value="dot" name="line_style"/>
             <Option type="QString" value="0.4" name="line_width"/>
             <Option type="QString" value="MM" name="line_width_unit"/>
             <Option type="QString" value="0" name="ring_filter"/>

@@ -290,12 +290,12 @@ def area(events: bool, as_json: bool, **given: Any) -> None:
 
 @main.command()
 @click.argument("mask")
-@click.argument("polygons")
+@click.argument("areas")
 @click.option("--output", type=_FILE, required=True, help="Reviewed mask to write.")
 @click.option("--json", "as_json", is_flag=True, help="Say the result as JSON, for programs.")
 @_EVENTS
 def review(events: bool, as_json: bool, **given: Any) -> None:
-    """Put into MASK what you said of its areas in the field "review" of POLYGONS, and write the result.
+    """Put into MASK what you said of its areas in the field "review" of AREAS, the polygons of a run, and write the result.
 
     There 1 is change, 0 no change and 255 that it cannot be told, which is not observed in the mask; of areas where it is empty the mask stays as it is.
     Areas that you drew where the map has no change count too, and where areas overlap the smaller one does.

@@ -82,7 +82,7 @@ class FoldedNet(nn.Module):
                     )
                 joined = torch.empty(sum(channels), rows, width, dtype=dtype)
                 for whole, parts in zip(found[place][:, row // cell : (row + rows) // cell], shown, strict=True):
-                    for there, part in zip(joined.split(channels), parts, strict=True):
+                    for there, part in zip(torch.split(joined, channels), parts, strict=True):
                         there.copy_(part[0])
                     _fill_cells(whole, joined)
         return [torch.from_numpy(whole).view(dtype).flatten(3).permute(0, 3, 1, 2) for whole in found]

@@ -35,12 +35,12 @@ class ReviewOptions:
 
     Attributes:
         mask: raster of 1 change, 0 no change, 255 not observed.
-        polygons: layer with the field `review`; see `vectors.read_table`.
+        areas: layer of polygons with the field `review`; see `vectors.read_table`.
         output: the reviewed mask.
     """
 
     mask: str
-    polygons: str
+    areas: str
     output: Path
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class ReviewOptions:
         Raises:
             OutputError: the output in place of an input, or with another format's ending.
         """
-        require_apart((self.mask, self.polygons), [self.output])
+        require_apart((self.mask, self.areas), [self.output])
         require_ending("raster", self.output)
 
 
@@ -64,15 +64,15 @@ def apply_review(options: ReviewOptions, events: Events) -> None:
         S2ChangeError: one of its kinds; then nothing is left behind.
     """
     outputs.require_folders([options.output])
-    outputs.require_not_read((options.mask, options.polygons), [options.output])
+    outputs.require_not_read((options.mask, options.areas), [options.output])
     with ExitStack() as opened:
         workdir = opened.enter_context(outputs.workdir_beside(options.output))
         events.started(str(workdir.resolve()))
         dataset, grid, read_mask = open_change_mask(options.mask, opened)
-        table = _reviewed(options.polygons)
+        table = _reviewed(options.areas)
         areas = {name: int((table["review"] == answer).sum()) for answer, name in _ANSWERS.items()}
         areas["open"] = len(table) - sum(areas.values())
-        shapes = _laid(table, options.polygons, grid)
+        shapes = _laid(table, options.areas, grid)
         with outputs.writing(options.output):
             own = {name: text for name, text in dataset.tags().items() if name.startswith("S2CHANGE_")}
             made = {"S2CHANGE_VERSION": version(), "S2CHANGE_REVIEWED": f"{len(table) - areas['open']} of {len(table)} areas"}
@@ -82,7 +82,7 @@ def apply_review(options: ReviewOptions, events: Events) -> None:
             outputs.publish({writer.finish(options.output): options.output})
     values = {
         "mask": without_queries(options.mask),
-        "polygons": options.polygons,
+        "layer": options.areas,
         "output": str(options.output.resolve()),
         "areas": areas,
         "pixels": {name: int(pixels) for name, (pixels, _) in counted.items()},
@@ -155,8 +155,9 @@ def _written(grid: Grid, read_mask: Labels, shapes: Shapes, writer: RasterWriter
         was, is_now, looked = before == CHANGE, now == CHANGE, said > 0
         kinds = (was, was & looked, was & (now == 0), was & (now == NOT_OBSERVED), is_now & ~was, is_now)
         area = pixel_area_m2(grid, window) / 1e4
-        for (name, (pixels, hectares)), kind in zip(found.items(), map(np.count_nonzero, kinds), strict=True):
-            found[name] = pixels + kind, hectares + kind * area
+        for (name, (pixels, hectares)), kind in zip(found.items(), kinds, strict=True):
+            count = int(kind.sum())
+            found[name] = pixels + count, hectares + float(count * area)
     return found
 
 

@@ -35,7 +35,7 @@ class ApplyReview(EngineAlgorithm):
     """A change mask as a person corrected it, by the engine's command `review`."""
 
     COMMAND = "review"
-    ARGUMENTS = ("POLYGONS",)
+    ARGUMENTS = ("AREAS",)
     WITH_ATTRIBUTES = True
     TAKES = "a change mask, as Detect change makes it"
     FILL, LOWEST = 255, -inf
@@ -74,7 +74,7 @@ class ApplyReview(EngineAlgorithm):
         for definition in (
             shared.change_mask(),
             shared.told(
-                QgsProcessingParameterFeatureSource("POLYGONS", "Changed areas", [Qgis.ProcessingSourceType.VectorPolygon]),
+                QgsProcessingParameterFeatureSource("AREAS", "Changed areas", [Qgis.ProcessingSourceType.VectorPolygon]),
                 "As Detect change made them together with the mask, with what you say in the field review: 1 change, 0 no change, 255 cannot be told.",
             ),
             shared.told(

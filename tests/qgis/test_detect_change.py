@@ -207,7 +207,7 @@ def test_results_are_styled_wherever_they_are_opened(provider, engine, asked: di
     assert mask.renderer().type() == "paletted"
     assert [entry.label for entry in mask.renderer().classes()] == ["no change", "change", "not observed"]
     assert chance.renderer().type() == "singlebandpseudocolor"
-    assert areas.renderer().symbol().symbolLayer(1).color().name() == OUTLINE
+    assert areas.renderer().categories()[0].symbol().symbolLayer(1).color().name() == OUTLINE
     context = QgsExpressionContext([*QgsExpressionContextUtils.globalProjectLayerScopes(areas)])
     context.setFeature(next(areas.getFeatures()))
     tip = QgsExpression.replaceExpressionText(areas.mapTipTemplate(), context)
@@ -234,7 +234,7 @@ def test_layers_arrive_styled_and_in_order(provider, engine, asked: dict) -> Non
     # Why a pixel was not observed lies above that it was not.
     kinds = ("Changed areas", "Observed, or why not", "Change mask", "Probability of change")
     assert [layer.name() for layer in layers] == [f"{kind}: before → after" for kind in kinds]
-    assert layers[0].renderer().symbol().symbolLayer(1).color().name() == OUTLINE
+    assert layers[0].renderer().categories()[0].symbol().symbolLayer(1).color().name() == OUTLINE
     assert [layer.renderer().type() for layer in layers[1:]] == ["paletted", "paletted", "singlebandpseudocolor"]
     del layers, group
     project.clear()
@@ -375,7 +375,7 @@ def test_a_mask_and_polygons_of_one_name_keep_their_styles(provider, engine, ask
     for _ in range(2):
         processing.runAndLoadResults(ALGORITHM, asked)
         layers = {layer.name(): layer for layer in QgsProject.instance().mapLayers().values()}
-        assert layers["Changed areas: before → after"].renderer().symbol().symbolLayer(1).color().name() == OUTLINE
+        assert layers["Changed areas: before → after"].renderer().categories()[0].symbol().symbolLayer(1).color().name() == OUTLINE
         assert layers["Change mask: before → after"].renderer().type() == "paletted"
         assert not (tmp_path / "change.qml").exists()
         layers.clear()

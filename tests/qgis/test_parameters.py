@@ -115,7 +115,7 @@ def test_every_option_is_one_of_the_engines_and_has_its_default(provider, name: 
         if isinstance(definition, QgsProcessingParameterRasterLayer) or definition.name() == "EXTENT" or option == "--output":
             continue
         default = definition.defaultValue()
-        assert (definition.name().lower() if definition.name() in ("REFERENCE", "CHANGE", "DATA", "SAMPLE") else option) in known
+        assert (definition.name().lower() if definition.name() in ("REFERENCE", "CHANGE", "DATA", "SAMPLE", "AREAS") else option) in known
         if isinstance(definition, QgsProcessingParameterEnum):
             values = definition.metadata().get("values", definition.options())
             assert values == choices[COMMANDS[name]][option]
@@ -146,6 +146,7 @@ def test_every_parameter_has_help_and_those_for_few_are_advanced(provider, name:
         "PROBABILITY",
         "SIZE",
         "SAMPLE",
+        "AREAS",
     }
     for definition in definitions(name):
         assert definition.help()

@@ -66,6 +66,7 @@ def test_the_plugin_adds_its_parts_and_takes_them_away(qgis_processing, qgis_ifa
         "Check a pair…",
         "Prepare a scene…",
         "Evaluate a change map…",
+        "Apply a review to a change map…",
         "Draw a sample to check a change map…",
         "Estimate the area of change…",
         "Export training data…",
@@ -96,7 +97,7 @@ def test_what_is_in_the_menu_has_names_for_shortcuts_and_is_gone_afterwards(qgis
     for _ in range(2):
         plugin = classFactory(Interface(window))
         plugin.initGui()
-        assert len(set(names())) == len(names()) == 10
+        assert len(set(names())) == len(names()) == 11
         assert all(name.startswith("s2change") for name in names())
         plugin.unload()
         assert names() == []

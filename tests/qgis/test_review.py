@@ -56,7 +56,7 @@ def draw(layer: QgsVectorLayer, rectangle: str, answer: int) -> None:
 def applied(layer: QgsVectorLayer, folder: Path, polygons: object = None) -> tuple[dict, int]:
     """What came out, and how many pixels of the mask are change."""
     asked = {"MASK": str(folder / "mask.tif"), "OUTPUT": str(folder / "reviewed.tif")}
-    result = processing.run(REVIEW, {**asked, "POLYGONS": polygons or layer.id()})
+    result = processing.run(REVIEW, {**asked, "AREAS": polygons or layer.id()})
     return result, int((gdal.Open(result["OUTPUT"]).ReadAsArray() == 1).sum())
 
 
@@ -142,7 +142,7 @@ def test_the_result_is_a_mask_that_is_named_after_the_map(areas: QgsVectorLayer,
     assert areas.commitChanges()
     mask = QgsRasterLayer(str(tmp_path / "mask.tif"), "harbour")
     QgsProject.instance().addMapLayer(mask)
-    asked = {"MASK": mask.id(), "POLYGONS": areas.id(), "OUTPUT": str(tmp_path / "reviewed.tif")}
+    asked = {"MASK": mask.id(), "AREAS": areas.id(), "OUTPUT": str(tmp_path / "reviewed.tif")}
     processing.runAndLoadResults(REVIEW, asked)
     (layer,) = (one for one in QgsProject.instance().mapLayers().values() if one.source().endswith("reviewed.tif"))
     assert re.fullmatch("Reviewed change mask: harbour", layer.name())

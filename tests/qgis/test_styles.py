@@ -65,15 +65,16 @@ def test_outlines_of_polygons_stand_out_from_all_that_lies_below_them(qgis_app, 
     )
     for layer, name in ((areas, "polygons"), (mask, "mask"), (chance, "probability")):
         layer.loadNamedStyle(str(shipped_style(name)))
-    lines = areas.renderer().symbol().symbolLayers()
     below = [entry.color for entry in mask.renderer().classes()]
     below += [item.color for item in chance.renderer().shader().rasterShaderFunction().colorRampItemList()]
     below += [QColor.fromHsv(0, 0, grey) for grey in range(0, 256, 5)]
-    assert len(lines) == 2
-    assert {line.layerType() for line in lines} == {"SimpleLine"}
-    assert min(max(contrast(line.color(), colour) for line in lines) for colour in below) >= 3
-    # The lines are told from each other, and the upper, narrower one from what is selected, which QGIS paints yellow.
-    assert contrast(lines[0].color(), lines[1].color()) > 10
-    assert lines[0].width() > lines[1].width()
-    assert abs(lines[1].color().hue() - QColor("yellow").hue()) > 90
-    del areas, mask, chance, lines, layer
+    for category in areas.renderer().categories():
+        lines = category.symbol().symbolLayers()
+        assert len(lines) == 2
+        assert {line.layerType() for line in lines} == {"SimpleLine"}
+        assert min(max(contrast(line.color(), colour) for line in lines) for colour in below) >= 3
+        # The lines are told from each other, and the upper, narrower one from what is selected, which QGIS paints yellow.
+        assert contrast(lines[0].color(), lines[1].color()) >= 10
+        assert lines[0].width() > lines[1].width()
+        assert abs(lines[1].color().hue() - QColor("yellow").hue()) > 90 or lines[1].color().saturation() < 60
+    del areas, mask, chance, category, lines, layer

@@ -375,7 +375,9 @@ def test_a_mask_and_polygons_of_one_name_keep_their_styles(provider, engine, ask
     for _ in range(2):
         processing.runAndLoadResults(ALGORITHM, asked)
         layers = {layer.name(): layer for layer in QgsProject.instance().mapLayers().values()}
-        assert layers["Changed areas: before → after"].renderer().categories()[0].symbol().symbolLayer(1).color().name() == OUTLINE
+        assert (
+            layers["Changed areas: before → after"].renderer().categories()[0].symbol().symbolLayer(1).color().name() == OUTLINE
+        )
         assert layers["Change mask: before → after"].renderer().type() == "paletted"
         assert not (tmp_path / "change.qml").exists()
         layers.clear()

@@ -115,7 +115,9 @@ def test_every_option_is_one_of_the_engines_and_has_its_default(provider, name: 
         if isinstance(definition, QgsProcessingParameterRasterLayer) or definition.name() == "EXTENT" or option == "--output":
             continue
         default = definition.defaultValue()
-        assert (definition.name().lower() if definition.name() in ("REFERENCE", "CHANGE", "DATA", "SAMPLE", "AREAS") else option) in known
+        assert (
+            definition.name().lower() if definition.name() in ("REFERENCE", "CHANGE", "DATA", "SAMPLE", "AREAS") else option
+        ) in known
         if isinstance(definition, QgsProcessingParameterEnum):
             values = definition.metadata().get("values", definition.options())
             assert values == choices[COMMANDS[name]][option]

@@ -50,7 +50,7 @@
             <Option type="QString" value="miter" name="joinstyle"/>
             <Option type="QString" value="255,255,255,255" name="line_color"/>
             <Option type="QString" value="solid" name="line_style"/>
-            <Option type="QString" value="0.4" name="line_width"/>
+            <Option type="QString" value="0.45" name="line_width"/>
             <Option type="QString" value="MM" name="line_width_unit"/>
             <Option type="QString" value="0" name="ring_filter"/>
           </Option>
@@ -96,7 +96,7 @@
           <Option type="Map">
             <Option type="QString" value="0" name="draw_inside_polygon"/>
             <Option type="QString" value="miter" name="joinstyle"/>
-            <Option type="QString" value="220,200,255,255" name="line_color"/>
+            <Option type="QString" value="255,190,235,255" name="line_color"/>
             <Option type="QString" value="dot" name="line_style"/>
             <Option type="QString" value="0.4" name="line_width"/>
             <Option type="QString" value="MM" name="line_width_unit"/>
@@ -181,7 +181,7 @@
     <field editable="0" name="observed_around"/>
   </editable>
   <previewExpression>coalesce(format_number("area_ha", 2) || ' ha', 'drawn')</previewExpression>
-  <mapTip enabled="1">[% format_number("area_ha", 2) %] ha, mean probability [% format_number("mean_probability", 2) %][% coalesce('&lt;br&gt;NDVI ' || format_number("ndvi_before", 2) || ' → ' || format_number("ndvi_after", 2), '') %][% coalesce('&lt;br&gt;NDBI ' || format_number("ndbi_before", 2) || ' → ' || format_number("ndbi_after", 2), '') %][% coalesce('&lt;br&gt;MNDWI ' || format_number("mndwi_before", 2) || ' → ' || format_number("mndwi_after", 2), '') %][% if("observed_around" &lt; 0.995, '&lt;br&gt;' || format_number(100 * "observed_around", 0) || ' % of the map around it was observed', '') %][% CASE WHEN "review" = 1 THEN '&lt;br&gt;&lt;b&gt;change&lt;/b&gt;' WHEN "review" = 0 THEN '&lt;br&gt;&lt;b&gt;no change&lt;/b&gt;' WHEN "review" = 255 THEN '&lt;br&gt;&lt;b&gt;cannot be told&lt;/b&gt;' ELSE '' END %][% coalesce('&lt;br&gt;' || "note", '') %]</mapTip>
+  <mapTip enabled="1">[% coalesce(format_number("area_ha", 2) || ' ha, mean probability ' || format_number("mean_probability", 2), 'drawn') %][% coalesce('&lt;br&gt;NDVI ' || format_number("ndvi_before", 2) || ' → ' || format_number("ndvi_after", 2), '') %][% coalesce('&lt;br&gt;NDBI ' || format_number("ndbi_before", 2) || ' → ' || format_number("ndbi_after", 2), '') %][% coalesce('&lt;br&gt;MNDWI ' || format_number("mndwi_before", 2) || ' → ' || format_number("mndwi_after", 2), '') %][% if("observed_around" &lt; 0.995, '&lt;br&gt;' || format_number(100 * "observed_around", 0) || ' % of the map around it was observed', '') %][% CASE WHEN "review" = 1 THEN '&lt;br&gt;&lt;b&gt;change&lt;/b&gt;' WHEN "review" = 0 THEN '&lt;br&gt;&lt;b&gt;no change&lt;/b&gt;' WHEN "review" = 255 THEN '&lt;br&gt;&lt;b&gt;cannot be told&lt;/b&gt;' ELSE '' END %][% if(trim("note") != '', '&lt;br&gt;' || replace("note", '&lt;', '&amp;lt;'), '') %]</mapTip>
   <layerGeometryType>2</layerGeometryType>
 </qgis>
 <!-- Written by S2Change -->

@@ -297,8 +297,8 @@ def area(events: bool, as_json: bool, **given: Any) -> None:
 def review(events: bool, as_json: bool, **given: Any) -> None:
     """Put into MASK what you said of its areas in the field "review" of AREAS, the polygons of a run, and write the result.
 
-    There 1 is change, 0 no change and 255 that it cannot be told, which is not observed in the mask; of areas where it is empty the mask stays as it is.
-    Areas that you drew where the map has no change count too, and where areas overlap the smaller one does.
+    There 1 is change, 0 no change and 255 that it cannot be told, which is not observed in the mask; where nothing is said the mask stays as it is.
+    Areas that you drew where the map has no change count too; of those with an answer that overlap the smaller one does.
     """
     with telling(events, as_json) as said:
         from .review import ReviewOptions, apply_review

@@ -16,7 +16,7 @@ from .errors import NothingObserved, UnreadableInput
 from .events import Events
 from .files import without_queries
 from .grid import Grid, name_of, pixel_area_m2, windows
-from .outputs import Layer, RasterWriter, require_apart, require_ending, resolved_path
+from .outputs import REVIEWED, Layer, RasterWriter, require_apart, require_ending, resolved_path
 from .pictures import agreement_picture
 from .reference import Labels, open_change_mask, open_reference
 from .report import version, write_compare_report
@@ -143,6 +143,7 @@ def _values(
         "model": tags.get("S2CHANGE_MODEL"),
         "threshold": tags.get("S2CHANGE_THRESHOLD"),
         "goal": tags.get("S2CHANGE_GOAL"),
+        "reviewed": tags.get(REVIEWED),
         "reference": options.reference,
         "labelled": options.labelled,
         "change_value": options.change_value,

@@ -26,6 +26,7 @@ from .evidence import Evidence, pixels_of
 from .files import without_queries
 from .findings import Finding, require_fit, say_findings
 from .grid import (
+    SMALL,
     Bounds,
     aligned_windows,
     bounds_window,
@@ -302,7 +303,7 @@ def predicted(
 ) -> Iterator[tuple[Window, T]]:
     """Windows of an area with what is kept of each; several are read and predicted at a time.
 
-    They walk row by row; an area that is too wide for its rows of blocks to be held is walked in stripes of columns.
+    They walk row by row, the first in quarters where these are not small; an area that is too wide for its rows of blocks to be held is walked in stripes of columns.
     Windows begin at multiples of the predictor's alignment and are predicted with an exact halo, so that neither their size
     nor the area changes a result. A window in which nothing is observed is not predicted.
 
@@ -322,8 +323,8 @@ def predicted(
     stripes = math.ceil((end - first) / max(pair.widest, wide))
     stripe = math.ceil((end - first) / stripes / wide) * wide
     whole.sort(key=lambda window: ((window.col_off - first) // stripe, window.row_off, window.col_off))
-    if len(whole) > window_threads():
-        # Who waits for a run sees sooner that it goes, and nobody works on these alone.
+    if len(whole) > window_threads() and min(whole[0].height, whole[0].width) >= 2 * SMALL:
+        # Who waits for a run sees sooner that it goes on.
         whole[:1] = aligned_windows(whole[0], size // 2, step)
 
     def predict(window: Window) -> tuple[Window, T]:

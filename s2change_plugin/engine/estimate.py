@@ -149,7 +149,7 @@ def estimate_run(pair: Pair, predictor: Predictor, area: Window, rasters: Sequen
 
 
 def work_of(pair: Pair, predictor: Predictor, area: Window, size: int) -> Work:
-    """How much `detect.predicted` has to do for an area, with windows of this size."""
+    """How much `detect.predicted` has to do for an area, with windows of this size, but for what it cuts of the first."""
     step = predictor.alignment
     halo = predictor.halo
     whole = aligned_windows(area, size, step)

@@ -34,7 +34,7 @@ NATIVE_GSD_M = (8.0, 12.0)
 # Every ellipsoid of the Earth in use has its larger radius between these, and no other body's has.
 _EARTH_RADIUS_M = (6.3e6, 6.5e6)
 # Windows are not cut smaller than this for threads to share, pixels: context around them would outweigh what is shared.
-_SMALL = 256
+SMALL = 256
 _WGS84 = Geod(ellps="WGS84")
 
 
@@ -178,7 +178,7 @@ def aligned_windows(area: Window, size: int, step: int) -> list[Window]:
     """
     row, col = (int(start) // step * step for start in (area.row_off, area.col_off))
     height, width = int(area.row_off + area.height) - row, int(area.col_off + area.width) - col
-    size = min(size, max(_SMALL, math.ceil(max(height, width) / 2)))
+    size = min(size, max(SMALL, math.ceil(max(height, width) / 2)))
     size = math.ceil(size / step) * step
     return [Window(col + one.col_off, row + one.row_off, one.width, one.height) for one in windows(height, width, size)]
 

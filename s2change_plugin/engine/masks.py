@@ -374,7 +374,7 @@ class Shapes:
 
     def __init__(self, shapes: geopandas.GeoSeries, codes: Sequence[int], grid: Grid) -> None:
         """Take what lies near the grid; one code alone is that of all, and where polygons overlap the later one's counts."""
-        every = np.resize(np.asarray(codes, np.uint8), len(shapes))
+        every = np.resize(np.asarray(codes), len(shapes))
         shapes, every = _near(shapes.reset_index(drop=True), every, grid)
         self._grid, self._shapes, self._codes = grid, shapes, every
         self._tree = shapely.STRtree(shapes)
@@ -391,6 +391,10 @@ class Shapes:
     def burnt(self, window: Window) -> Codes:
         """Their codes on a window, uint8 (row, col), 0 elsewhere; a pixel belongs to the polygon that holds its centre."""
         return np.asarray(self._burnt(window, self._codes, "uint8"), np.uint8)
+
+    def numbers(self, window: Window) -> NDArray[np.int32]:
+        """The same where codes are larger: int32 (row, col)."""
+        return np.asarray(self._burnt(window, self._codes, "int32"), np.int32)
 
     def without_pixels(self) -> tuple[int, int]:
         """How many of the polygons that lie inside the grid hold no pixel's centre, and how many lie there."""
@@ -495,7 +499,7 @@ def _surroundings(grid: Grid) -> tuple[int, Grid]:
     return more, grid.crop(grow(grid.window, more))
 
 
-def _near(shapes: geopandas.GeoSeries, codes: NDArray[np.uint8], grid: Grid) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+def _near(shapes: geopandas.GeoSeries, codes: NDArray[Any], grid: Grid) -> tuple[NDArray[Any], NDArray[Any]]:
     """The polygons that meet a grid, cut to its surroundings, in its CRS, and their codes.
 
     Cut before they are transformed: a CRS holds only so far around its place, and long edges keep their place by corners on them.
@@ -508,7 +512,7 @@ def _near(shapes: geopandas.GeoSeries, codes: NDArray[np.uint8], grid: Grid) -> 
     left, bottom, right, top = transform_bounds(grid.crs, crs, *here.bounds)
     if not all(map(math.isfinite, (left, bottom, right, top))):
         # The polygons' CRS has no place for the grid, so none of them is there.
-        return np.empty(0, object), np.empty(0, np.uint8)
+        return np.empty(0, object), codes[:0]
     # Across 180° the grid lies on both sides of what has degrees, or beyond either of them.
     sides = [(left, right)] if left <= right else [(left, right + 360), (left - 360, right)]
     found, kept = [], []

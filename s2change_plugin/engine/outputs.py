@@ -255,6 +255,8 @@ _ENDINGS = {
     "report": (".html", ".htm"),
     "table": (".csv",),
 }
+# By which a mask says that a person corrected it, and how far; see `review.apply_review`.
+REVIEWED = "S2CHANGE_REVIEWED"
 _BESIDE = (".aux.xml", ".ovr", ".msk")
 
 

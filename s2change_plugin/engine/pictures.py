@@ -20,7 +20,7 @@ from rasterio.windows import Window
 from .errors import GridMismatch, NothingObserved, UnreadableInput
 from .grid import Grid, bounds_window, pixel_size_m, slices_in
 from .masks import Area, MaskReader
-from .outputs import NOT_OBSERVED
+from .outputs import NOT_OBSERVED, REVIEWED
 from .pair import Pair
 from .radiometry import Array
 from .rasters import damaged, open_raster
@@ -91,7 +91,9 @@ def change_picture(before: Scene, after: Scene, mask: Path, quality: Path | None
     if (unseen & ~outside).any():
         legend.append(("not observed", _UNSEEN_COLOUR))
     model, threshold = tags.get("S2CHANGE_MODEL") or tags.get("S2CHANGE_METHOD", "?"), tags.get("S2CHANGE_THRESHOLD", "?")
-    caption = f"{before.label}  →  {after.label}    model {model}, threshold {threshold}"
+    caption = (
+        f"{before.label}  →  {after.label}    model {model}, threshold {threshold}{', reviewed' if REVIEWED in tags else ''}"
+    )
     panels = {"Before": first, "After": second, "Change": overlay}
     return _drawn(panels, grid, legend, caption)
 

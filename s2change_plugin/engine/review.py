@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import outputs
 from .errors import GridMismatch, NothingObserved, UnreadableInput
@@ -15,17 +16,17 @@ from .events import Events
 from .files import without_queries
 from .grid import Grid, pixel_area_m2, place_of, windows
 from .masks import Shapes
-from .outputs import CHANGE, MASK, NOT_OBSERVED, RasterWriter, require_apart, require_ending
+from .outputs import CHANGE, MASK, NOT_OBSERVED, REVIEWED, RasterWriter, require_apart, require_ending
 from .reference import Labels, open_change_mask
 from .report import version
-from .vectors import mended, read_table
+from .vectors import ANSWERS, answers, mended, read_table
 
 # Slow to load, and needed for the layer alone.
 if TYPE_CHECKING:
     import geopandas
 
-# What may be said of an area, as the mask has it, in words.
-_ANSWERS = {CHANGE: "change", 0: "no change", NOT_OBSERVED: "cannot be told"}
+# What is counted of pixels and hectares; see `_written`.
+_COUNTED = ("mapped", "looked_at", "rejected", "undecided", "added", "changed", "unobserved")
 _WINDOW = 512
 
 
@@ -56,9 +57,9 @@ class ReviewOptions:
 def apply_review(options: ReviewOptions, events: Events) -> None:
     """Write a mask that says of each area what a person says of it, and say through events how it goes and what came out.
 
-    The field `review` of a polygon is 1 change, 0 no change or 255 cannot be told, which is not observed in the mask, or empty: then the mask
-    stays there as it is. A pixel is the polygon's in which its centre lies; where polygons overlap, the smaller one's, so that a part of an area may be
-    drawn by itself. Polygons that were drawn where the mask has no change count too.
+    The field `review` of an area is 1 change, 0 no change or 255 cannot be told, which is not observed in the mask, or empty, which says nothing:
+    where nothing is said the mask stays as it is, and what it did not observe stays so wherever something is said. A pixel is the area's in which
+    its centre lies. Of areas with an answer that overlap the smaller one counts, so that a part of one may be drawn by itself.
 
     Raises:
         S2ChangeError: one of its kinds; then nothing is left behind.
@@ -70,50 +71,62 @@ def apply_review(options: ReviewOptions, events: Events) -> None:
         events.started(str(workdir.resolve()))
         dataset, grid, read_mask = open_change_mask(options.mask, opened)
         table = _reviewed(options.areas)
-        areas = {name: int((table["review"] == answer).sum()) for answer, name in _ANSWERS.items()}
+        areas = {name: int((table["review"] == answer).sum()) for answer, name in ANSWERS.items()}
         areas["open"] = len(table) - sum(areas.values())
+        said = np.concatenate([[0], table["review"].fillna(0)]).astype(np.uint8)
         shapes = _laid(table, options.areas, grid)
         with outputs.writing(options.output):
-            own = {name: text for name, text in dataset.tags().items() if name.startswith("S2CHANGE_")}
-            made = {"S2CHANGE_VERSION": version(), "S2CHANGE_REVIEWED": f"{len(table) - areas['open']} of {len(table)} areas"}
-            writer = RasterWriter(workdir / "mask", grid, MASK, {**own, **made})
+            writer = RasterWriter(workdir / "mask", grid, MASK, _tags(dataset.tags(), areas))
             opened.callback(writer.close)
-            counted = _written(grid, read_mask, shapes, writer, events)
-            outputs.publish({writer.finish(options.output): options.output})
+            counted, held = _written(grid, read_mask, shapes, said, writer, events)
+            if not held:
+                raise NothingObserved(
+                    f"No area of {options.areas} with an answer holds the centre of a pixel that the mask observed, so nothing would change."
+                )
+            without = len(table) - areas["open"] - held
+            if without:
+                events.message(
+                    f"{without} of the areas with an answer hold no pixel: they are too small, lie outside of the mask or where it was not observed, or smaller "
+                    "ones cover them.",
+                    "warning",
+                )
+            finished: dict[Path, Path] = {}
+            for target in events.progress("write", [options.output]):
+                finished[writer.finish(target)] = target
+            outputs.publish(finished)
     values = {
         "mask": without_queries(options.mask),
-        "layer": options.areas,
+        "areas_file": options.areas,
         "output": str(options.output.resolve()),
-        "areas": areas,
+        "areas": {**areas, "without_pixels": without},
         "pixels": {name: int(pixels) for name, (pixels, _) in counted.items()},
         "hectares": {name: round(float(hectares), 4) for name, (_, hectares) in counted.items()},
     }
     events.result(values, _summary(values))
 
 
+def _tags(of_mask: dict[str, str], areas: dict[str, int]) -> dict[str, str]:
+    """What the mask said of how it was made, and that it was reviewed, once more if it was."""
+    made = {name: text for name, text in of_mask.items() if name.startswith("S2CHANGE_")}
+    count = sum(areas.values())
+    told = f"{count - areas['open']} of {count} areas"
+    return {**made, "S2CHANGE_VERSION": version(), REVIEWED: f"{made[REVIEWED]}; then {told}" if REVIEWED in made else told}
+
+
 def _reviewed(source: str) -> geopandas.GeoDataFrame:
-    """The layer's polygons, with `review` as numbers, missing where nothing is said, whatever a program that saved it made of them.
+    """The layer, with `review` as `vectors.answers` gives it.
 
     Raises:
-        UnreadableInput: no layer of polygons, no field `review`, or one that holds something else.
-        GridMismatch: no CRS.
-        NothingObserved: nothing is said of any.
+        UnreadableInput: no layer, no field `review`, or one that holds something else.
+        NothingObserved: nothing is said of any area.
     """
-    from pandas import to_numeric
-
-    table = read_table(source, "reviewed areas")
+    table = read_table(source, "review")
     if "review" not in table.columns:
         raise UnreadableInput(
             f"The layer {source} has no field “review”. Choose the polygons of a change map, or add it, a whole number: 1 change, 0 no change, 255 cannot be told."
         )
-    said = table["review"].replace("", None)
-    table["review"] = to_numeric(said, errors="coerce")
-    strange = said[said.notna() & ~table["review"].isin(_ANSWERS)]
-    if len(strange):
-        raise UnreadableInput(
-            f"In {source} the review of an area is {strange.iloc[0]!s}. Let it be 1 (change), 0 (no change) or 255 (cannot be told), or leave it empty."
-        )
-    if not said.notna().any():
+    table["review"] = answers(table, "review", source, "an area")
+    if table["review"].isna().all():
         raise NothingObserved(
             f"Nothing is said of any area in {source}. Fill in its field “review”: 1 change, 0 no change, 255 cannot be told."
         )
@@ -121,56 +134,80 @@ def _reviewed(source: str) -> geopandas.GeoDataFrame:
 
 
 def _laid(table: geopandas.GeoDataFrame, source: str, grid: Grid) -> Shapes:
-    """The areas of which something is said, by the place of their answer in `_ANSWERS` from 1, on the mask's grid.
+    """The areas with an answer, by their rows, from 1, on the mask's grid.
 
     Raises:
-        GridMismatch: none meets it.
+        UnreadableInput: none of them is a polygon.
+        GridMismatch: the layer has no CRS, or none of them meets the grid.
     """
     import shapely
 
-    parts = mended(table[table["review"].notna()], source, "reviewed areas")
+    rows = table.assign(row=np.arange(1, len(table) + 1))
+    parts = mended(rows[table["review"].notna()], source, "review")
+    sizes = np.bincount(parts["row"], shapely.area(parts.geometry.values))
     # What comes later lies above.
-    parts = parts.iloc[np.argsort(-shapely.area(parts.geometry.values), kind="stable")]
-    places = {answer: place for place, answer in enumerate(_ANSWERS, start=1)}
-    shapes = Shapes(parts.geometry, parts["review"].map(places).to_list(), grid)
+    parts = parts.iloc[np.argsort(-sizes[parts["row"]], kind="stable")]
+    shapes = Shapes(parts.geometry, parts["row"].to_list(), grid)
     if shapes.window is None:
         raise GridMismatch(
-            f"No reviewed area of {source} meets the mask, {place_of(grid)}. Give the polygons and the mask of one run."
+            f"No area of {source} with an answer meets the mask, {place_of(grid)}. Give the mask and the polygons of one run."
         )
     return shapes
 
 
-def _written(grid: Grid, read_mask: Labels, shapes: Shapes, writer: RasterWriter, events: Events) -> dict[str, tuple[int, float]]:
-    """Write the reviewed mask; how many pixels and hectares are of what kind.
+def _written(
+    grid: Grid, read_mask: Labels, shapes: Shapes, said: NDArray[np.uint8], writer: RasterWriter, events: Events
+) -> tuple[dict[str, tuple[int, float]], int]:
+    """Write the reviewed mask; how many pixels and hectares are of what kind, and how many areas hold a pixel.
 
-    mapped: change before; looked_at: of that, what something is said of; rejected, undecided: of that, what is no change now, or not
-    observed; added: change that was not mapped; changed: change now.
+    mapped: change before; looked_at: of that, what something is said of; rejected, undecided: of that, what is no change now, or not observed;
+    added: change that was not mapped; changed: change now; unobserved: what something is said of and was not observed, and so stays.
+
+    Args:
+        grid, read_mask: of the mask.
+        shapes: the areas, by their rows.
+        said: what is said by row, (rows + 1,).
+        writer: of the result.
+        events: gets the progress.
     """
-    answers = np.array([0, *_ANSWERS], np.uint8)
-    found = dict.fromkeys(("mapped", "looked_at", "rejected", "undecided", "added", "changed"), (0, 0.0))
+    counted: dict[str, tuple[int, float]] = dict.fromkeys(_COUNTED, (0, 0.0))
+    holds = np.zeros(len(said), np.bool_)
     for window in events.progress("review", windows(*grid.shape, _WINDOW)):
-        before, said = read_mask(window), shapes.burnt(window)
-        now = np.where(said, answers[said], before)
+        before, rows = read_mask(window), shapes.numbers(window)
+        looked = (rows > 0) & (before != NOT_OBSERVED)
+        holds[rows[looked]] = True
+        now = np.where(looked, said[rows], before)
         writer.write(now, window)
-        was, is_now, looked = before == CHANGE, now == CHANGE, said > 0
-        kinds = (was, was & looked, was & (now == 0), was & (now == NOT_OBSERVED), is_now & ~was, is_now)
+        was, is_now = before == CHANGE, now == CHANGE
+        kinds = (
+            was,
+            was & looked,
+            was & (now == 0),
+            was & (now == NOT_OBSERVED),
+            is_now & ~was,
+            is_now,
+            (rows > 0) & ~looked,
+        )
         area = pixel_area_m2(grid, window) / 1e4
-        for (name, (pixels, hectares)), kind in zip(found.items(), kinds, strict=True):
+        for (name, (pixels, hectares)), kind in zip(counted.items(), kinds, strict=True):
             count = int(kind.sum())
-            found[name] = pixels + count, hectares + float(count * area)
-    return found
+            counted[name] = pixels + count, hectares + float(count * area)
+    return counted, int(holds.sum())
 
 
 def _summary(values: dict[str, Any]) -> str:
-    """The result in two sentences."""
+    """The result in a few sentences."""
     areas, hectares = values["areas"], values["hectares"]
-    count = sum(areas.values())
+    count = sum(areas[name] for name in (*ANSWERS.values(), "open"))
     share = (
-        f", {100 * hectares['looked_at'] / hectares['mapped']:.0f} % of what the map called change" if hectares["mapped"] else ""
+        f", {100 * hectares['looked_at'] / hectares['mapped']:.0f} % of what the map called change"
+        if values["pixels"]["mapped"]
+        else ""
     )
-    added = f", {hectares['added']:,.2f} ha of it added" if hectares["added"] else ""
+    added = f", {hectares['added']:,.2f} ha of it added" if values["pixels"]["added"] else ""
+    stays = " What the map did not observe stays so where something is said of it." if values["pixels"]["unobserved"] else ""
     return (
-        f"Something is said of {count - areas['open']:,} of {count:,} areas{share} ({areas['change']:,} change, {areas['no change']:,} no change, "
-        f"{areas['cannot be told']:,} cannot be told). Change on the map: {hectares['mapped']:,.2f} ha before, {hectares['changed']:,.2f} ha now{added}. "
-        f"Mask: {values['output']}"
+        f"Something is said of {count - areas['open']:,} of {count:,} area{'s' if count != 1 else ''}{share} ({areas['change']:,} change, "
+        f"{areas['no change']:,} no change, {areas['cannot be told']:,} cannot be told). Change on the map: {hectares['mapped']:,.2f} ha before, "
+        f"{hectares['changed']:,.2f} ha now{added}.{stays} Mask: {values['output']}"
     )

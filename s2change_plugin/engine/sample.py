@@ -22,7 +22,7 @@ from .grid import Grid, fits_geopackage, for_pyproj, lonlats_of, name_of, pixel_
 from .outputs import CHANGE, NOT_OBSERVED, PROBABILITY, require_apart, require_ending
 from .rasters import damaged, open_raster
 from .reference import open_change_mask
-from .vectors import plain_name, read_table, require_unanswered, write_layer, write_style
+from .vectors import answers, plain_name, read_table, require_unanswered, write_layer, write_style
 
 # Slow to load, and needed for the layer alone.
 if TYPE_CHECKING:
@@ -314,13 +314,9 @@ def read_sample(source: str) -> geopandas.GeoDataFrame:
         raise UnreadableInput(f"The layer {source} {lacks}. Choose a sample that was drawn of a change map.")
     if len(table[list(_OF_MAP)].drop_duplicates()) > 1:
         raise UnreadableInput(f"The layer {source} holds pixels of two samples. Choose one as it was drawn.")
-    said = table["reference"].replace("", None)
+    said = answers(table, "reference", source, "a pixel")
     table[list(_NUMBERS)] = table[list(_NUMBERS)].replace("", None).apply(to_numeric, errors="coerce")
-    strange = said[said.notna() & ~table["reference"].isin([0, CHANGE, NOT_OBSERVED])]
-    if len(strange):
-        raise UnreadableInput(
-            f"In {source} the reference of a pixel is {strange.iloc[0]!s}. Let it be 1 (change), 0 (no change) or 255 (cannot be told), or leave it empty."
-        )
+    table["reference"] = said
     if table[list(_NUMBERS)].drop(columns="reference").isna().any(axis=None) or (table[list(_SIZES)] <= 0).any(axis=None):
         raise UnreadableInput(
             f"In {source} a pixel lacks its number, its place, or one of {', '.join(_SIZES)}, which are above 0. Choose a sample as it was drawn."

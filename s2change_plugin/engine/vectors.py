@@ -1,14 +1,15 @@
-"""Layers of polygons: read as QGIS names them, and written as GeoPackages, whatever their paths are."""
+"""Layers of polygons: read as QGIS names them, written as GeoPackages, whatever their paths are, and what a person fills in there."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rasterio.crs import CRS
 
 from .errors import GridMismatch, OutputError, UnreadableInput
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 # In the names of GDAL's kinds of geometry that hold polygons, or may.
 _KINDS = ("Polygon", "GeometryCollection", "Unknown")
 # Fields that a person fills in: of a sample's pixels, of a map's areas, of both.
-_ANSWERS = ("reference", "review", "note")
+_FILLED_IN = ("reference", "review", "note")
+# What may be said in the first two, as masks have it.
+ANSWERS = {1: "change", 0: "no change", 255: "cannot be told"}
 
 
 def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
@@ -40,7 +43,7 @@ def read_polygons(source: str, what: str) -> geopandas.GeoSeries:
 
 
 def mended(table: geopandas.GeoDataFrame, source: str, what: str) -> geopandas.GeoDataFrame:
-    """A table's polygons in single parts, each valid, with the attributes of the row that it is of; nothing else of it.
+    """A table's polygons, taken apart and made valid, each with the attributes of the row that it is of; nothing else of it.
 
     Args:
         table: as `read_table` gives it.
@@ -79,7 +82,7 @@ def require_unanswered(target: Path, what: str, part: str) -> None:
     if not target.exists():
         return
     try:
-        said = max(map(_count_said, read_layers(target)), default=0)
+        said = max(map(_count_said, read_layers(target, _FILLED_IN)), default=0) if target.stat().st_size else 0
     except UnreadableInput as error:
         raise OutputError(
             f"{target} cannot be read, so it is not known whether it holds answers. Choose another name, or delete it."
@@ -92,12 +95,44 @@ def require_unanswered(target: Path, what: str, part: str) -> None:
 
 def _count_said(table: Any) -> int:
     """Of how many of its rows a layer holds an answer or a note."""
-    fields = [name for name in _ANSWERS if name in table.columns]
-    return int(table[fields].notna().any(axis=1).sum())
+    told = np.zeros(len(table), np.bool_)
+    for name in table.columns:
+        told |= _stripped(table[name]).notna().to_numpy()
+    return int(told.sum())
 
 
-def read_layers(path: Path) -> list[geopandas.GeoDataFrame]:
-    """All layers of a file with their attributes, without outlines.
+def answers(table: Any, field: str, source: str, part: str) -> Any:
+    """What is said in a field of a table, as floating point, NaN where nothing is, whatever a program that saved it made of it.
+
+    Args:
+        table, source: a layer and its name.
+        field: one of its fields.
+        part: what a row is, as an error names it.
+
+    Raises:
+        UnreadableInput: something else than `ANSWERS` is said.
+    """
+    from pandas import to_numeric
+
+    said = _stripped(table[field])
+    found = to_numeric(said, errors="coerce").astype(float)
+    strange = said[said.notna() & ~found.isin(ANSWERS)]
+    if len(strange):
+        raise UnreadableInput(
+            f"In {source} the {field} of {part} is {strange.iloc[0]!s}. Let it be 1 (change), 0 (no change) or 255 (cannot be told), or leave it empty."
+        )
+    return found
+
+
+def _stripped(said: Any) -> Any:
+    """A column in which a text without a letter says nothing."""
+    from pandas.api.types import is_numeric_dtype
+
+    return said if is_numeric_dtype(said) else said.map(lambda one: None if isinstance(one, str) and not one.strip() else one)
+
+
+def read_layers(path: Path, fields: Sequence[str]) -> list[Any]:
+    """All layers of a file, as tables of those of these fields that they have, without outlines.
 
     Raises:
         UnreadableInput: it is no vector file, or cannot be read now.
@@ -107,7 +142,7 @@ def read_layers(path: Path) -> list[geopandas.GeoDataFrame]:
 
     name = name_for_pyogrio(str(path))
     try:
-        return [read_dataframe(name, layer=layer, read_geometry=False) for layer, _ in list_layers(name)]
+        return [read_dataframe(name, layer=layer, columns=fields, read_geometry=False) for layer, _ in list_layers(name)]
     except (DataSourceError, DataLayerError, OSError, ValueError) as error:
         raise UnreadableInput(f"{path} cannot be read as layers. Choose another file.") from error
 

@@ -23,6 +23,7 @@ from qgis.core import (
     QgsProcessingParameterEnum,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterVectorDestination,
+    QgsProperty,
 )
 from qgis.PyQt.QtGui import QIcon
 
@@ -213,8 +214,10 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
                 continue
             # Asked for its path by `parameterAsOutputLayer`, QGIS would promise to load it.
             if isinstance(target, QgsProcessingOutputLayerDefinition):
-                target = target.sink.valueAsString(context.expressionContext(), "")[0]
-            for layer in layers_of([str(target)], context.project()):
+                target = target.sink
+            if isinstance(target, QgsProperty):
+                target = target.valueAsString(context.expressionContext(), "")[0]
+            for layer in layers_of([str(target)], context.project()) if target else ():
                 if layer.isEditable():
                     raise QgsProcessingException(
                         f"{definition.description()}: the layer {layer.name()!r} of that file is being edited. End that, or choose another file."

@@ -21,11 +21,11 @@ from .styles import shipped_style
 _NUMBERS = {
     "CHANGE_AREAS": ("areas", "change", "Areas that are change"),
     "NO_CHANGE_AREAS": ("areas", "no change", "Areas that are no change"),
-    "UNDECIDED_AREAS": ("areas", "cannot be told", "Areas of which it cannot be told"),
+    "UNTOLD_AREAS": ("areas", "cannot be told", "Areas of which it cannot be told"),
     "OPEN_AREAS": ("areas", "open", "Areas of which nothing is said yet"),
-    "MAPPED_HA": ("hectares", "mapped", "Change on the map before (ha)"),
-    "LOOKED_AT_HA": ("hectares", "looked_at", "Change on the map before, of which something is said (ha)"),
-    "REJECTED_HA": ("hectares", "rejected", "Change on the map before that is none (ha)"),
+    "MAPPED_HA": ("hectares", "mapped", "Change on the map as it was (ha)"),
+    "LOOKED_AT_HA": ("hectares", "looked_at", "Of that, what something is said of (ha)"),
+    "REJECTED_HA": ("hectares", "rejected", "Change on the map as it was that is no change now (ha)"),
     "ADDED_HA": ("hectares", "added", "Change that was added (ha)"),
     "CHANGED_HA": ("hectares", "changed", "Change on the reviewed map (ha)"),
 }
@@ -63,10 +63,10 @@ class ApplyReview(EngineAlgorithm):
             "<p><i>Detect change</i> makes the layer <i>Changed areas</i> if you ask for it. Switch on its editing, open its attribute table in the form view, where the largest "
             "areas come first, and choose in the field <i>review</i> change, no change, or cannot be told; with <i>Automatically zoom to current feature</i>, at the table's lower edge, "
             "the map goes along. In <i>note</i> there is room for why.</p>"
-            "<p><b>No change</b> is taken out of the mask, and what <b>cannot be told</b> is not observed in it. Areas of which you say nothing stay as they are. You may "
-            "draw areas that the map has missed, and say change of them; where areas overlap, the smaller one counts, so that a part of an area can be drawn by itself. What is not saved "
-            "yet counts.</p>"
-            "<p>Nobody has looked for what the map missed elsewhere: how much has changed in all, <i>Draw a sample to check a change map</i> tells, also of a reviewed map.</p>"
+            "<p><b>No change</b> is taken out of the mask, and what <b>cannot be told</b> is not observed in it. Where you say nothing the mask stays as it is. You may "
+            "draw areas that the map has missed, and say change of them, or one around much that is no change. Of areas with an answer that overlap the smaller one counts, so that a part "
+            "of one can be drawn by itself. What the map did not observe stays so. What is not saved yet counts.</p>"
+            "<p>Nobody has looked for what the map missed elsewhere: how much has changed in all, <i>Draw a sample to check a change map</i> tells, of a reviewed map too.</p>"
         )
 
     def initAlgorithm(self, configuration: dict | None = None) -> None:

@@ -415,10 +415,10 @@ def layer_file(
         source = algorithm.parameterAsSource(parameters, name, context)
         # The engine mends what is invalid, here as elsewhere.
         source.setInvalidGeometryCheck(Qgis.InvalidGeometryCheck.NoCheck)
-        # What is drawn and not saved has a number of its own that is a text, for which a copy with it leaves it out without a word
-        # (https://github.com/qgis/QGIS/issues/38913).
-        numbers = drawn.primaryKeyAttributes()
-        others = [place for place in range(drawn.fields().count()) if place not in numbers]
+        # A copy leaves out, without a word, what has the number of another or a text for one, as what is drawn and not saved has
+        # (https://github.com/qgis/QGIS/issues/38913). So it gets numbers of its own.
+        numbers = drawn.primaryKeyAttributes() if drawn.providerType() == "ogr" else []
+        others = [place for place, field in enumerate(drawn.fields()) if place not in numbers and field.name().lower() != "fid"]
         request = QgsFeatureRequest().setSubsetOfAttributes(others if algorithm.WITH_ATTRIBUTES else [])
         parameters = {**parameters, name: source.materialize(request)}
     path, layer_name = algorithm.parameterAsCompatibleSourceLayerPathAndLayerName(

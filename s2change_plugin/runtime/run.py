@@ -28,7 +28,7 @@ _STAGES = {
     "check": {"register": (0, 100)},
     "stack": {"stack": (0, 90), "write": (90, 100)},
     "compare": {"compare": (0, 90), "write": (90, 100)},
-    "review": {"review": (0, 100)},
+    "review": {"review": (0, 80), "write": (80, 100)},
     "sample": {"count": (0, 80), "draw": (80, 100)},
     "chips": {"register": (0, 10), "chips": (10, 100)},
 }

@@ -164,6 +164,9 @@ def test_areas_wait_for_a_review_and_are_not_replaced_once_something_is_said(tmp
     table = geopandas.read_file(tmp_path / "c.gpkg")
     assert table["review"].isna().all()
     assert table["note"].isna().all()
+    table["note"] = " "
+    table.to_file(tmp_path / "c.gpkg", layer="change")
+    assert detect(*run).exit_code == 0
     table["note"] = "a crane"
     table.to_file(tmp_path / "c.gpkg", layer="change")
     whole = (tmp_path / "c.gpkg").read_bytes(), (tmp_path / "m.tif").read_bytes()
@@ -171,6 +174,12 @@ def test_areas_wait_for_a_review_and_are_not_replaced_once_something_is_said(tmp
     assert done.exit_code == 1
     assert "c.gpkg is a map in which something is said of 1 area. Choose another name, or delete it." in done.stderr
     assert ((tmp_path / "c.gpkg").read_bytes(), (tmp_path / "m.tif").read_bytes()) == whole
+
+
+def test_a_file_that_waits_for_its_areas_is_filled(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    (tmp_path / "c.gpkg").touch()
+    assert detect(*pair, "--mask", tmp_path / "m.tif", "--polygons", tmp_path / "c.gpkg").exit_code == 0
+    assert len(geopandas.read_file(tmp_path / "c.gpkg")) == 1
 
 
 def test_what_is_said_while_a_run_goes_on_stays(tmp_path: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -339,11 +339,17 @@ def test_windows_are_read_by_several_threads_at_a_time_and_answered_in_their_ord
     predictor = model.for_pair(*([getattr(sample, side) for sample in pair.samples] for side in ("before", "after")))
     windows = [window for window, _ in predicted(pair, predictor, pair.grid.window, 96, iter, stored)]
     assert len(names) == 3
-    # The first is cut, so that a run is soon seen to go on.
-    *quarters, second = windows[:5]
-    assert [(one.row_off, one.col_off) for one in quarters] == [(0, 0), (0, 48), (48, 0), (48, 48)]
-    assert (second.row_off, second.col_off, second.width) == (0, 96, 96)
-    assert windows[4:] == sorted(windows[4:], key=lambda window: (window.row_off, window.col_off))
+    assert windows == sorted(windows, key=lambda window: (window.row_off, window.col_off))
+
+
+@pytest.mark.parametrize(("small", "sides"), [(48, [48, 48, 48, 48, 96]), (49, [96, 96, 96, 96, 52])])
+def test_the_first_window_is_cut_so_that_a_run_is_soon_seen_to_go_on_where_its_quarters_are_not_small(
+    pair: Pair, predictor: Predictor, monkeypatch: pytest.MonkeyPatch, small: int, sides: list[int]
+) -> None:
+    monkeypatch.setattr("s2change_plugin.engine.detect.SMALL", small)
+    windows = [window for window, _ in predicted(pair, predictor, pair.grid.window, 96, iter, stored)]
+    assert [window.width for window in windows[:5]] == sides
+    assert sum(window.width * window.height for window in windows) == pair.grid.width * pair.grid.height
 
 
 @pytest.mark.parametrize("city", ["hongkong", "beihai"])

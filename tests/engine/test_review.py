@@ -14,7 +14,7 @@ from shapely.geometry import MultiPolygon, Point, Polygon, box
 
 from s2change_plugin.engine.__main__ import main
 from s2change_plugin.engine.grid import Grid, geodesic_area_m2
-from s2change_plugin.engine.outputs import MASK, RasterWriter
+from s2change_plugin.engine.outputs import MASK, PROBABILITY, RasterWriter
 from tests.conftest import write_stack
 
 # Areas of the map, by rows and columns: of 12 × 10, 5 × 4 and 10 × 10 pixels, the last across two windows of 512.
@@ -75,8 +75,11 @@ def test_each_area_becomes_what_is_said_of_it_and_the_others_stay(mask: Path, va
     expected = values.copy()
     expected[FIRST], expected[SECOND] = 0, 255
     np.testing.assert_array_equal(now, expected)
-    assert found["areas"] == {"change": 0, "no change": 1, "cannot be told": 1, "open": 1}
-    assert found["pixels"] == {"mapped": 240, "looked_at": 140, "rejected": 120, "undecided": 20, "added": 0, "changed": 100}
+    assert found["areas"] == {"change": 0, "no change": 1, "cannot be told": 1, "open": 1, "without_pixels": 0}
+    assert found["pixels"] == {
+        "mapped": 240, "looked_at": 140, "rejected": 120, "undecided": 20, "added": 0, "changed": 100,
+        "unobserved": 0,
+    }
     with rasterio.open(mask) as raster:
         whole = Grid(raster.crs, raster.transform, *raster.shape)
     a_pixel = geodesic_area_m2(whole) / values.size / 1e4
@@ -89,15 +92,70 @@ def test_what_is_drawn_counts_too_and_of_areas_that_overlap_the_smaller_one(
 ) -> None:
     corner = (slice(20, 24), slice(30, 34))
     drawn = (slice(300, 305), slice(300, 306))
-    hidden = (slice(400, 402), slice(585, 587))
-    areas = [(corner, 1), (FIRST, 0), (drawn, 1), (hidden, 0)]
+    areas = [(corner, 1), (FIRST, 0), (drawn, 1)]
     expected = values.copy()
-    expected[FIRST], expected[corner], expected[drawn], expected[hidden] = 0, 1, 1, 0
+    expected[FIRST], expected[corner], expected[drawn] = 0, 1, 1
     # Whichever comes first.
     for order in (areas, areas[::-1]):
         found, now = reviewed(mask, said(tmp_path / "change.gpkg", *order))
         np.testing.assert_array_equal(now, expected)
-    assert found["pixels"] == {"mapped": 240, "looked_at": 120, "rejected": 104, "undecided": 0, "added": 30, "changed": 166}
+    assert found["pixels"] == {
+        "mapped": 240, "looked_at": 120, "rejected": 104, "undecided": 0, "added": 30, "changed": 166,
+        "unobserved": 0,
+    }
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32631", "EPSG:4326"])
+def test_of_areas_in_parts_the_smaller_whole_counts_in_any_crs(mask: Path, values: np.ndarray, tmp_path: Path, crs: str) -> None:
+    """A small part of a large area lies below an area that is smaller than the whole."""
+    large = MultiPolygon([ground(slice(20, 22), slice(30, 32)), ground(slice(300, 340), slice(300, 340))])
+    _, now = reviewed(mask, said(tmp_path / "change.gpkg", (FIRST, 0), (large, 1), crs=crs))
+    values[FIRST], values[300:340, 300:340] = 0, 1
+    np.testing.assert_array_equal(now, values)
+
+
+def test_an_answer_covers_areas_without_one_and_those_stay_open(mask: Path, values: np.ndarray, tmp_path: Path) -> None:
+    around = (slice(10, 110), slice(20, 60))
+    found, now = reviewed(mask, said(tmp_path / "change.gpkg", (FIRST, None), (SECOND, None), (around, 0), (THIRD, None)))
+    values[around] = 0
+    np.testing.assert_array_equal(now, values)
+    assert found["areas"]["open"] == 3
+
+
+@pytest.mark.parametrize("answer", [0, 1])
+def test_what_was_not_observed_stays_so_and_the_run_s_probability_still_fits(
+    mask: Path, values: np.ndarray, tmp_path: Path, answer: int
+) -> None:
+    across = (slice(400, 410), slice(570, 590))
+    found, now = reviewed(mask, said(tmp_path / "change.gpkg", (across, answer), (FIRST, 255)))
+    values[400:410, 570:580], values[FIRST] = answer, 255
+    np.testing.assert_array_equal(now, values)
+    assert found["pixels"]["unobserved"] == 100
+    done = review(mask, tmp_path / "change.gpkg", "--output", tmp_path / "again.tif")
+    assert "What the map did not observe stays so where something is said of it." in done.stdout
+    with rasterio.open(mask) as raster:
+        grid = Grid(raster.crs, raster.transform, *raster.shape)
+        levels = np.where(raster.read(1) == 255, 255, 10).astype(np.uint8)
+    writer = RasterWriter(tmp_path / "probability", grid, PROBABILITY, {})
+    writer.write(levels, grid.window)
+    probability = writer.finish(tmp_path / "probability.tif")
+    asked = [tmp_path / "reviewed.tif", tmp_path / "sample.gpkg", "--probability", probability, "--size", 50]
+    assert CliRunner().invoke(main, ["sample", *map(str, asked)]).exit_code == 0
+
+
+def test_answers_that_hold_no_pixel_are_told(mask: Path, values: np.ndarray, tmp_path: Path) -> None:
+    sliver, beyond, unobserved = (
+        box(500301, 4999701, 500303, 4999703),
+        (slice(-50, -40), slice(0, 9)),
+        (slice(0, 5), slice(590, 595)),
+    )
+    empty = Polygon()
+    polygons = said(tmp_path / "change.gpkg", (FIRST, 0), (sliver, 1), (beyond, 1), (unobserved, 0), (empty, 1))
+    found, now = reviewed(mask, polygons)
+    values[FIRST] = 0
+    np.testing.assert_array_equal(now, values)
+    assert found["areas"]["without_pixels"] == 4
+    assert "4 of the areas with an answer hold no pixel" in review(mask, polygons, "--output", tmp_path / "again.tif").stderr
 
 
 def test_the_sentence_says_how_far_the_review_went_and_what_it_changed(mask: Path, tmp_path: Path) -> None:
@@ -128,8 +186,18 @@ def test_a_reviewed_mask_can_be_sampled_compared_and_reviewed_again(mask: Path, 
     assert CliRunner().invoke(main, ["sample", str(once), str(tmp_path / "sample.gpkg"), "--size", "50"]).exit_code == 0
     compared = CliRunner().invoke(main, ["compare", str(mask), str(once), "--json"])
     assert json.loads(compared.stdout)["pixels"]["false_positive"] == 120
-    _, twice = reviewed(once, said(tmp_path / "more.gpkg", (SECOND, 0)))
+    _, twice = reviewed(once, said(tmp_path / "more.gpkg", (SECOND, 0), (THIRD, None)))
     assert twice.sum() == values.sum() - 120 - 20
+    with rasterio.open(tmp_path / "reviewed.tif") as raster:
+        assert raster.tags()["S2CHANGE_REVIEWED"] == "1 of 1 areas; then 1 of 2 areas"
+
+
+def test_a_comparison_says_that_a_person_corrected_the_map(mask: Path, tmp_path: Path) -> None:
+    reviewed(mask, said(tmp_path / "change.gpkg", (FIRST, 0), (SECOND, None)))
+    asked = [tmp_path / "reviewed.tif", mask, "--report", tmp_path / "r.html"]
+    compared = CliRunner().invoke(main, ["compare", *map(str, asked), "--json"])
+    assert json.loads(compared.stdout)["reviewed"] == "1 of 2 areas"
+    assert "corrected by a person: 1 of 2 areas" in (tmp_path / "r.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857"])
@@ -148,8 +216,15 @@ def test_answers_count_in_whatever_kind_of_number_a_program_saved_them(
     np.testing.assert_array_equal(now, values)
 
 
-def test_empty_texts_say_nothing(mask: Path, values: np.ndarray, tmp_path: Path) -> None:
-    found, now = reviewed(mask, said(tmp_path / "change.gpkg", (FIRST, "0"), (SECOND, "")))
+def test_yes_and_no_are_answers_too(mask: Path, values: np.ndarray, tmp_path: Path) -> None:
+    _, now = reviewed(mask, said(tmp_path / "change.gpkg", (FIRST, False), (SECOND, True)))
+    values[FIRST] = 0
+    np.testing.assert_array_equal(now, values)
+
+
+@pytest.mark.parametrize("nothing", ["", "  "])
+def test_empty_texts_say_nothing(mask: Path, values: np.ndarray, tmp_path: Path, nothing: str) -> None:
+    found, now = reviewed(mask, said(tmp_path / "change.gpkg", (FIRST, "0"), (SECOND, nothing)))
     values[FIRST] = 0
     np.testing.assert_array_equal(now, values)
     assert found["areas"]["open"] == 1
@@ -173,6 +248,8 @@ def test_an_area_in_several_parts_counts_once_and_lies_in_all(mask: Path, values
         ([(FIRST, None), (SECOND, None)], "Nothing is said of any area"),
         ([((slice(-500, -490), slice(0, 10)), 0)], "meets the mask"),
         ([(Point(500300, 4999800), 0)], "has no polygons"),
+        ([(box(500301, 4999701, 500303, 4999703), 0)], "holds the centre of a pixel that the mask observed"),
+        ([((slice(0, 5), slice(590, 595)), 0)], "holds the centre of a pixel that the mask observed"),
     ],
 )
 def test_a_layer_that_says_nothing_of_the_map_is_refused_in_a_sentence(

@@ -16,12 +16,13 @@ from qgis.core import (
     QgsProcessingException,
     QgsProcessingFeatureSourceDefinition,
     QgsProject,
+    QgsProperty,
     QgsRasterLayer,
+    QgsRenderContext,
     QgsVectorLayer,
     QgsVectorLayerUtils,
 )
 from qgis.PyQt.QtCore import Qt
-from qgis.PyQt.QtGui import QColor
 
 DETECT, REVIEW = "s2change:detectchange", "s2change:applyreview"
 
@@ -81,10 +82,17 @@ def test_each_answer_has_its_colour(areas: QgsVectorLayer) -> None:
     categories = {one.label(): one for one in areas.renderer().categories()}
     assert [one.value() for one in categories.values()] == [NULL, 1, 0, 255]
     assert list(categories) == ["nothing said yet", "change", "no change", "cannot be told"]
-    colours = {one.symbol().symbolLayers()[1].color().name() for one in categories.values()}
-    assert len(colours) == 4
-    assert QColor("cyan").name() in colours
-    del categories
+    lines = [one.symbol().symbolLayers()[1] for one in categories.values()]
+    assert len({line.penStyle() for line in lines}) == 3
+    assert [line.color().name() for line in lines] == ["#00ffff", "#ffffff", "#cdcdcd", "#ffbeeb"]
+    renderer = areas.renderer()
+    renderer.startRender(QgsRenderContext(), areas.fields())
+    said = QgsVectorLayerUtils.createFeature(areas)
+    for answer, line in zip((NULL, 1, 0, 255), lines, strict=True):
+        said["review"] = answer
+        assert renderer.symbolForFeature(said, QgsRenderContext()).symbolLayers()[1].color() == line.color()
+    renderer.stopRender(QgsRenderContext())
+    del categories, lines, renderer, said
 
 
 def test_what_is_no_change_is_taken_out_though_it_is_not_saved(areas: QgsVectorLayer, tmp_path: Path) -> None:
@@ -92,13 +100,32 @@ def test_what_is_no_change_is_taken_out_though_it_is_not_saved(areas: QgsVectorL
     say(areas, 0)
     result, changed = applied(areas, tmp_path)
     assert changed == 0
-    assert (result["CHANGE_AREAS"], result["NO_CHANGE_AREAS"], result["UNDECIDED_AREAS"], result["OPEN_AREAS"]) == (0, 1, 0, 0)
+    assert (result["CHANGE_AREAS"], result["NO_CHANGE_AREAS"], result["UNTOLD_AREAS"], result["OPEN_AREAS"]) == (0, 1, 0, 0)
     assert result["MAPPED_HA"] == result["LOOKED_AT_HA"] == result["REJECTED_HA"] > 20
     assert result["CHANGED_HA"] == result["ADDED_HA"] == 0
     declared = {one.name() for one in QgsApplication.processingRegistry().algorithmById(REVIEW).outputDefinitions()}
     assert set(result) <= declared
     assert areas.commitChanges()
     assert applied(areas, tmp_path)[0] == result
+
+
+@pytest.mark.parametrize("ending", ["shp", "geojson"])
+def test_areas_of_other_files_count_with_what_is_not_saved(areas: QgsVectorLayer, tmp_path: Path, ending: str) -> None:
+    """Such as have a number of their own that QGIS would take for its own."""
+    copy = str(tmp_path / f"areas.{ending}")
+    gdal.VectorTranslate(
+        copy, str(tmp_path / "change.gpkg"), SQLStatement="SELECT 1 AS FID, review, geom FROM change", SQLDialect="SQLite"
+    )
+    layer = QgsVectorLayer(copy, "copy", "ogr")
+    QgsProject.instance().addMapLayer(layer)
+    box = next(layer.getFeatures()).geometry().boundingBox()
+    left, top = box.xMinimum(), box.yMaximum() + 100
+    layer.startEditing()
+    say(layer, 0)
+    draw(layer, f"POLYGON(({left} {top}, {left + 20} {top}, {left + 20} {top - 20}, {left} {top - 20}, {left} {top}))", 1)
+    assert applied(layer, tmp_path)[1] == 4
+    layer.rollBack()
+    del layer
 
 
 @pytest.mark.parametrize("is_saved", [False, True])
@@ -156,6 +183,8 @@ def test_areas_that_are_being_edited_or_reviewed_are_not_drawn_anew(areas: QgsVe
     asked |= {"MASK": str(tmp_path / "mask.tif"), "POLYGONS": str(tmp_path / "change.gpkg")}
     areas.startEditing()
     say(areas, 1)
+    with pytest.raises(QgsProcessingException, match="of that file is being edited"):
+        processing.run(DETECT, {**asked, "POLYGONS": QgsProperty.fromExpression(f"'{asked['POLYGONS']}'")})
     with pytest.raises(
         QgsProcessingException, match=re.escape(f"Changed areas: the layer {areas.name()!r} of that file is being edited")
     ):
@@ -165,10 +194,10 @@ def test_areas_that_are_being_edited_or_reviewed_are_not_drawn_anew(areas: QgsVe
         processing.run(DETECT, asked)
 
 
-def test_a_map_of_which_nothing_is_said_is_refused_in_a_sentence_that_names_the_layer(
+def test_a_map_of_which_nothing_is_said_is_refused_in_a_sentence(
     areas: QgsVectorLayer, tmp_path: Path
 ) -> None:
-    with pytest.raises(QgsProcessingException, match="Nothing is said of any area in"):
+    with pytest.raises(QgsProcessingException, match=re.escape(f"Nothing is said of any area in {tmp_path}")):
         applied(areas, tmp_path)
     assert not (tmp_path / "reviewed.tif").exists()
 
@@ -181,5 +210,11 @@ def test_a_map_tip_says_what_was_said(areas: QgsVectorLayer) -> None:
     context.setFeature(area)
     tip = QgsExpression.replaceExpressionText(areas.mapTipTemplate(), context)
     assert "<b>no change</b>" in tip
-    assert " ha, mean probability " in tip
+    assert re.match(r"2\d\.\d\d ha, mean probability [01]\.\d\d", tip)
+    area["area_ha"] = NULL
+    area["note"] = "a <crane>"
+    context.setFeature(area)
+    tip = QgsExpression.replaceExpressionText(areas.mapTipTemplate(), context)
+    assert tip.startswith("drawn")
+    assert tip.endswith("<br>a &lt;crane>")
     areas.rollBack()

@@ -70,6 +70,8 @@ CLOUDS = ("auto", "product", "spectral", "none")
 BUFFER_M, _LARGEST_BUFFER_M = 60.0, 5000.0
 # Polygons are laid out on so many pixels along a side at a time.
 _PIECE = 2048
+# Outlines with more corners are cut to where they are laid out first.
+_MANY_CORNERS = 1000
 # Of the scene classification: its classes; those that most scenes have and no cloud is in (dark, vegetation, bare, water); clouds and snow, which are
 # beyond what masks of few classes have, and beyond our own codes, which mean others.
 _SCL_CLASSES, _GROUND, _CLOUDS_AND_SNOW = set(range(12)), {2, 4, 5, 6}, {8, 9, 10, 11}
@@ -426,7 +428,14 @@ class Shapes:
         near = self._tree.query(shapely.box(*part.bounds))
         if not len(near):
             return np.zeros(part.shape, dtype)
-        burnt = [(self._shapes[place], int(values[place])) for place in sorted(near)]
+        near.sort()
+        shapes, many = self._shapes[near], shapely.get_num_coordinates(self._shapes[near]) > _MANY_CORNERS
+        # An outline that reaches far beyond the part would be taken apart whole for each.
+        around = self._grid.crop(grow(window, 1)).bounds
+        shapes[many] = shapely.clip_by_rect(shapes[many], *around)
+        burnt = [(shape, int(values[place])) for shape, place in zip(shapes, near, strict=True) if not shape.is_empty]
+        if not burnt:
+            return np.zeros(part.shape, dtype)
         return np.asarray(rasterize(burnt, part.shape, transform=part.transform, dtype=dtype))
 
     def _holds_a_centre(self, shape: Any) -> bool:
@@ -515,11 +524,13 @@ def _near(shapes: geopandas.GeoSeries, codes: NDArray[Any], grid: Grid) -> tuple
         return np.empty(0, object), codes[:0]
     # Across 180° the grid lies on both sides of what has degrees, or beyond either of them.
     sides = [(left, right)] if left <= right else [(left, right + 360), (left - 360, right)]
-    found, kept = [], []
+    found, places = [], []
     for west, east in sides:
         size = max(east - west, top - bottom)
         meets = np.asarray(shapes.intersects(shapely.box(west, bottom, east, top).buffer(0.1 * size)))
         cut = shapes[meets].clip_by_rect(west - size / 2, bottom - size / 2, east + size / 2, top + size / 2)
         found.append(np.asarray(cut.segmentize(size / 50).to_crs(for_pyproj(grid.crs)).values, object))
-        kept.append(codes[meets])
-    return np.concatenate(found), np.concatenate(kept)
+        places.append(np.flatnonzero(meets))
+    # In the order that they had, whichever side they are from.
+    order = np.argsort(np.concatenate(places), kind="stable")
+    return np.concatenate(found)[order], codes[np.concatenate(places)[order]]

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 
 from . import outputs
 from .errors import GridMismatch, NothingObserved, UnreadableInput
 from .events import Events
 from .files import without_queries
-from .grid import Grid, pixel_area_m2, place_of, windows
+from .grid import Grid, geodesic_areas_m2, pixel_area_m2, place_of, windows
 from .masks import Shapes
 from .outputs import CHANGE, MASK, NOT_OBSERVED, REVIEWED, RasterWriter, require_apart, require_ending
 from .reference import Labels, open_change_mask
@@ -59,7 +60,8 @@ def apply_review(options: ReviewOptions, events: Events) -> None:
 
     The field `review` of an area is 1 change, 0 no change or 255 cannot be told, which is not observed in the mask, or empty, which says nothing:
     where nothing is said the mask stays as it is, and what it did not observe stays so wherever something is said. A pixel is the area's in which
-    its centre lies. Of areas with an answer that overlap the smaller one counts, so that a part of one may be drawn by itself.
+    its centre lies. Of areas with an answer that overlap the smaller one counts, so that a part of one may be drawn by itself; of two as large, what
+    cannot be told, else change.
 
     Raises:
         S2ChangeError: one of its kinds; then nothing is left behind.
@@ -78,10 +80,15 @@ def apply_review(options: ReviewOptions, events: Events) -> None:
         with outputs.writing(options.output):
             writer = RasterWriter(workdir / "mask", grid, MASK, _tags(dataset.tags(), areas))
             opened.callback(writer.close)
-            counted, held = _written(grid, read_mask, shapes, said, writer, events)
+            counted, held, calm = _written(grid, read_mask, shapes, said, writer, events)
             if not held:
                 raise NothingObserved(
                     f"No area of {options.areas} with an answer holds the centre of a pixel that the mask observed, so nothing would change."
+                )
+            if counted["mapped"][0] and not calm:
+                events.message(
+                    f"The mask {options.mask} holds nothing but change. If 0 is its nodata and means no change, correct that.",
+                    "warning",
                 )
             without = len(table) - areas["open"] - held
             if without:
@@ -121,6 +128,7 @@ def _reviewed(source: str) -> geopandas.GeoDataFrame:
         NothingObserved: nothing is said of any area.
     """
     table = read_table(source, "review")
+    table = table.rename(columns={name: "review" for name in table.columns if name.lower() == "review"})
     if "review" not in table.columns:
         raise UnreadableInput(
             f"The layer {source} has no field “review”. Choose the polygons of a change map, or add it, a whole number: 1 change, 0 no change, 255 cannot be told."
@@ -140,13 +148,13 @@ def _laid(table: geopandas.GeoDataFrame, source: str, grid: Grid) -> Shapes:
         UnreadableInput: none of them is a polygon.
         GridMismatch: the layer has no CRS, or none of them meets the grid.
     """
-    import shapely
-
     rows = table.assign(row=np.arange(1, len(table) + 1))
     parts = mended(rows[table["review"].notna()], source, "review")
-    sizes = np.bincount(parts["row"], shapely.area(parts.geometry.values))
+    sizes = np.bincount(parts["row"], geodesic_areas_m2(parts.geometry.values, CRS.from_user_input(parts.crs)).round())[
+        parts["row"]
+    ]
     # What comes later lies above.
-    parts = parts.iloc[np.argsort(-sizes[parts["row"]], kind="stable")]
+    parts = parts.iloc[np.lexsort((parts["review"], -sizes))]
     shapes = Shapes(parts.geometry, parts["row"].to_list(), grid)
     if shapes.window is None:
         raise GridMismatch(
@@ -157,8 +165,8 @@ def _laid(table: geopandas.GeoDataFrame, source: str, grid: Grid) -> Shapes:
 
 def _written(
     grid: Grid, read_mask: Labels, shapes: Shapes, said: NDArray[np.uint8], writer: RasterWriter, events: Events
-) -> tuple[dict[str, tuple[int, float]], int]:
-    """Write the reviewed mask; how many pixels and hectares are of what kind, and how many areas hold a pixel.
+) -> tuple[dict[str, tuple[int, float]], int, bool]:
+    """Write the reviewed mask; how many pixels and hectares are of what kind, how many areas hold a pixel, and whether there was any no change.
 
     mapped: change before; looked_at: of that, what something is said of; rejected, undecided: of that, what is no change now, or not observed;
     added: change that was not mapped; changed: change now; unobserved: what something is said of and was not observed, and so stays.
@@ -171,7 +179,7 @@ def _written(
         events: gets the progress.
     """
     counted: dict[str, tuple[int, float]] = dict.fromkeys(_COUNTED, (0, 0.0))
-    holds = np.zeros(len(said), np.bool_)
+    holds, calm = np.zeros(len(said), np.bool_), False
     for window in events.progress("review", windows(*grid.shape, _WINDOW)):
         before, rows = read_mask(window), shapes.numbers(window)
         looked = (rows > 0) & (before != NOT_OBSERVED)
@@ -179,6 +187,7 @@ def _written(
         now = np.where(looked, said[rows], before)
         writer.write(now, window)
         was, is_now = before == CHANGE, now == CHANGE
+        calm |= bool((before == 0).any())
         kinds = (
             was,
             was & looked,
@@ -192,7 +201,7 @@ def _written(
         for (name, (pixels, hectares)), kind in zip(counted.items(), kinds, strict=True):
             count = int(kind.sum())
             counted[name] = pixels + count, hectares + float(count * area)
-    return counted, int(holds.sum())
+    return counted, int(holds.sum()), calm
 
 
 def _summary(values: dict[str, Any]) -> str:
@@ -200,7 +209,7 @@ def _summary(values: dict[str, Any]) -> str:
     areas, hectares = values["areas"], values["hectares"]
     count = sum(areas[name] for name in (*ANSWERS.values(), "open"))
     share = (
-        f", {100 * hectares['looked_at'] / hectares['mapped']:.0f} % of what the map called change"
+        f", {_percent(hectares['looked_at'], hectares['mapped'])} of what the map called change"
         if values["pixels"]["mapped"]
         else ""
     )
@@ -211,3 +220,11 @@ def _summary(values: dict[str, Any]) -> str:
         f"{areas['no change']:,} no change, {areas['cannot be told']:,} cannot be told). Change on the map: {hectares['mapped']:,.2f} ha before, "
         f"{hectares['changed']:,.2f} ha now{added}.{stays} Mask: {values['output']}"
     )
+
+
+def _percent(part: float, whole: float) -> str:
+    """A share in words that never says all or nothing where it is neither."""
+    percent = round(100 * part / whole)
+    if part and not percent:
+        return "less than 1 %"
+    return "more than 99 %" if percent == 100 and part < whole else f"{percent} %"

@@ -60,7 +60,11 @@ def mended(table: geopandas.GeoDataFrame, source: str, what: str) -> geopandas.G
     # What is mended keeps all ground that the parts of it cover, and no line, which would count every pixel that it touches.
     parts = table.explode(ignore_index=True)
     parts = parts[parts.geom_type.isin(["Polygon", "MultiPolygon"])]
-    parts = parts.set_geometry(shapely.make_valid(parts.geometry.values, method="structure", keep_collapsed=False), crs=table.crs)
+    shapes = np.asarray(parts.geometry.values, object)
+    wrong = ~shapely.is_valid(shapes)
+    # Of what is valid too it would take a minute for a million corners.
+    shapes[wrong] = shapely.make_valid(shapes[wrong], method="structure", keep_collapsed=False)
+    parts = parts.set_geometry(shapes, crs=table.crs)
     parts = parts[~parts.is_empty]
     if parts.empty:
         raise UnreadableInput(f"The {what} {source} has no polygons. Choose a layer of polygons.")
@@ -82,7 +86,7 @@ def require_unanswered(target: Path, what: str, part: str) -> None:
     if not target.exists():
         return
     try:
-        said = max(map(_count_said, read_layers(target, _FILLED_IN)), default=0) if target.stat().st_size else 0
+        said = sum(map(_count_said, read_layers(target, _FILLED_IN))) if target.stat().st_size else 0
     except UnreadableInput as error:
         raise OutputError(
             f"{target} cannot be read, so it is not known whether it holds answers. Choose another name, or delete it."
@@ -115,6 +119,9 @@ def answers(table: Any, field: str, source: str, part: str) -> Any:
     from pandas import to_numeric
 
     said = _stripped(table[field])
+    if said.dtype == object:
+        # Lists and the like are no answers either.
+        said = said.map(lambda one: one if one is None or isinstance(one, str | float) or np.isscalar(one) else str(one))
     found = to_numeric(said, errors="coerce").astype(float)
     strange = said[said.notna() & ~found.isin(ANSWERS)]
     if len(strange):
@@ -132,17 +139,22 @@ def _stripped(said: Any) -> Any:
 
 
 def read_layers(path: Path, fields: Sequence[str]) -> list[Any]:
-    """All layers of a file, as tables of those of these fields that they have, without outlines.
+    """The layers of a file that have any of these fields, however they are spelt, as tables of these alone, without outlines.
 
     Raises:
         UnreadableInput: it is no vector file, or cannot be read now.
     """
-    from pyogrio import list_layers, read_dataframe
+    from pyogrio import list_layers, read_dataframe, read_info
     from pyogrio.errors import DataLayerError, DataSourceError
 
     name = name_for_pyogrio(str(path))
     try:
-        return [read_dataframe(name, layer=layer, columns=fields, read_geometry=False) for layer, _ in list_layers(name)]
+        found = []
+        for layer, _ in list_layers(name):
+            columns = [one for one in read_info(name, layer=layer)["fields"] if one.lower() in fields]
+            if columns:
+                found.append(read_dataframe(name, layer=layer, columns=columns, read_geometry=False))
+        return found
     except (DataSourceError, DataLayerError, OSError, ValueError) as error:
         raise UnreadableInput(f"{path} cannot be read as layers. Choose another file.") from error
 

@@ -441,4 +441,7 @@ def _differs_from_its_file(layer: QgsVectorLayer) -> bool:
     """Whether QGIS would hand on a file that holds something else than the layer shows."""
     # Of a layer named by its number in the file QGIS hands on the first.
     numbered = layer.providerType() == "ogr" and "|layerid=" in layer.source()
-    return layer.isModified() or own_crs(layer).isValid() or numbered
+    fields = layer.fields()
+    # Joined ones and those of expressions.
+    more = any(fields.fieldOrigin(place) != Qgis.FieldOrigin.Provider for place in range(fields.count()))
+    return layer.isModified() or own_crs(layer).isValid() or numbered or more

@@ -168,7 +168,7 @@ def test_areas_wait_for_a_review_and_are_not_replaced_once_something_is_said(tmp
     table.to_file(tmp_path / "c.gpkg", layer="change")
     assert detect(*run).exit_code == 0
     table["note"] = "a crane"
-    table.to_file(tmp_path / "c.gpkg", layer="change")
+    table.rename(columns={"note": "Note"}).to_file(tmp_path / "c.gpkg", layer="change")
     whole = (tmp_path / "c.gpkg").read_bytes(), (tmp_path / "m.tif").read_bytes()
     done = detect(*run)
     assert done.exit_code == 1

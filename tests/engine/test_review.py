@@ -77,7 +77,12 @@ def test_each_area_becomes_what_is_said_of_it_and_the_others_stay(mask: Path, va
     np.testing.assert_array_equal(now, expected)
     assert found["areas"] == {"change": 0, "no change": 1, "cannot be told": 1, "open": 1, "without_pixels": 0}
     assert found["pixels"] == {
-        "mapped": 240, "looked_at": 140, "rejected": 120, "undecided": 20, "added": 0, "changed": 100,
+        "mapped": 240,
+        "looked_at": 140,
+        "rejected": 120,
+        "undecided": 20,
+        "added": 0,
+        "changed": 100,
         "unobserved": 0,
     }
     with rasterio.open(mask) as raster:
@@ -100,9 +105,40 @@ def test_what_is_drawn_counts_too_and_of_areas_that_overlap_the_smaller_one(
         found, now = reviewed(mask, said(tmp_path / "change.gpkg", *order))
         np.testing.assert_array_equal(now, expected)
     assert found["pixels"] == {
-        "mapped": 240, "looked_at": 120, "rejected": 104, "undecided": 0, "added": 30, "changed": 166,
+        "mapped": 240,
+        "looked_at": 120,
+        "rejected": 104,
+        "undecided": 0,
+        "added": 30,
+        "changed": 166,
         "unobserved": 0,
     }
+
+
+@pytest.mark.parametrize(("answers", "counts"), [((0, 1), 1), ((1, 255), 255), ((255, 0), 255)])
+@pytest.mark.parametrize("name", ["a.gpkg", "a.fgb"])
+def test_of_areas_as_large_the_same_counts_in_any_order(
+    mask: Path, tmp_path: Path, answers: tuple[int, int], counts: int, name: str
+) -> None:
+    areas = ((slice(20, 30), slice(30, 40)), (slice(25, 35), slice(35, 45)))
+    for order in (1, -1):
+        layer = said(tmp_path / name, *list(zip(areas, answers, strict=True))[::order])
+        assert (reviewed(mask, layer)[1][25:30, 35:40] == counts).all()
+
+
+def test_an_area_with_many_corners_lies_as_it_would_if_it_had_few(
+    mask: Path, values: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is cut to each window first."""
+    random = np.random.default_rng(3)
+    corners = np.linspace(0, 2 * np.pi, 900)
+    reach = 2000 + 800 * random.random(900)
+    star = Polygon(np.column_stack([502800 + reach * np.cos(corners), 4996600 + reach * np.sin(corners)]))
+    polygons = said(tmp_path / "change.gpkg", (star, 1))
+    whole = reviewed(mask, polygons)[1]
+    monkeypatch.setattr("s2change_plugin.engine.masks._MANY_CORNERS", 10)
+    np.testing.assert_array_equal(reviewed(mask, polygons)[1], whole)
+    assert whole.sum() - values.sum() > 50_000
 
 
 @pytest.mark.parametrize("crs", ["EPSG:32631", "EPSG:4326"])
@@ -216,6 +252,27 @@ def test_answers_count_in_whatever_kind_of_number_a_program_saved_them(
     np.testing.assert_array_equal(now, values)
 
 
+@pytest.mark.parametrize("field", ["Review", "REVIEW"])
+def test_the_field_counts_however_it_is_spelt(mask: Path, values: np.ndarray, tmp_path: Path, field: str) -> None:
+    geopandas.GeoDataFrame({field: [0]}, geometry=[ground(*FIRST)], crs="EPSG:32631").to_file(tmp_path / "change.gpkg")
+    _, now = reviewed(mask, tmp_path / "change.gpkg")
+    values[FIRST] = 0
+    np.testing.assert_array_equal(now, values)
+
+
+def test_a_mask_that_takes_no_change_for_no_data_is_warned_of(mask: Path, tmp_path: Path) -> None:
+    with rasterio.open(mask, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as raster:
+        raster.nodata = 0
+    done = review(mask, said(tmp_path / "change.gpkg", (FIRST, 0)), "--output", tmp_path / "reviewed.tif")
+    assert "holds nothing but change. If 0 is its nodata and means no change, correct that." in done.stderr
+
+
+def test_a_share_is_all_or_nothing_only_where_it_is(mask: Path, tmp_path: Path) -> None:
+    for area, share in (((slice(20, 21), slice(30, 31)), "less than 1 %"), ((slice(0, 700), slice(0, 580)), "100 %")):
+        done = review(mask, said(tmp_path / "change.gpkg", (area, 1)), "--output", tmp_path / "reviewed.tif")
+        assert f", {share} of what the map called change" in done.stdout
+
+
 def test_yes_and_no_are_answers_too(mask: Path, values: np.ndarray, tmp_path: Path) -> None:
     _, now = reviewed(mask, said(tmp_path / "change.gpkg", (FIRST, False), (SECOND, True)))
     values[FIRST] = 0
@@ -241,6 +298,7 @@ def test_an_area_in_several_parts_counts_once_and_lies_in_all(mask: Path, values
     ("areas", "sentence"),
     [
         ([(FIRST, 2)], "the review of an area is 2"),
+        ([(FIRST, 0.5)], "the review of an area is 0.5"),
         (
             [(FIRST, "yes")],
             "the review of an area is yes. Let it be 1 (change), 0 (no change) or 255 (cannot be told), or leave it empty.",

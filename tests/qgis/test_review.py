@@ -12,6 +12,7 @@ from qgis.core import (
     QgsExpression,
     QgsFeature,
     QgsFeatureRequest,
+    QgsField,
     QgsGeometry,
     QgsProcessingException,
     QgsProcessingFeatureSourceDefinition,
@@ -22,7 +23,7 @@ from qgis.core import (
     QgsVectorLayer,
     QgsVectorLayerUtils,
 )
-from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtCore import QMetaType, Qt
 
 DETECT, REVIEW = "s2change:detectchange", "s2change:applyreview"
 
@@ -107,6 +108,16 @@ def test_what_is_no_change_is_taken_out_though_it_is_not_saved(areas: QgsVectorL
     assert set(result) <= declared
     assert areas.commitChanges()
     assert applied(areas, tmp_path)[0] == result
+
+
+def test_a_field_of_an_expression_counts(areas: QgsVectorLayer, tmp_path: Path) -> None:
+    plain = str(tmp_path / "plain.gpkg")
+    gdal.VectorTranslate(plain, str(tmp_path / "change.gpkg"), SQLStatement="SELECT geom FROM change", SQLDialect="SQLite")
+    layer = QgsVectorLayer(plain, "plain", "ogr")
+    layer.addExpressionField("0", QgsField("review", QMetaType.Type.Int))
+    QgsProject.instance().addMapLayer(layer)
+    assert applied(layer, tmp_path)[1] == 0
+    del layer
 
 
 @pytest.mark.parametrize("ending", ["shp", "geojson"])
@@ -194,9 +205,7 @@ def test_areas_that_are_being_edited_or_reviewed_are_not_drawn_anew(areas: QgsVe
         processing.run(DETECT, asked)
 
 
-def test_a_map_of_which_nothing_is_said_is_refused_in_a_sentence(
-    areas: QgsVectorLayer, tmp_path: Path
-) -> None:
+def test_a_map_of_which_nothing_is_said_is_refused_in_a_sentence(areas: QgsVectorLayer, tmp_path: Path) -> None:
     with pytest.raises(QgsProcessingException, match=re.escape(f"Nothing is said of any area in {tmp_path}")):
         applied(areas, tmp_path)
     assert not (tmp_path / "reviewed.tif").exists()

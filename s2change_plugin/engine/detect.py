@@ -244,8 +244,6 @@ def detect(options: DetectOptions, events: Events) -> None:
         S2ChangeError: one of its kinds; then nothing is left behind.
     """
     outputs.require_folders(options.targets)
-    if options.polygons:
-        require_unanswered(options.polygons, "a map", "area")
     with outputs.workdir_beside(options.mask) as workdir, ExitStack() as stack:
         events.started(str(workdir.resolve()))
         beside = ThreadPoolExecutor(1, "beside")
@@ -364,6 +362,8 @@ def _opened(
     if card:
         card.require_goal(options.goal)
     outputs.require_not_read((before, after, *options.beside), options.targets)
+    if options.polygons:
+        require_unanswered(options.polygons, "a map", "area")
     # What the scenes say themselves, before anything is read of them.
     require_fit(scene_findings(before, after, card, options.accept_level))
     bands = card.bands if card else common_bands(before, after)

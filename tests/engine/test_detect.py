@@ -342,7 +342,7 @@ def test_windows_are_read_by_several_threads_at_a_time_and_answered_in_their_ord
     assert windows == sorted(windows, key=lambda window: (window.row_off, window.col_off))
 
 
-@pytest.mark.parametrize(("small", "sides"), [(48, [48, 48, 48, 48, 96]), (49, [96, 96, 96, 96, 52])])
+@pytest.mark.parametrize(("small", "sides"), [(48, [48, 48, 48, 48, 96]), (49, [96, 96, 96, 52, 96])])
 def test_the_first_window_is_cut_so_that_a_run_is_soon_seen_to_go_on_where_its_quarters_are_not_small(
     pair: Pair, predictor: Predictor, monkeypatch: pytest.MonkeyPatch, small: int, sides: list[int]
 ) -> None:

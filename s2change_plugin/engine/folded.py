@@ -63,7 +63,7 @@ class FoldedNet(nn.Module):
     def laid_out(self, blocks: Iterable[tuple[int, Images]], height: int, dtype: torch.dtype) -> list[Tensor]:
         """The network's input of a patch, for each view, in cells: (image, channel, row, col), channels last, all of a pixel beside each other.
 
-        It is put together block by block, while these are in the processor's cache, and all channels of an image in one step.
+        It is put together block by block, so that little more is held, and all channels of an image in one step.
 
         Args:
             blocks: as `appearance.Appearance.blocks` gives them, rows and columns multiples of `cell`.

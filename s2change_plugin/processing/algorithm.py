@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import wraps
 from itertools import chain, zip_longest
+from math import inf
 from pathlib import Path
 
 from qgis.core import (
@@ -247,6 +248,13 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         if len(set(found)) < len(found) and len(bands) < 2:
             raise QgsProcessingException(f"Before and after are the same raster, {found[0]}. Pick two dates.")
         return found
+
+
+class MaskAlgorithm(EngineAlgorithm):
+    """One whose raster layer is a change mask."""
+
+    TAKES = "a change mask, as Detect change makes it"
+    FILL, LOWEST = 255, -inf
 
 
 def _spellings(source: str) -> list[str]:

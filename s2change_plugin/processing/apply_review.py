@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
-
 from qgis.core import (
     Qgis,
     QgsProcessingContext,
@@ -14,7 +12,7 @@ from qgis.core import (
 )
 
 from . import parameters as shared
-from .algorithm import EngineAlgorithm, quiet_when_cancelled
+from .algorithm import MaskAlgorithm, quiet_when_cancelled
 from .styles import shipped_style
 
 # Of each output where it lies in the result, and what it is.
@@ -31,14 +29,12 @@ _NUMBERS = {
 }
 
 
-class ApplyReview(EngineAlgorithm):
+class ApplyReview(MaskAlgorithm):
     """A change mask as a person corrected it, by the engine's command `review`."""
 
     COMMAND = "review"
     ARGUMENTS = ("AREAS",)
     WITH_ATTRIBUTES = True
-    TAKES = "a change mask, as Detect change makes it"
-    FILL, LOWEST = 255, -inf
 
     def name(self) -> str:
         """Stable: saved models and scripts name it."""

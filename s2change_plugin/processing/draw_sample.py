@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from pathlib import Path
 
 from qgis.core import (
@@ -18,17 +17,15 @@ from qgis.core import (
 )
 
 from . import parameters as shared
-from .algorithm import EngineAlgorithm, quiet_when_cancelled
+from .algorithm import MaskAlgorithm, quiet_when_cancelled
 from .styles import shipped_style
 
 
-class DrawSample(EngineAlgorithm):
+class DrawSample(MaskAlgorithm):
     """Pixels of a change map, drawn at random, by the engine's command `sample`."""
 
     COMMAND = "sample"
     WITH_ATTRIBUTES = True
-    TAKES = "a change mask, as Detect change makes it"
-    FILL, LOWEST = 255, -inf
 
     def name(self) -> str:
         """Stable: saved models and scripts name it."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
-
 from qgis.core import (
     Qgis,
     QgsProcessingContext,
@@ -17,7 +15,7 @@ from qgis.core import (
 )
 
 from . import parameters as shared
-from .algorithm import EngineAlgorithm, quiet_when_cancelled
+from .algorithm import MaskAlgorithm, quiet_when_cancelled
 from .styles import shipped_style
 
 # Of each output where it lies in the result, and what it is.
@@ -41,13 +39,11 @@ _NUMBERS = {
 }
 
 
-class EvaluateChange(EngineAlgorithm):
+class EvaluateChange(MaskAlgorithm):
     """A change map against a reference, by the engine's command `compare`."""
 
     COMMAND = "compare"
     ARGUMENTS = ("REFERENCE",)
-    TAKES = "a change mask, as Detect change makes it"
-    FILL, LOWEST = 255, -inf
 
     def name(self) -> str:
         """Stable: saved models and scripts name it."""
